@@ -1,0 +1,57 @@
+/**
+ * Every way in which handpick fails for a reason outside its own code. Stable: scripts match on
+ * them, and `docs/errors.md` explains them one by one.
+ */
+export type ErrorCode =
+  // usage and configuration (exit 2)
+  | "USAGE"
+  | "CONFIG_INVALID"
+  | "CONFIG_UNREADABLE"
+  | "CACHE_UNKNOWN"
+  | "CACHE_URL_UNSUPPORTED"
+  | "TOKEN_MISSING"
+  | "KEY_INVALID"
+  | "MANIFEST_INVALID"
+  | "NOT_A_STORE_PATH"
+  | "PATH_NOT_VALID"
+  | "INSTALLABLE_FAILED"
+  | "STORE_UNAVAILABLE"
+  | "STORE_UNSUPPORTED"
+  // the cache refused us (exit 3)
+  | "CACHE_NOT_FOUND"
+  | "CACHE_REFUSED"
+  | "CACHE_READ_ONLY"
+  | "KEY_MISMATCH"
+  // what makes single paths or requests fail (exit 1)
+  | "STORE_PROTOCOL"
+  | "STORE_PATH_GONE"
+  | "STORE_PATH_CORRUPT"
+  | "STORE_PATH_UNREADABLE"
+  | "NETWORK"
+  | "CACHE_UNAVAILABLE"
+  | "CACHE_PROTOCOL"
+  | "UPLOAD_REJECTED"
+  | "COMPRESSOR_FAILED"
+  | "FILE_UNUSABLE"
+  | "LISTEN_FAILED";
+
+export interface HandpickErrorOptions extends ErrorOptions {
+  /** What the user can do about it, one sentence. */
+  readonly hint?: string | undefined;
+}
+
+/**
+ * The one error class of handpick's edges. The message says what was attempted on which object,
+ * which rule was broken and what was found; no secret ever stands in it.
+ */
+export class HandpickError extends Error {
+  override readonly name = "HandpickError";
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options?: HandpickErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.hint = options?.hint;
+  }
+}

@@ -1,0 +1,63 @@
+import type { PathInfo } from "../nix/path-info.ts";
+import type { HashPart, StorePath } from "../nix/store-path.ts";
+
+/** Read access to a local Nix store. One interface for daemon, database and file system. */
+export interface Store extends AsyncDisposable {
+  /** The logical store folder, the prefix of every path: `/nix/store` as a rule. */
+  readonly storeDir: string;
+  /** How it is reached, for people: `daemon 2.34.8, protocol 1.38` or `database`. */
+  readonly description: string;
+
+  /** Where a store path's files are; differs from the path in a chroot store (`local?root=`). */
+  physicalPath(path: StorePath): string;
+
+  /**
+   * Follows symlinks (`./result`, `/run/current-system`, profiles) and cuts to the store path that
+   * holds the target. Asks the file system only: the result need not be valid.
+   *
+   * @throws {HandpickError} `NOT_A_STORE_PATH` if the target is missing or outside the store.
+   */
+  resolve(path: string): Promise<StorePath>;
+
+  /** The records of these paths; those that are not valid are absent from the map. */
+  pathInfos(paths: Iterable<StorePath>): Promise<Map<StorePath, PathInfo>>;
+
+  /**
+   * The records of everything reachable from `roots` through references, roots included. A root
+   * that is not valid is absent from the map.
+   */
+  closure(roots: Iterable<StorePath>): Promise<Map<StorePath, PathInfo>>;
+
+  /** The subset of `paths` that is valid. */
+  validPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>>;
+
+  /** The valid path with this hash part, if there is one. */
+  pathFromHashPart(hashPart: HashPart): Promise<StorePath | undefined>;
+
+  /**
+   * Output name to path of a valid derivation; `undefined` for a floating output not built yet.
+   *
+   * @throws {HandpickError} `PATH_NOT_VALID` if the derivation is not valid here.
+   */
+  derivationOutputs(derivation: StorePath): Promise<Map<string, StorePath | undefined>>;
+
+  /**
+   * Paths that became valid after `mark` (a value returned earlier), oldest first, and the new
+   * mark. Without `mark`: no paths, only the mark of now. A mark from a store that was recreated
+   * since counts as 0.
+   */
+  newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }>;
+
+  /**
+   * Protects `paths` from garbage collection until the result is disposed, over a connection of
+   * its own where there is a daemon. `valid` holds those that were valid after protection began.
+   */
+  hold(paths: Iterable<StorePath>): Promise<Hold>;
+
+  close(): Promise<void>;
+}
+
+/** Store paths kept alive; see {@link Store.hold}. */
+export interface Hold extends AsyncDisposable {
+  readonly valid: ReadonlySet<StorePath>;
+}
