@@ -40,14 +40,12 @@ export function fromBaseName(baseName: string, storeDir: string = DEFAULT_STORE_
   if (!BASE_NAME.test(baseName) || REFUSED_NAME.test(baseName.slice(HASH_LENGTH + 1))) {
     throw new FormatError("store-path", `${quote(baseName)} is not the base name of a store path`);
   }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- brands what was just checked
   return `${storeDir}/${baseName}` as StorePath;
 }
 
 /** Tells whether `text` is a store path in `storeDir`. */
-export function isStorePath(
-  text: string,
-  storeDir: string = DEFAULT_STORE_DIR,
-): text is StorePath {
+export function isStorePath(text: string, storeDir: string = DEFAULT_STORE_DIR): text is StorePath {
   if (!text.startsWith(`${storeDir}/`)) return false;
   const baseName = text.slice(storeDir.length + 1);
   return BASE_NAME.test(baseName) && !REFUSED_NAME.test(baseName.slice(HASH_LENGTH + 1));
@@ -62,6 +60,7 @@ export function parseHashPart(text: string): HashPart {
   if (!HASH_PART.test(text)) {
     throw new FormatError("store-path", `${quote(text)} is not the hash part of a store path`);
   }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- brands what was just checked
   return text as HashPart;
 }
 
@@ -77,6 +76,7 @@ export function storeDirOf(path: StorePath): string {
 
 /** The hash part, by which caches find a path. */
 export function hashPartOf(path: StorePath): HashPart {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a StorePath begins with one
   return baseNameOf(path).slice(0, HASH_LENGTH) as HashPart;
 }
 
