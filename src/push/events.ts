@@ -1,0 +1,46 @@
+import type { ErrorCode } from "../error.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import type { ReasonCode } from "../plan/plan.ts";
+
+/** Why a path failed, ready to print and to serialise. */
+export interface Failure {
+  readonly code: ErrorCode | "UNEXPECTED";
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** What happens while paths are pushed, in order of time. Times in ms, sizes in bytes. */
+export type PushEvent =
+  | {
+      readonly event: "start";
+      readonly cache: string;
+      readonly path: StorePath;
+      readonly narSize: number;
+    }
+  | {
+      readonly event: "sent";
+      readonly cache: string;
+      readonly path: StorePath;
+      readonly sentBytes: number;
+    }
+  | {
+      readonly event: "pushed";
+      readonly cache: string;
+      readonly path: StorePath;
+      readonly narSize: number;
+      readonly fileSize: number;
+      readonly compression: string;
+      readonly durationMs: number;
+    }
+  | {
+      readonly event: "held";
+      readonly cache: string;
+      readonly path: StorePath;
+      readonly reason: { readonly code: ReasonCode; readonly text: string };
+    }
+  | {
+      readonly event: "failed";
+      readonly cache: string;
+      readonly path: StorePath;
+      readonly error: Failure;
+    };

@@ -1,0 +1,243 @@
+import fs from "node:fs";
+
+import { HandpickError } from "../error.ts";
+import {
+  NAR_CLOSE,
+  NAR_DIRECTORY_HEAD,
+  NAR_MAGIC,
+  narEntryHead,
+  narFileHead,
+  narFileTail,
+  narSymlink,
+} from "../nix/nar-encode.ts";
+
+/** How a directory entry reads: its name in the NAR and its name on disk. */
+interface Entry {
+  readonly narName: Buffer;
+  readonly file: Buffer;
+  readonly kind: "file" | "directory" | "symlink" | "other";
+}
+
+interface Directory {
+  readonly entries: readonly Entry[];
+  next: number;
+}
+
+interface OpenFile {
+  readonly fd: number;
+  readonly path: Buffer;
+  readonly sizeBytes: number;
+  remaining: number;
+}
+
+const SLASH = Buffer.from("/");
+const NOTHING = Buffer.alloc(0);
+const CASE_HACK = Buffer.from("~nix~case~hack~");
+const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
+
+/**
+ * Reads a file tree as a NAR, synchronously and in pieces of the caller's size: it is meant for a
+ * worker thread. Memory is bounded by the listing of the directories that are open.
+ *
+ *     read() fills from: pending tokens -> open file -> next entry of the innermost directory
+ */
+export class NarSource implements Disposable {
+  readonly #root: string;
+  readonly #caseHack: boolean;
+  readonly #directories: Directory[] = [];
+  #pending: Readonly<Buffer> = NAR_MAGIC;
+  #pendingOffset = 0;
+  #file: OpenFile | undefined;
+  #started = false;
+
+  /**
+   * @param root File, folder or symlink to read.
+   * @param options.caseHack Cut names at `~nix~case~hack~`, as Nix on macOS stores names that
+   *   collide when case is ignored.
+   * @default caseHack {true on macOS}
+   */
+  constructor(root: string, options: { readonly caseHack?: boolean } = {}) {
+    this.#root = root;
+    this.#caseHack = options.caseHack ?? process.platform === "darwin";
+  }
+
+  /**
+   * Fills `target` with the next bytes; less than its length only at the end, then 0.
+   *
+   * @throws {HandpickError} `STORE_PATH_GONE`, `STORE_PATH_UNREADABLE` or `STORE_PATH_CORRUPT`.
+   */
+  read(target: Uint8Array): number {
+    let filled = 0;
+    while (filled < target.length) {
+      if (this.#pendingOffset < this.#pending.length) {
+        filled += this.#copyPending(target, filled);
+      } else if (this.#file !== undefined) {
+        filled += this.#readFile(this.#file, target, filled);
+      } else if (!this.#advance()) {
+        break;
+      }
+    }
+    return filled;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#file !== undefined) fs.closeSync(this.#file.fd);
+    this.#file = undefined;
+  }
+
+  #copyPending(target: Uint8Array, offset: number): number {
+    const rest = this.#pending.subarray(this.#pendingOffset);
+    const piece = rest.subarray(0, target.length - offset);
+    target.set(piece, offset);
+    this.#pendingOffset += piece.length;
+    return piece.length;
+  }
+
+  #readFile(file: OpenFile, target: Uint8Array, offset: number): number {
+    const wanted = Math.min(file.remaining, target.length - offset);
+    const got =
+      wanted === 0
+        ? 0
+        : attempt(file.path, () => fs.readSync(file.fd, target, offset, wanted, null));
+    if (wanted > 0 && got === 0) {
+      throw corrupt(
+        file.path,
+        `expected ${file.sizeBytes} bytes, found ${file.sizeBytes - file.remaining}`,
+      );
+    }
+    file.remaining -= got;
+    if (file.remaining === 0) {
+      fs.closeSync(file.fd);
+      this.#file = undefined;
+      this.#emit(
+        this.#directories.length === 0 ? narFileTail(file.sizeBytes) : closeEntry(file.sizeBytes),
+      );
+    }
+    return got;
+  }
+
+  /** Moves to the next node; false at the end of the archive. */
+  #advance(): boolean {
+    if (!this.#started) {
+      this.#started = true;
+      const root = Buffer.from(this.#root);
+      this.#open(NOTHING, root, kindOf(attempt(root, () => fs.lstatSync(root))));
+      return true;
+    }
+    const directory = this.#directories.at(-1);
+    if (directory === undefined) return false;
+    const entry = directory.entries[directory.next];
+    directory.next += 1;
+    if (entry === undefined) {
+      this.#directories.pop();
+      this.#emit(this.#directories.length === 0 ? NAR_CLOSE : CLOSE_TWICE);
+    } else {
+      this.#open(narEntryHead(entry.narName), entry.file, entry.kind);
+    }
+    return true;
+  }
+
+  #open(head: Buffer, path: Buffer, kind: Entry["kind"]): void {
+    switch (kind) {
+      case "directory":
+        this.#emit(Buffer.concat([head, NAR_DIRECTORY_HEAD]));
+        this.#directories.push({ entries: listDirectory(path, this.#caseHack), next: 0 });
+        return;
+      case "symlink": {
+        const target = attempt(path, () => fs.readlinkSync(path, { encoding: "buffer" }));
+        const close = head.length === 0 ? NOTHING : NAR_CLOSE;
+        this.#emit(Buffer.concat([head, narSymlink(target), close]));
+        return;
+      }
+      case "file":
+        this.#openFile(head, path);
+        return;
+      case "other":
+        throw corrupt(path, "expected a regular file, a folder or a symlink, found a special file");
+    }
+  }
+
+  #openFile(head: Buffer, path: Buffer): void {
+    const fd = attempt(path, () => fs.openSync(path, OPEN_FLAGS));
+    const stat = fs.fstatSync(fd);
+    if (!stat.isFile()) {
+      fs.closeSync(fd);
+      throw corrupt(path, "expected a regular file, found something else in its place");
+    }
+    this.#file = { fd, path, sizeBytes: stat.size, remaining: stat.size };
+    this.#emit(Buffer.concat([head, narFileHead(stat.size, (stat.mode & 0o100) !== 0)]));
+  }
+
+  #emit(tokens: Readonly<Buffer>): void {
+    this.#pending = tokens;
+    this.#pendingOffset = 0;
+  }
+}
+
+const CLOSE_TWICE = Buffer.concat([NAR_CLOSE, NAR_CLOSE]);
+
+function closeEntry(sizeBytes: number): Buffer {
+  return Buffer.concat([narFileTail(sizeBytes), NAR_CLOSE]);
+}
+
+function listDirectory(path: Buffer, caseHack: boolean): Entry[] {
+  const found = attempt(path, () =>
+    fs.readdirSync(path, { encoding: "buffer", withFileTypes: true }),
+  );
+  const entries = found.map((item) => ({
+    narName: caseHack ? cutCaseHack(item.name) : item.name,
+    file: Buffer.concat([path, SLASH, item.name]),
+    kind: kindOf(item),
+  }));
+  entries.sort((a, b) => Buffer.compare(a.narName, b.narName));
+  if (caseHack) refuseDuplicates(path, entries);
+  return entries;
+}
+
+function cutCaseHack(name: Buffer): Buffer {
+  const at = name.indexOf(CASE_HACK);
+  return at === -1 ? name : name.subarray(0, at);
+}
+
+function refuseDuplicates(path: Buffer, entries: readonly Entry[]): void {
+  for (const [index, entry] of entries.entries()) {
+    if (entries[index + 1]?.narName.equals(entry.narName) === true) {
+      throw corrupt(path, `found two entries named ${JSON.stringify(entry.narName.toString())}`);
+    }
+  }
+}
+
+function kindOf(item: fs.Dirent<Buffer> | fs.Stats): Entry["kind"] {
+  if (item.isFile()) return "file";
+  if (item.isDirectory()) return "directory";
+  return item.isSymbolicLink() ? "symlink" : "other";
+}
+
+/** Runs a file operation and tells in our words what its failure means for the store path. */
+function attempt<T>(path: Buffer, operation: () => T): T {
+  try {
+    return operation();
+  } catch (error) {
+    const { code = "unknown error" } = error as NodeJS.ErrnoException;
+    const what = `Cannot read ${JSON.stringify(path.toString())}: ${code}`;
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      throw new HandpickError("STORE_PATH_GONE", what, {
+        cause: error,
+        hint: "It was garbage-collected or removed meanwhile; build it again",
+      });
+    }
+    if (code === "ELOOP") throw corrupt(path, "expected a regular file, found a symlink");
+    throw new HandpickError("STORE_PATH_UNREADABLE", what, {
+      cause: error,
+      hint: "Check the permissions of the file and the health of the disk",
+    });
+  }
+}
+
+function corrupt(path: Buffer, found: string): HandpickError {
+  return new HandpickError(
+    "STORE_PATH_CORRUPT",
+    `Cannot read ${JSON.stringify(path.toString())} as part of a store path: ${found}`,
+    { hint: "Run `nix-store --verify --check-contents --repair`" },
+  );
+}

@@ -1,0 +1,50 @@
+import type { Compression } from "../cache/contract.ts";
+import type { ErrorCode } from "../error.ts";
+
+/** What one worker thread is asked to pack. One job at a time. */
+export interface PackJob {
+  readonly type: "job";
+  /** Where the files are. */
+  readonly physicalPath: string;
+  /** Expected size of the NAR in bytes, as the store recorded it; decides how it is packed. */
+  readonly narSize: number;
+  readonly compression: Compression;
+  readonly level: number | undefined;
+  /** Threads for compression. */
+  readonly threads: number;
+  /** Size of every part but the last, in bytes. */
+  readonly partSize: number;
+}
+
+/** Memory for one part, granted on request: the worker holds no more than it was granted. */
+export interface PackGrant {
+  readonly type: "grant";
+  readonly memory: ArrayBuffer;
+}
+
+export type ToWorker = PackJob | PackGrant;
+
+/** What was found while packing; hashes in hex. */
+export interface PackResult {
+  readonly narHash: string;
+  readonly narSize: number;
+  readonly fileHash: string;
+  readonly fileSize: number;
+}
+
+export type FromWorker =
+  | { readonly type: "need"; readonly sizeBytes: number }
+  | {
+      readonly type: "part";
+      readonly number: number;
+      readonly memory: ArrayBuffer;
+      readonly sizeBytes: number;
+      readonly md5: string;
+    }
+  | ({ readonly type: "done" } & PackResult)
+  | {
+      readonly type: "failed";
+      readonly code: ErrorCode | undefined;
+      readonly message: string;
+      readonly hint: string | undefined;
+    };

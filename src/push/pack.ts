@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+
+import { createCompressor, zstdOnce } from "./compressor.ts";
+import { NarSource } from "./nar-source.ts";
+import type { PackJob, PackResult } from "./pack-protocol.ts";
+import { PartWriter } from "./part-writer.ts";
+import type { PartSink } from "./part-writer.ts";
+
+/** How much of the NAR is read, hashed and compressed in one go. */
+export const CHUNK_BYTES: number = 8 << 20;
+
+/**
+ * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
+ *
+ *     read + SHA-256 chunk n+1   (this thread)
+ *     compress chunk n           (threads of the compressor)     -> parts, MD5 each -> sink
+ *
+ * A NAR that fits into one chunk is compressed in this thread; the pool runs several such jobs.
+ */
+export async function pack(job: PackJob, sink: PartSink): Promise<PackResult> {
+  using source = new NarSource(job.physicalPath);
+  const hash = createHash("sha256");
+  let narSize = 0;
+  const read = (into: Uint8Array): Uint8Array => {
+    const chunk = into.subarray(0, source.read(into));
+    hash.update(chunk);
+    narSize += chunk.length;
+    return chunk;
+  };
+  const writer = new PartWriter(sink, job.partSize);
+  if (job.compression === "zstd" && job.narSize < CHUNK_BYTES) {
+    packSmall(job, read, writer);
+  } else {
+    await packStream(job, read, writer);
+  }
+  const fileHash = await writer.end();
+  return { narHash: hash.digest("hex"), narSize, fileHash, fileSize: writer.fileSize };
+}
+
+type Read = (into: Uint8Array) => Uint8Array;
+
+function packSmall(job: PackJob, read: Read, writer: PartWriter): void {
+  // One byte more than recorded, so that a longer NAR shows as a size that does not match.
+  const chunk = read(scratch(0).subarray(0, job.narSize + 1));
+  writer.push(zstdOnce(chunk, job.level));
+}
+
+async function packStream(job: PackJob, read: Read, writer: PartWriter): Promise<void> {
+  const compressor = createCompressor({ ...job, output: (bytes) => writer.push(bytes) });
+  try {
+    let turn = 0;
+    let chunk = read(scratch(turn));
+    while (chunk.length > 0) {
+      const written = compressor.write(chunk);
+      written.catch(() => undefined); // awaited below, after the next chunk was read
+      turn = 1 - turn;
+      chunk = read(scratch(turn));
+      await written;
+      await writer.drain();
+    }
+    await compressor.end();
+  } finally {
+    compressor.destroy();
+  }
+}
+
+const chunks: (Uint8Array | undefined)[] = [];
+
+/** Two chunks a thread, made when first needed and used again for every job. */
+function scratch(turn: number): Uint8Array {
+  return (chunks[turn] ??= new Uint8Array(CHUNK_BYTES));
+}

@@ -1,0 +1,76 @@
+import { createHash } from "node:crypto";
+
+/** Where full parts go and where memory for the next one comes from. */
+export interface PartSink {
+  /** Resolves with memory of at least `sizeBytes`. */
+  need(sizeBytes: number): Promise<ArrayBuffer>;
+  part(part: {
+    readonly number: number;
+    readonly memory: ArrayBuffer;
+    readonly sizeBytes: number;
+    readonly md5: string;
+  }): void;
+}
+
+/**
+ * Hashes the compressed file and cuts it into parts. `push` takes bytes at once; `drain` moves them
+ * into granted memory, waiting for grants: that is the pipeline's back-pressure.
+ */
+export class PartWriter {
+  readonly #sink: PartSink;
+  readonly #partSize: number;
+  readonly #hash = createHash("sha256");
+  readonly #queue: Uint8Array[] = [];
+  #memory: Uint8Array<ArrayBuffer> | undefined;
+  #filled = 0;
+  #number = 0;
+  fileSize = 0;
+
+  constructor(sink: PartSink, partSize: number) {
+    this.#sink = sink;
+    this.#partSize = partSize;
+  }
+
+  push(bytes: Uint8Array): void {
+    this.#queue.push(bytes);
+  }
+
+  async drain(): Promise<void> {
+    for (const bytes of this.#queue) await this.#store(bytes, this.#partSize);
+    this.#queue.length = 0;
+  }
+
+  /** Writes what is queued, asking for no more memory than that takes; returns the SHA-256 in hex. */
+  async end(): Promise<string> {
+    let rest = this.#queue.reduce((sum, bytes) => sum + bytes.length, 0);
+    for (const bytes of this.#queue) {
+      await this.#store(bytes, Math.min(rest, this.#partSize));
+      rest -= bytes.length;
+    }
+    if (this.#memory !== undefined) this.#finishPart(this.#memory);
+    return this.#hash.digest("hex");
+  }
+
+  async #store(bytes: Uint8Array, memoryBytes: number): Promise<void> {
+    this.#hash.update(bytes);
+    this.fileSize += bytes.length;
+    let offset = 0;
+    while (offset < bytes.length) {
+      this.#memory ??= new Uint8Array(await this.#sink.need(memoryBytes));
+      const piece = bytes.subarray(offset, offset + this.#partSize - this.#filled);
+      this.#memory.set(piece, this.#filled);
+      this.#filled += piece.length;
+      offset += piece.length;
+      if (this.#filled === this.#partSize) this.#finishPart(this.#memory);
+    }
+  }
+
+  #finishPart(memory: Uint8Array<ArrayBuffer>): void {
+    this.#number += 1;
+    const sizeBytes = this.#filled;
+    const md5 = createHash("md5").update(memory.subarray(0, sizeBytes)).digest("base64");
+    this.#sink.part({ number: this.#number, memory: memory.buffer, sizeBytes, md5 });
+    this.#memory = undefined;
+    this.#filled = 0;
+  }
+}
