@@ -1,3 +1,5 @@
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
 /** The formats this project reads; what went wrong is told by {@link FormatError.format}. */
 export type Format =
   | "base32"
@@ -24,7 +26,16 @@ export class FormatError extends SyntaxError {
   }
 }
 
-/** Quotes hostile text for a message: JSON-escaped, at most 80 characters of it. */
+/**
+ * Quotes hostile text for a message: JSON-escaped, at most 80 characters of it. What JSON leaves
+ * alone but a terminal may obey (C1 controls, direction marks, line separators) is escaped too.
+ */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  const bounded = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return JSON.stringify(bounded).replace(UNSAFE, escape);
+}
+
+function escape(character: string): string {
+  const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }
