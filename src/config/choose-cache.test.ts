@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { chooseCache } from "./choose-cache.ts";
+import { parseConfig } from "./config.ts";
+
+const EMPTY = parseConfig("", "/c.toml");
+const TWO = parseConfig(
+  '[caches.mine]\nurl = "cachix://my-tools"\ntoken-env = "T"\n[caches.other]\nurl = "cachix://b"',
+  "/c.toml",
+);
+
+describe("chooseCache()", () => {
+  it("takes the first configured cache by default", () => {
+    assert.equal(chooseCache(TWO).name, "mine");
+  });
+
+  it("finds a cache by name and by its URL", () => {
+    assert.equal(chooseCache(TWO, "other").url, "cachix://b");
+    assert.equal(chooseCache(TWO, "cachix://my-tools").tokenEnv, "T");
+  });
+
+  it("makes a cache of a URL that is not configured", () => {
+    assert.deepEqual(chooseCache(EMPTY, "cachix://My.cache"), {
+      name: "My.cache",
+      url: "cachix://My.cache",
+      host: undefined,
+      tokenFile: undefined,
+      tokenEnv: undefined,
+      signingKeyFile: undefined,
+      upstreams: undefined,
+      compression: undefined,
+      compressionLevel: undefined,
+    });
+    assert.equal(chooseCache(EMPTY, "file:///srv/cache").name, "file");
+  });
+
+  it("suggests the nearest name, else lists them", () => {
+    assert.throws(() => chooseCache(TWO, "mien"), {
+      code: "CACHE_UNKNOWN",
+      message: 'Cannot find cache "mien" in the configuration',
+      hint: 'Did you mean "mine"?',
+    });
+    assert.throws(() => chooseCache(TWO, "quite-different"), { hint: /^Name one of mine, other/ });
+    assert.throws(() => chooseCache(EMPTY, "x"), { hint: /handpick\.toml, or a URL/ });
+  });
+
+  it("says what to do where no cache is configured", () => {
+    assert.throws(() => chooseCache(EMPTY), {
+      code: "CACHE_UNKNOWN",
+      hint: /--to cachix:\/\/NAME/,
+    });
+  });
+
+  it("refuses a URL with a password without repeating it", () => {
+    assert.throws(
+      () => chooseCache(EMPTY, "https://u:SECRET@example.org"),
+      (error: Error) => {
+        assert.partialDeepStrictEqual(error, { code: "CACHE_URL_UNSUPPORTED" });
+        return !error.message.includes("SECRET");
+      },
+    );
+  });
+});

@@ -1,0 +1,129 @@
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { parse, TomlError } from "smol-toml";
+import type { Compression } from "../cache/contract.ts";
+import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+import { checkTables, type CacheTable, type Violation } from "./schema.ts";
+import { findTomlLine } from "./toml-line.ts";
+
+/** One `[caches.NAME]` table. File names are absolute. */
+export interface CacheConfig {
+  readonly name: string;
+  readonly url: string;
+  /** Base URL of another server than the default one, http or https. */
+  readonly host: string | undefined;
+  readonly tokenFile: string | undefined;
+  /** Name of the environment variable that holds the token. */
+  readonly tokenEnv: string | undefined;
+  readonly signingKeyFile: string | undefined;
+  /** Undefined if the file does not say; consumers then have cache.nixos.org. */
+  readonly upstreams: readonly string[] | undefined;
+  readonly compression: Compression | undefined;
+  readonly compressionLevel: number | undefined;
+}
+
+/** The `[rules]` table. */
+export interface Rules {
+  /** Globs on the name part, or on full store paths if they start with a slash. */
+  readonly exclude: readonly string[];
+  /** Bytes. */
+  readonly maxNarSize: number | undefined;
+  readonly onHole: "hold" | "fail" | "push-anyway";
+}
+
+/** The `[events]` table: what post-build-hook, watch and exec may push, and where to. */
+export interface Events {
+  readonly include: readonly string[];
+  readonly caches: readonly string[];
+}
+
+export interface Config {
+  /** Where it was read; undefined if there is no file. */
+  readonly file: string | undefined;
+  /** In the order of the file. */
+  readonly caches: readonly CacheConfig[];
+  readonly rules: Rules;
+  readonly events: Events;
+}
+
+/**
+ * Reads the text of `handpick.toml`.
+ *
+ * @param file Its absolute name, for messages and for what relative names in it start from.
+ * @throws {HandpickError} `CONFIG_INVALID` with line and key if it is not TOML or breaks a rule.
+ */
+export function parseConfig(text: string, file: string): Config {
+  const tables = checkTables(parseToml(text, file));
+  if ("rule" in tables) throw violationError(tables, { text, file });
+  const { caches, rules, events } = tables;
+  return {
+    file,
+    caches: Object.entries(caches).map(([name, table]) => toCache(name, { table, file })),
+    rules: {
+      exclude: rules.exclude,
+      maxNarSize: rules["max-nar-size"],
+      onHole: rules["on-hole"],
+    },
+    events,
+  };
+}
+
+function parseToml(text: string, file: string): unknown {
+  try {
+    return parse(text, { unsafeKeyBehaviour: "throw", maxDepth: 16 });
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    // Neither the rest of the message nor the cause: both quote the lines, maybe with a token.
+    const reason = (error.message.split("\n")[0] ?? "").replace("Invalid TOML document: ", "");
+    throw new HandpickError(
+      "CONFIG_INVALID",
+      `Cannot read configuration ${file}:${error.line}:${error.column}: ${reason}`,
+      { hint: "Correct the TOML of this file; docs/configuration.md shows an example." },
+    );
+  }
+}
+
+function violationError(
+  { keys, rule }: Violation,
+  { text, file }: { readonly text: string; readonly file: string },
+): HandpickError {
+  const line = findTomlLine(
+    text,
+    keys.filter((key) => typeof key === "string"),
+  );
+  const place = line === undefined ? file : `${file}:${line}`;
+  const message = `Cannot use configuration ${place}: ${showKeys(keys)} ${rule}`;
+  return new HandpickError("CONFIG_INVALID", message, {
+    hint: "docs/configuration.md lists every key and what it takes.",
+  });
+}
+
+function showKeys(keys: Violation["keys"]): string {
+  const shown = keys.map((key) => {
+    if (typeof key === "number") return `[${key}]`;
+    return `.${/^[\w-]{1,64}$/.test(key) ? key : quote(key)}`;
+  });
+  return shown.join("").replace(/^\./, "");
+}
+
+function toCache(
+  name: string,
+  { table, file }: { readonly table: CacheTable; readonly file: string },
+): CacheConfig {
+  const absolute = (path: string | undefined): string | undefined => {
+    if (path === undefined) return undefined;
+    return path.startsWith("~/") ? join(homedir(), path.slice(2)) : resolve(dirname(file), path);
+  };
+  return {
+    name,
+    url: table.url,
+    host: table.host,
+    tokenFile: absolute(table["token-file"]),
+    tokenEnv: table["token-env"],
+    signingKeyFile: absolute(table["signing-key-file"]),
+    upstreams: table.upstreams,
+    compression: table.compression,
+    compressionLevel: table["compression-level"],
+  };
+}

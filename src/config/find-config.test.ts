@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { configCandidates, loadConfig } from "./find-config.ts";
+
+describe("configCandidates()", () => {
+  const paths = (env: NodeJS.ProcessEnv, uid = 1000, file?: string): string[] =>
+    configCandidates({ file, env, cwd: "/w", uid }).map(({ path }) => path);
+
+  it("prefers --config to HANDPICK_CONFIG to everything else", () => {
+    const env = { HANDPICK_CONFIG: "sub/env.toml", HOME: "/home/u" };
+    assert.deepEqual(paths(env, 1000, "/etc/c.toml"), ["/etc/c.toml"]);
+    assert.deepEqual(paths(env), ["/w/sub/env.toml"]);
+  });
+
+  it("looks into the project, then the user's folder, then for root into /etc", () => {
+    const env = { HANDPICK_CONFIG: "", HOME: "/home/u" };
+    const user = ["/w/handpick.toml", "/home/u/.config/handpick/config.toml"];
+    assert.deepEqual(paths(env), user);
+    assert.deepEqual(paths(env, 0), [...user, "/etc/handpick/config.toml"]);
+  });
+
+  it("obeys an absolute XDG_CONFIG_HOME and finds home without HOME", () => {
+    assert.equal(paths({ XDG_CONFIG_HOME: "/x" })[1], "/x/handpick/config.toml");
+    assert.equal(paths({ XDG_CONFIG_HOME: "x", HOME: "/h" })[1], "/h/.config/handpick/config.toml");
+    assert.equal(paths({})[1], join(homedir(), ".config/handpick/config.toml"));
+  });
+});
+
+describe("loadConfig()", () => {
+  let dir = "";
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), "handpick-config-"));
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+  const load = (file?: string): ReturnType<typeof loadConfig> =>
+    loadConfig({ file, env: { XDG_CONFIG_HOME: join(dir, "xdg") }, cwd: dir, uid: 1000 });
+
+  it("is empty where there is no file", async () => {
+    assert.deepEqual(await load(), {
+      file: undefined,
+      caches: [],
+      rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
+      events: { include: [], caches: [] },
+    });
+  });
+
+  it("reads the user's file, and the project's rather than that", async () => {
+    await mkdir(join(dir, "xdg/handpick"), { recursive: true });
+    await writeFile(join(dir, "xdg/handpick/config.toml"), 'caches.user.url = "cachix://u"');
+    assert.equal((await load()).caches[0]?.name, "user");
+    await writeFile(join(dir, "handpick.toml"), 'caches.project.url = "cachix://p"');
+    const config = await load();
+    assert.equal(config.caches[0]?.name, "project");
+    assert.equal(config.file, join(dir, "handpick.toml"));
+  });
+
+  it("refuses a named file that is missing, a folder, too large or not text", async () => {
+    await writeFile(join(dir, "large"), "#".repeat(256 * 1024 + 1));
+    await writeFile(join(dir, "binary"), Uint8Array.of(0xff, 0xfe));
+    const cases = [
+      ["absent", "it does not exist"],
+      [".", "it is a folder"],
+      ["large", "larger than 262144 bytes"],
+      ["binary", "it is not UTF-8 text"],
+    ] as const;
+    for (const [file, reason] of cases) {
+      await assert.rejects(load(file), (error: Error) => {
+        assert.partialDeepStrictEqual(error, { code: "CONFIG_UNREADABLE" });
+        assert.equal(error.message, `Cannot read configuration ${join(dir, file)}: ${reason}`);
+        return true;
+      });
+    }
+  });
+
+  it("does not pass over a file that is there but cannot be read", async () => {
+    await mkdir(join(dir, "handpick.toml"));
+    await assert.rejects(load(), { code: "CONFIG_UNREADABLE" });
+  });
+});

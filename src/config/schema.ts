@@ -1,0 +1,206 @@
+import * as v from "valibot";
+import type { Compression } from "../cache/contract.ts";
+import { quote } from "../nix/format-error.ts";
+import { nearest } from "../nix/nearest.ts";
+import { isCacheName, urlFault } from "./cache-url.ts";
+import { parseSize } from "./size.ts";
+
+/** `[caches.NAME]` as it stands in the file. */
+export interface CacheTable {
+  readonly url: string;
+  readonly host?: string | undefined;
+  readonly "token-file"?: string | undefined;
+  readonly "token-env"?: string | undefined;
+  readonly "signing-key-file"?: string | undefined;
+  readonly upstreams?: readonly string[] | undefined;
+  readonly compression?: Compression | undefined;
+  readonly "compression-level"?: number | undefined;
+}
+
+/** The whole file, defaults filled in. */
+export interface ConfigTables {
+  readonly caches: Readonly<Record<string, CacheTable>>;
+  readonly rules: {
+    readonly exclude: readonly string[];
+    /** Bytes. */
+    readonly "max-nar-size"?: number | undefined;
+    readonly "on-hole": "hold" | "fail" | "push-anyway";
+  };
+  readonly events: { readonly include: readonly string[]; readonly caches: readonly string[] };
+}
+
+/** A rule that the value at `keys` breaks, said so that it reads on after the key. */
+export interface Violation {
+  readonly keys: readonly (string | number)[];
+  readonly rule: string;
+}
+
+/** Holds what a TOML parser returned against the schema of `handpick.toml`. */
+export function checkTables(value: unknown): ConfigTables | Violation {
+  const result = v.safeParse(fileSchema, value);
+  if (result.success) return strayCache(result.output) ?? result.output;
+  const issue = result.issues.find(isUnknownKey) ?? result.issues[0];
+  const keys = (issue.path ?? []).map(({ key }) => (typeof key === "number" ? key : String(key)));
+  if (isUnknownKey(issue)) return { keys, rule: unknownKeyRule(keys) };
+  if (issue.type === "strict_object" && issue.expected !== "Object") {
+    return { keys: keys.slice(0, -1), rule: `needs the key ${issue.expected}` };
+  }
+  return { keys, rule: issue.message };
+}
+
+function strayCache({ caches, events }: ConfigTables): Violation | undefined {
+  const names = Object.keys(caches);
+  const index = events.caches.findIndex((name) => !names.includes(name));
+  const stray = events.caches[index];
+  if (stray === undefined) return undefined;
+  const rule = `must name a cache of this file, found ${quote(stray)}${didYouMean(stray, names)}`;
+  return { keys: ["events", "caches", index], rule };
+}
+
+function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
+  return issue.type === "strict_object" && issue.expected === "never";
+}
+
+function unknownKeyRule(keys: Violation["keys"]): string {
+  const key = String(keys.at(-1));
+  const parent = keys[0];
+  if (parent === "caches" && (key === "token" || key === "signing-key")) {
+    return `is not allowed: secrets do not belong in this file, name a file in ${key}-file`;
+  }
+  const tables = { caches: cacheEntries, rules: rulesEntries, events: eventsEntries };
+  const known =
+    keys.length === 1 ? tables : Object.entries(tables).find(([t]) => t === parent)?.[1];
+  return `is not a key that handpick knows${didYouMean(key, Object.keys(known ?? {}))}`;
+}
+
+function didYouMean(word: string, candidates: readonly string[]): string {
+  const best = nearest(word, candidates);
+  return best === undefined ? "" : `; did you mean ${quote(best)}?`;
+}
+
+// The message of a schema is its rule. It repeats the value only where no careless hand could have
+// put a token: never for file names, variables and URLs.
+
+function text(fault: (value: string) => string | undefined): v.GenericSchema<string> {
+  return v.pipe(
+    v.string(typeRule("a string")),
+    v.check(
+      (value) => fault(value) === undefined,
+      ({ input }) => fault(input) ?? "",
+    ),
+  );
+}
+
+function listOf(item: v.GenericSchema<string>): v.GenericSchema<string[]> {
+  return v.array(item, typeRule("a list of strings"));
+}
+
+function oneOf<const T extends string>(...words: readonly T[]): v.GenericSchema<T> {
+  const rule = `one of ${words.map((word) => `"${word}"`).join(", ")}`;
+  return v.picklist(words, ({ input }) =>
+    typeof input === "string"
+      ? `must be ${rule}, found ${quote(input)}`
+      : typeRule(rule)({ input }),
+  );
+}
+
+function typeRule(expected: string): (issue: { readonly input: unknown }) => string {
+  return ({ input }) => `must be ${expected}, found ${typeName(input)}`;
+}
+
+function typeName(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (value instanceof Date) return "a date";
+  if (typeof value === "object") return "a table";
+  return typeof value === "number" ? "a number" : `a ${typeof value}`;
+}
+
+// The grammar of compileGlob() in plan/, which this room must not import; a test holds them equal.
+const GLOB = /^(?:(?:[\w+.?=*-]|\[!?[\w+.?=*-]+\])+|\/(?:[^[\]{}]|\[!?[^[\]{}]+\])+)$/;
+const MAX_GLOB = 512;
+const glob = text((value) =>
+  value.length <= MAX_GLOB && GLOB.test(value)
+    ? undefined
+    : `must be a glob such as "*-source" or a full store path, found ${quote(value)}`,
+);
+
+const LIKE_A_TOKEN = /^ey[\w=-]+\.[\w=-]+\./;
+const FILE_NAME = /^[^\p{Cc}]{1,4096}$/u;
+const fileName = text((value) => {
+  // A pasted token would stand in every later message that names the file.
+  if (LIKE_A_TOKEN.test(value)) return "must be the name of a file, found what looks like a token";
+  return FILE_NAME.test(value) ? undefined : "must be the name of a file";
+});
+
+const VARIABLE = /^[A-Za-z_]\w{0,127}$/;
+const variable = text((value) =>
+  VARIABLE.test(value) ? undefined : "must be the name of an environment variable",
+);
+
+const cacheUrl = text((value) => urlFault(value));
+const webUrl = text((value) => urlFault(value, ["http", "https"]));
+const cacheName = text((value) => {
+  // JavaScript moves such keys to the front of a table, and the first cache is the default one.
+  if (/^\d+$/.test(value)) return "must not be a number only";
+  return isCacheName(value) ? undefined : "must be 1 to 64 of A-Z a-z 0-9 . _ -";
+});
+
+const size = v.pipe(
+  v.unknown(),
+  v.transform(parseSize),
+  v.number('must be a size such as "2GiB", "500 MB" or 1048576'),
+);
+
+const LEVELS = { zstd: [1, 19], xz: [0, 9] } as const;
+
+function levelFault(cache: CacheTable): string | undefined {
+  const level = cache["compression-level"];
+  if (level === undefined) return undefined;
+  if (cache.compression === "none") return 'has no meaning with compression = "none"';
+  const method = cache.compression ?? "zstd";
+  const [least, most] = LEVELS[method];
+  const fits = Number.isInteger(level) && level >= least && level <= most;
+  return fits ? undefined : `must be ${least} to ${most} for ${method}, found ${level}`;
+}
+
+const cacheEntries = {
+  url: cacheUrl,
+  host: v.optional(webUrl),
+  "token-file": v.optional(fileName),
+  "token-env": v.optional(variable),
+  "signing-key-file": v.optional(fileName),
+  upstreams: v.optional(listOf(webUrl)),
+  compression: v.optional(oneOf("zstd", "xz", "none")),
+  "compression-level": v.optional(v.number(typeRule("a number"))),
+};
+
+const cacheSchema = v.pipe(
+  v.strictObject(cacheEntries, typeRule("a table")),
+  v.forward(
+    v.check(
+      (cache) => levelFault(cache) === undefined,
+      ({ input }) => levelFault(input) ?? "",
+    ),
+    ["compression-level"],
+  ),
+);
+
+const rulesEntries = {
+  exclude: v.optional(listOf(glob), []),
+  "max-nar-size": v.optional(size),
+  "on-hole": v.optional(oneOf("hold", "fail", "push-anyway"), "hold"),
+};
+
+const eventsEntries = {
+  include: v.optional(listOf(glob), []),
+  caches: v.optional(listOf(text(() => undefined)), []),
+};
+
+const fileSchema = v.strictObject(
+  {
+    caches: v.optional(v.record(cacheName, cacheSchema, typeRule("a table")), {}),
+    rules: v.optional(v.strictObject(rulesEntries, typeRule("a table")), {}),
+    events: v.optional(v.strictObject(eventsEntries, typeRule("a table")), {}),
+  },
+  typeRule("a table"),
+);

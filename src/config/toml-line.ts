@@ -1,0 +1,29 @@
+import { parse } from "smol-toml";
+
+/**
+ * The line on which the value at `path` begins in a valid TOML text, from 1; undefined if it
+ * cannot be told. The parser keeps no positions, so this asks it how much of the text is needed.
+ */
+export function findTomlLine(text: string, path: readonly string[]): number | undefined {
+  const lines = text.split("\n");
+  const key = path.at(-1) ?? "";
+  let found: number | undefined;
+  for (const [index, line] of lines.entries()) {
+    if (line.includes(key) && lacks(lines.slice(0, index).join("\n"), path)) found = index + 1;
+  }
+  return found;
+}
+
+/** Whether `text` is TOML (not cut in the middle of a value) and has nothing at `path`. */
+function lacks(text: string, path: readonly string[]): boolean {
+  try {
+    let value: unknown = parse(text);
+    for (const key of path) {
+      if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return true;
+      value = (value as Readonly<Record<string, unknown>>)[key];
+    }
+    return false;
+  } catch {
+    return false;
+  }
+}
