@@ -52,12 +52,9 @@ describe("chooseCache()", () => {
   });
 
   it("refuses a URL with a password without repeating it", () => {
-    assert.throws(
-      () => chooseCache(EMPTY, "https://u:SECRET@example.org"),
-      (error: Error) => {
-        assert.partialDeepStrictEqual(error, { code: "CACHE_URL_UNSUPPORTED" });
-        return !error.message.includes("SECRET");
-      },
-    );
+    assert.throws(() => chooseCache(EMPTY, "https://u:SECRET@example.org"), {
+      code: "CACHE_URL_UNSUPPORTED",
+      message: "Cannot use the URL of the cache: it must not contain a user name or password",
+    });
   });
 });

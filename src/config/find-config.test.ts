@@ -67,10 +67,9 @@ describe("loadConfig()", () => {
       ["binary", "it is not UTF-8 text"],
     ] as const;
     for (const [file, reason] of cases) {
-      await assert.rejects(load(file), (error: Error) => {
-        assert.partialDeepStrictEqual(error, { code: "CONFIG_UNREADABLE" });
-        assert.equal(error.message, `Cannot read configuration ${join(dir, file)}: ${reason}`);
-        return true;
+      await assert.rejects(load(file), {
+        code: "CONFIG_UNREADABLE",
+        message: `Cannot read configuration ${join(dir, file)}: ${reason}`,
       });
     }
   });
