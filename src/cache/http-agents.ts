@@ -1,0 +1,52 @@
+import { readFileSync } from "node:fs";
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { getCACertificates } from "node:tls";
+
+import { HandpickError } from "../error.ts";
+
+/** Connections kept open between requests; proxies and extra authorities come from `env`. */
+export interface Agents {
+  agentFor(url: URL): HttpAgent;
+  close(): void;
+}
+
+/**
+ * Makes the pools of connections. Proxies: `http_proxy`, `https_proxy`, `no_proxy`. The
+ * certificates in `NIX_SSL_CERT_FILE` and `SSL_CERT_FILE` are trusted besides those of Node.
+ */
+export function createAgents(env: NodeJS.ProcessEnv): Agents {
+  const options = { keepAlive: true, proxyEnv: env };
+  let http: HttpAgent | undefined;
+  let https: HttpsAgent | undefined;
+  return {
+    agentFor(url) {
+      if (url.protocol === "http:") return (http ??= new HttpAgent(options));
+      return (https ??= new HttpsAgent({ ...options, ...extraAuthorities(env) }));
+    },
+    close() {
+      http?.destroy();
+      https?.destroy();
+    },
+  };
+}
+
+function extraAuthorities(env: NodeJS.ProcessEnv): { ca?: string[] } {
+  const files = [env["NIX_SSL_CERT_FILE"], env["SSL_CERT_FILE"]];
+  const extra = [...new Set(files)].flatMap((file) => (file ? readAuthorities(file) : []));
+  return extra.length === 0 ? {} : { ca: [...getCACertificates("default"), ...extra] };
+}
+
+function readAuthorities(file: string): string[] {
+  try {
+    return [readFileSync(file, "utf8")];
+  } catch (error) {
+    // Nix shells set the variable to "/no-cert-file.crt" on purpose; OpenSSL ignores that as well.
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw new HandpickError(
+      "FILE_UNUSABLE",
+      `Cannot read the certificates in ${JSON.stringify(file)}`,
+      { cause: error, hint: "Correct NIX_SSL_CERT_FILE or SSL_CERT_FILE, or unset it." },
+    );
+  }
+}

@@ -1,0 +1,86 @@
+import { HandpickError } from "../error.ts";
+import { createAgents } from "./http-agents.ts";
+import { exchange } from "./http-exchange.ts";
+import { DEFAULT_TIMEOUTS, endpointOf } from "./http-message.ts";
+import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+
+const MAX_REDIRECTS = 5;
+const REDIRECT_STATUSES: readonly number[] = [301, 302, 303, 307, 308];
+
+export interface HttpClientOptions {
+  /** Where proxies and certificate files are looked up. @default {process.env} */
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly userAgent: string;
+  readonly timeouts?: Timeouts | undefined;
+}
+
+/** The one HTTP client of all caches. It retries nothing; see `retry.ts`. */
+export interface HttpClient {
+  /**
+   * Sends one request. GET and HEAD follow up to 5 redirects; `authorization` stays with the
+   * origin it was meant for.
+   *
+   * @throws {HandpickError} `NETWORK` if there was no complete answer, `CACHE_PROTOCOL` if it is
+   *   too large or redirects where we must not follow.
+   * @throws The reason `request.signal` was aborted with.
+   */
+  request(request: HttpRequest): Promise<HttpResponse>;
+  /** Closes idle connections at once and those in use with them. */
+  close(): void;
+}
+
+export function createHttpClient(options: HttpClientOptions): HttpClient {
+  const agents = createAgents(options.env ?? process.env);
+  const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
+  return {
+    async request(request) {
+      const headers = { "user-agent": options.userAgent, ...request.headers };
+      let current: HttpRequest = { ...request, headers };
+      for (let redirects = 0; ; redirects++) {
+        const response = await exchange(current, { agent: agents.agentFor(current.url), timeouts });
+        const target = redirectTarget(current, response);
+        if (target === undefined) return withoutCredentials(response, current);
+        if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");
+        current = redirected(current, target);
+      }
+    },
+    close: () => agents.close(),
+  };
+}
+
+function redirectTarget({ method, url }: HttpRequest, response: HttpResponse): URL | undefined {
+  const { location } = response.headers;
+  const mayFollow = method === "GET" || method === "HEAD";
+  if (!mayFollow || location === undefined || !REDIRECT_STATUSES.includes(response.status)) {
+    return undefined;
+  }
+  return URL.parse(location, url.href) ?? undefined;
+}
+
+function redirected(request: HttpRequest, target: URL): HttpRequest {
+  const { url } = request;
+  const isWeb = target.protocol === "https:" || target.protocol === "http:";
+  if (!isWeb || (url.protocol === "https:" && target.protocol === "http:")) {
+    throw unfollowed(request, `a redirect from ${url.protocol}// to ${target.protocol}//`);
+  }
+  if (target.username !== "" || target.password !== "") {
+    throw unfollowed(request, "a redirect with credentials in its URL");
+  }
+  if (target.origin === url.origin) return { ...request, url: target };
+  const { authorization: _kept, ...headers } = request.headers ?? {};
+  return { ...request, url: target, headers };
+}
+
+/** Error bodies are shown to people, and a server may repeat in them what we sent. */
+function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
+  const secret = headers?.["authorization"]?.replace(/^\w+ /, "");
+  if (response.status < 300 || !secret || !response.body.includes(secret)) return response;
+  return { ...response, body: Buffer.from(response.body.toString().replaceAll(secret, "…")) };
+}
+
+function unfollowed({ action, url }: HttpRequest, found: string): HandpickError {
+  return new HandpickError(
+    "CACHE_PROTOCOL",
+    `Cannot ${action}: expected an answer from ${endpointOf(url)}, received ${found}`,
+  );
+}

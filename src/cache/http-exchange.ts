@@ -1,0 +1,182 @@
+import { request as requestHttp } from "node:http";
+import type { Agent, ClientRequest, IncomingMessage } from "node:http";
+import { request as requestHttps } from "node:https";
+
+import { HandpickError } from "../error.ts";
+import { endpointOf } from "./http-message.ts";
+import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+import { networkError } from "./network-error.ts";
+
+const DEFAULT_MAX_BYTES = 1024 * 1024;
+
+/** Small enough that TLS never holds a second copy of a part and that progress is seen. */
+const SLICE_BYTES = 64 * 1024;
+
+/**
+ * Sends one request and reads its answer, once: no redirect, no retry. Settles only when the
+ * memory of the body is no longer in use.
+ *
+ * @throws {HandpickError} `NETWORK` if no complete answer arrived in time, `CACHE_PROTOCOL` if it
+ *   is larger than `maxBytes`.
+ * @throws The reason `request.signal` was aborted with.
+ */
+export async function exchange(
+  request: HttpRequest,
+  { agent, timeouts }: { readonly agent: Agent; readonly timeouts: Timeouts },
+): Promise<HttpResponse> {
+  const { signal } = request;
+  signal.throwIfAborted();
+  const outgoing = start(request, agent);
+  const answer = Promise.withResolvers<HttpResponse>();
+  // Rejects by itself, as a request that still waits for its proxy does not notice destroy().
+  const fail = (error: unknown): void => {
+    answer.reject(error);
+    outgoing.destroy();
+  };
+  const abort = (): void => fail(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  const sending: Sending = { outgoing, request, watchdog: new Watchdog(timeouts, fail) };
+  let isUnused = false;
+  try {
+    receive(sending, answer);
+    sendFrom(0, sending);
+    const response = await answer.promise;
+    isUnused = sending.watchdog.isSent;
+    return response;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error instanceof HandpickError ? error : networkError(request, error);
+  } finally {
+    sending.watchdog.stop();
+    signal.removeEventListener("abort", abort);
+    if (!isUnused) await destroyed(outgoing);
+  }
+}
+
+interface Sending {
+  readonly outgoing: ClientRequest;
+  readonly request: HttpRequest;
+  readonly watchdog: Watchdog;
+}
+
+function start({ url, method, headers, body }: HttpRequest, agent: Agent): ClientRequest {
+  const request = url.protocol === "https:" ? requestHttps : requestHttp;
+  const length = body?.byteLength ?? (method === "POST" ? 0 : undefined);
+  return request(url, {
+    method,
+    agent,
+    headers: { ...headers, ...(length === undefined ? {} : { "content-length": length }) },
+  });
+}
+
+function sendFrom(offset: number, sending: Sending): void {
+  const { outgoing, request, watchdog } = sending;
+  if (outgoing.destroyed) return;
+  const next = offset + SLICE_BYTES;
+  if (request.body === undefined || next >= request.body.byteLength) {
+    outgoing.end(request.body?.subarray(offset), () => watchdog.sent());
+    return;
+  }
+  outgoing.write(request.body.subarray(offset, next), (error) => {
+    if (error) return; // the request reports it
+    watchdog.progress();
+    sendFrom(next, sending);
+  });
+}
+
+function receive(
+  { outgoing, request, watchdog }: Sending,
+  { resolve, reject }: PromiseWithResolvers<HttpResponse>,
+): void {
+  const closed = (): void => reject(new Error("the connection was closed without an answer"));
+  outgoing.on("error", reject);
+  outgoing.on("close", closed);
+  outgoing.on("response", (incoming) => {
+    outgoing.off("close", closed);
+    watchdog.answered();
+    readBody(incoming, { request, watchdog }).then((body) => {
+      const { statusCode: status = 0, headers } = incoming;
+      resolve({ action: request.action, status, headers, body });
+    }, reject);
+  });
+}
+
+async function readBody(
+  incoming: IncomingMessage,
+  { request, watchdog }: Pick<Sending, "request" | "watchdog">,
+): Promise<Buffer> {
+  const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    size += chunk.byteLength;
+    if (size > maxBytes) {
+      throw new HandpickError(
+        "CACHE_PROTOCOL",
+        `Cannot ${action}: expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`,
+      );
+    }
+    chunks.push(chunk);
+    watchdog.progress();
+  }
+  return Buffer.concat(chunks, size);
+}
+
+/**
+ * Destroys a request and waits until nothing reads its body any more, which is when its socket is
+ * closed. A request without a socket never touches the body once it is destroyed.
+ */
+async function destroyed(outgoing: ClientRequest): Promise<void> {
+  outgoing.destroy();
+  const { socket } = outgoing;
+  if (socket === null || socket.closed) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  socket.once("close", resolve);
+  await promise;
+}
+
+/** Ends a request that stands still, or takes too long altogether. */
+class Watchdog {
+  isSent = false;
+  readonly #timeouts: Timeouts;
+  readonly #fail: (error: Error) => void;
+  readonly #total: NodeJS.Timeout;
+  #current: NodeJS.Timeout;
+  #isAnswered = false;
+
+  constructor(timeouts: Timeouts, fail: (error: Error) => void) {
+    this.#timeouts = timeouts;
+    this.#fail = fail;
+    this.#total = this.#arm(timeouts.totalMs, "the request was not over");
+    this.#current = this.#arm(timeouts.idleMs, "no progress was made");
+  }
+
+  progress(): void {
+    this.#current.refresh();
+  }
+
+  sent(): void {
+    this.isSent = true;
+    if (!this.#isAnswered) this.#next(this.#timeouts.answerMs, "no answer came");
+  }
+
+  answered(): void {
+    this.#isAnswered = true;
+    this.#next(this.#timeouts.idleMs, "the answer made no progress");
+  }
+
+  stop(): void {
+    this.#isAnswered = true; // a late sent() must not arm a timer again
+    clearTimeout(this.#total);
+    clearTimeout(this.#current);
+  }
+
+  #next(ms: number, what: string): void {
+    clearTimeout(this.#current);
+    this.#current = this.#arm(ms, what);
+  }
+
+  #arm(ms: number, what: string): NodeJS.Timeout {
+    return setTimeout(() => this.#fail(new Error(`${what} within ${ms / 1000} s`)), ms);
+  }
+}

@@ -1,0 +1,46 @@
+import type { IncomingHttpHeaders } from "node:http";
+
+/** One request to a cache or to the storage behind it. */
+export interface HttpRequest {
+  /** What is being done, as it follows "Cannot" in a message: `read the pins of cache "mine"`. */
+  readonly action: string;
+  readonly method: "GET" | "HEAD" | "POST" | "PUT";
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent without copying; `content-length` is set from it. */
+  readonly body?: Uint8Array<ArrayBuffer> | undefined;
+  /** How much of an answer is accepted, in bytes. @default {1_048_576} */
+  readonly maxBytes?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** An answer, whatever its status. */
+export interface HttpResponse {
+  /** That of the request. */
+  readonly action: string;
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/** How long a request may stand still. All in milliseconds. */
+export interface Timeouts {
+  /** Without progress while connecting, sending or receiving. */
+  readonly idleMs: number;
+  /** From the last byte sent to the first of the answer. */
+  readonly answerMs: number;
+  /** The whole of one request, a trickling one too. */
+  readonly totalMs: number;
+}
+
+/** Cloudflare gives up on its origin after about 120 s and tells us so; we wait longer than that. */
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  idleMs: 60_000,
+  answerMs: 180_000,
+  totalMs: 900_000,
+};
+
+/** Host and port of a URL, which is all of it that messages may show. */
+export function endpointOf(url: URL): string {
+  return `${url.hostname}:${url.port || (url.protocol === "https:" ? "443" : "80")}`;
+}

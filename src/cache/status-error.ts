@@ -1,0 +1,50 @@
+import { HandpickError } from "../error.ts";
+import type { ErrorCode } from "../error.ts";
+import { excerpt } from "./excerpt.ts";
+import type { HttpResponse } from "./http-message.ts";
+import { isRetryable } from "./retry.ts";
+
+/** Whether the request did what it was sent for. */
+export function isSuccess({ status }: HttpResponse): boolean {
+  return status >= 200 && status < 300;
+}
+
+/** Whether our credentials, or the lack of them, were the reason of the answer. */
+export function isRefusal({ status }: HttpResponse): boolean {
+  return status === 401 || status === 403;
+}
+
+/**
+ * The error for an answer that is no success.
+ *
+ * @param rejected The code for a 4xx which says that this very request is not acceptable.
+ */
+export function statusError(
+  response: HttpResponse,
+  rejected: ErrorCode = "CACHE_PROTOCOL",
+): HandpickError {
+  return new HandpickError(codeOf(response, rejected), statusMessage(response), {
+    hint: hintOf(response),
+  });
+}
+
+/** What was attempted and what came back, without its secrets. */
+export function statusMessage({ action, status, body }: HttpResponse): string {
+  const text = excerpt(body.toString());
+  return `Cannot ${action}: expected status 200, received ${status}${text && `: ${text}`}`;
+}
+
+function codeOf(response: HttpResponse, rejected: ErrorCode): ErrorCode {
+  if (isRefusal(response)) return "CACHE_REFUSED";
+  if (isRetryable(response.status)) return "CACHE_UNAVAILABLE";
+  return response.status >= 400 ? rejected : "CACHE_PROTOCOL";
+}
+
+function hintOf(response: HttpResponse): string | undefined {
+  if (isRefusal(response)) {
+    return "Check that the token is valid, belongs to this cache and may do this.";
+  }
+  return isRetryable(response.status)
+    ? "The cache has trouble or limits us; run again later."
+    : undefined;
+}
