@@ -1,0 +1,115 @@
+import * as v from "valibot";
+
+import { HandpickError } from "../../error.ts";
+import type { CacheInfo } from "../contract.ts";
+import { excerpt } from "../excerpt.ts";
+import type { HttpResponse } from "../http-message.ts";
+
+/** Identifies one multipart upload at the service. */
+export interface UploadIds {
+  readonly narId: string;
+  readonly uploadId: string;
+}
+
+const text = (maxLength: number): v.GenericSchema<unknown, string> =>
+  v.pipe(v.string(), v.maxLength(maxLength));
+
+const webUrl = v.pipe(text(2048), v.regex(/^https?:\/\//), v.url());
+
+const CacheSchema = v.object({
+  uri: webUrl,
+  isPublic: v.boolean(),
+  publicSigningKeys: v.pipe(v.array(text(1024)), v.maxLength(1000)),
+  permission: v.picklist(["Read", "Write", "Admin"]),
+  preferredCompressionMethod: v.optional(v.unknown()),
+});
+
+const MissingSchema = v.array(text(1024));
+
+/** An identifier becomes a segment of a path, so it must not be able to leave it. */
+const UploadSchema = v.object({
+  narId: v.pipe(v.string(), v.regex(/^[0-9A-Za-z_-]{1,128}$/)),
+  uploadId: v.pipe(text(8192), v.minLength(1)),
+});
+
+const PartUrlSchema = v.object({ uploadUrl: text(16_384) });
+
+const PinsSchema = v.array(
+  v.object({ name: v.string(), lastRevision: v.nullish(v.object({ storePath: v.string() })) }),
+);
+
+const COMPRESSIONS = new Map<unknown, CacheInfo["preferredCompression"]>([
+  ["ZSTD", "zstd"],
+  ["XZ", "xz"],
+]);
+
+/** @throws {HandpickError} `CACHE_PROTOCOL` if the answer is not what the service documents. */
+export function readCacheInfo(response: HttpResponse): CacheInfo {
+  const cache = read(CacheSchema, response);
+  return {
+    readUrl: cache.uri.replace(/\/+$/, ""),
+    publicKeys: cache.publicSigningKeys,
+    isPublic: cache.isPublic,
+    writable: cache.permission !== "Read",
+    preferredCompression: COMPRESSIONS.get(cache.preferredCompressionMethod),
+  };
+}
+
+/** @throws {HandpickError} `CACHE_PROTOCOL` if the answer is not a list of texts. */
+export function readMissing(response: HttpResponse): readonly string[] {
+  return read(MissingSchema, response);
+}
+
+/** @throws {HandpickError} `CACHE_PROTOCOL` if the answer does not name an upload. */
+export function readUploadIds(response: HttpResponse): UploadIds {
+  return read(UploadSchema, response);
+}
+
+/**
+ * Reads where to put a part. The URL is a secret while it lives.
+ *
+ * @param base The API's own URL; from https we are not led to http.
+ * @throws {HandpickError} `CACHE_PROTOCOL` if the answer holds no URL we may send data to.
+ */
+export function readPartUrl(response: HttpResponse, base: URL): URL {
+  const url = URL.parse(read(PartUrlSchema, response).uploadUrl);
+  const isWeb =
+    url?.protocol === "https:" || (url?.protocol === "http:" && base.protocol === "http:");
+  if (url === null || !isWeb || url.username !== "" || url.password !== "") {
+    throw unexpected(response, `uploadUrl to be a URL of ${base.protocol}// without credentials`);
+  }
+  return url;
+}
+
+/** @throws {HandpickError} `CACHE_PROTOCOL` if the answer is not a list of pins. */
+export function readPins(response: HttpResponse): Map<string, string | undefined> {
+  return new Map(
+    read(PinsSchema, response).map(({ name, lastRevision }) => [name, lastRevision?.storePath]),
+  );
+}
+
+function read<T>(schema: v.GenericSchema<unknown, T>, response: HttpResponse): T {
+  const result = v.safeParse(schema, parseJson(response), { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const where = v.getDotPath(issue) ?? "the answer";
+  throw unexpected(response, `${excerpt(where)} to be ${issue.expected ?? "valid"}`);
+}
+
+/** Reads JSON whatever the content type says: the service forgets it at times. */
+function parseJson(response: HttpResponse): unknown {
+  const body = response.body.toString();
+  try {
+    return JSON.parse(body);
+  } catch (error) {
+    const found = body === "" ? "nothing" : excerpt(body);
+    throw unexpected(response, `JSON, received ${found}`, error);
+  }
+}
+
+function unexpected({ action }: HttpResponse, rule: string, cause?: unknown): HandpickError {
+  return new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: expected ${rule}`, {
+    cause,
+    hint: "Check that the host of this cache is a Cachix service.",
+  });
+}

@@ -1,0 +1,185 @@
+import { HandpickError } from "../../error.ts";
+import { DEFAULT_STORE_DIR, storeDirOf } from "../../nix/store-path.ts";
+import type { HashPart, StorePath } from "../../nix/store-path.ts";
+import { systemClock } from "../clock.ts";
+import type { Clock } from "../clock.ts";
+import type { Cache, CacheInfo, Compression, PinRequest, Upload } from "../contract.ts";
+import { createHttpClient } from "../http-client.ts";
+import type { HttpResponse, Timeouts } from "../http-message.ts";
+import { isSuccess, statusMessage } from "../status-error.ts";
+import { readCacheInfo, readMissing, readUploadIds } from "./answers.ts";
+import { CachixApi } from "./cachix-api.ts";
+import { CachixUpload } from "./cachix-upload.ts";
+import { DEFAULT_HOST, parseHost } from "./cachix-url.ts";
+import { MISSING_BATCH, missingCall } from "./missing.ts";
+import { sendPin } from "./pin.ts";
+
+/** The two methods of the service, in the spelling of its query. */
+const METHODS: Readonly<Record<Compression, string | undefined>> = {
+  zstd: "zst",
+  xz: "xz",
+  none: undefined,
+};
+
+export interface CachixCacheOptions {
+  /** The name users gave it in the configuration, for messages. */
+  readonly name: string;
+  /** Its name at the service. */
+  readonly cacheName: string;
+  /** Base URL of the service. @default {"https://cachix.org"} */
+  readonly host?: string | undefined;
+  readonly token?: string | undefined;
+  /** @default {"handpick"} */
+  readonly userAgent?: string | undefined;
+  /** Where proxies and certificate files are looked up. @default {process.env} */
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly clock?: Clock | undefined;
+  /** Spreads retries; uniform in [0, 1). @default {Math.random} */
+  readonly random?: (() => number) | undefined;
+  readonly timeouts?: Timeouts | undefined;
+  /** How long giving up an upload may take. @default {3000} */
+  readonly abortMs?: number | undefined;
+}
+
+/**
+ * Opens a Cachix cache. Nothing is sent yet.
+ *
+ * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if `host` is no URL of the web,
+ *   `CONFIG_INVALID` if the token cannot stand in a header.
+ */
+export function createCachixCache(options: CachixCacheOptions): Cache {
+  return new CachixCache(options);
+}
+
+class CachixCache implements Cache {
+  readonly name: string;
+  readonly closureRule = "cache";
+  readonly #api: CachixApi;
+  readonly #hasToken: boolean;
+  readonly #abortMs: number;
+
+  constructor(options: CachixCacheOptions) {
+    const { name, cacheName, env, timeouts, clock = systemClock, random } = options;
+    const token = options.token === "" ? undefined : options.token;
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw unusableToken(name);
+    this.name = name;
+    this.#hasToken = token !== undefined;
+    this.#abortMs = options.abortMs ?? 3000;
+    const base = parseHost(options.host ?? DEFAULT_HOST);
+    const client = createHttpClient({ userAgent: options.userAgent ?? "handpick", env, timeouts });
+    this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random });
+  }
+
+  async info(signal: AbortSignal): Promise<CacheInfo> {
+    const action = `read about ${this.#api.label}`;
+    const response = await this.#api.call({ action, method: "GET", path: [] }, signal);
+    // The service answers 401 for a name that does not exist as well.
+    if (response.status === 401 || response.status === 404) throw this.#notFound(response);
+    const info = readCacheInfo(this.#checked(response));
+    this.#api.isReadOnly = !info.writable;
+    return info;
+  }
+
+  async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
+    // Each once: the service reports a path as missing that it was asked for twice.
+    const asked = [...new Set(hashParts)];
+    const missing = new Set<HashPart>();
+    for (let start = 0; start < asked.length; start += MISSING_BATCH) {
+      const batch = asked.slice(start, start + MISSING_BATCH);
+      const response = await this.#api.call(missingCall(this.#api, batch), signal);
+      if (response.status === 404) throw this.#notFound(response);
+      const answer = new Set(readMissing(this.#checked(response)));
+      for (const hashPart of batch) if (answer.has(hashPart)) missing.add(hashPart);
+    }
+    return missing;
+  }
+
+  async beginUpload(
+    {
+      storePath,
+      compression,
+    }: { readonly storePath: StorePath; readonly compression: Compression },
+    signal: AbortSignal,
+  ): Promise<Upload> {
+    const action = `start the upload of ${JSON.stringify(storePath)} to ${this.#api.label}`;
+    const method = methodOf(compression, action);
+    assertInNixStore(storePath, action);
+    const response = await this.#api.call(
+      { action, method: "POST", path: ["multipart-nar"], query: { compression: method } },
+      signal,
+    );
+    const ids = readUploadIds(this.#checked(response, "UPLOAD_REJECTED"));
+    return new CachixUpload(this.#api, { ids, storePath, abortMs: this.#abortMs });
+  }
+
+  async pin(request: PinRequest, signal: AbortSignal): Promise<void> {
+    assertInNixStore(request.storePath, `pin a path in ${this.#api.label}`);
+    this.#checked(await sendPin(this.#api, request, signal), "UPLOAD_REJECTED");
+  }
+
+  async registerKey(publicKey: string, signal: AbortSignal): Promise<void> {
+    const action = `register a public key with ${this.#api.label}`;
+    const body = { publicKey: bareKey(publicKey, action) };
+    const response = await this.#api.call({ action, method: "POST", path: ["key"], body }, signal);
+    this.#checked(response);
+  }
+
+  async close(): Promise<void> {
+    this.#api.client.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #checked(response: HttpResponse, rejected?: "UPLOAD_REJECTED"): HttpResponse {
+    if (!isSuccess(response)) throw this.#api.error(response, rejected);
+    return response;
+  }
+
+  #notFound(response: HttpResponse): HandpickError {
+    return new HandpickError("CACHE_NOT_FOUND", statusMessage(response), {
+      hint: this.#hasToken
+        ? "Check the name of the cache, and that the token is valid and belongs to it."
+        : "Check the name of the cache; a private one needs a token.",
+    });
+  }
+}
+
+function unusableToken(name: string): HandpickError {
+  return new HandpickError(
+    "CONFIG_INVALID",
+    `Cannot use the token of cache ${JSON.stringify(name)}: expected printable characters without space`,
+    { hint: "Look for a line break or a stray character where the token is kept." },
+  );
+}
+
+function methodOf(compression: Compression, action: string): string {
+  const method = METHODS[compression];
+  if (method !== undefined) return method;
+  throw new HandpickError(
+    "CONFIG_INVALID",
+    `Cannot ${action}: expected compression "zstd" or "xz", received ${JSON.stringify(compression)}`,
+    { hint: "Remove the compression setting of this cache; zstd is the default." },
+  );
+}
+
+/** The service cuts store paths at fixed places, so that others would come out mangled. */
+function assertInNixStore(storePath: StorePath, action: string): void {
+  if (storeDirOf(storePath) === DEFAULT_STORE_DIR) return;
+  throw new HandpickError(
+    "STORE_UNSUPPORTED",
+    `Cannot ${action}: expected a path in ${DEFAULT_STORE_DIR}, received ${JSON.stringify(storePath)}`,
+    { hint: "Cachix holds paths of the default store only." },
+  );
+}
+
+/** The service wants the key without the name, which it gives itself. */
+function bareKey(publicKey: string, action: string): string {
+  const key = /^(?:[^:\s]+:)?([0-9A-Za-z+/]{43}=)$/.exec(publicKey)?.[1];
+  if (key !== undefined) return key;
+  throw new HandpickError(
+    "KEY_INVALID",
+    `Cannot ${action}: expected name:base64 of 32 bytes, received something else`,
+  );
+}

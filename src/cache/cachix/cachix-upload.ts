@@ -1,0 +1,118 @@
+import { hashPartOf, nameOf } from "../../nix/store-path.ts";
+import type { StorePath } from "../../nix/store-path.ts";
+import type { NarInfoFields, Upload, UploadPart } from "../contract.ts";
+import type { HttpResponse } from "../http-message.ts";
+import { isSuccess } from "../status-error.ts";
+import { readMissing, readPartUrl } from "./answers.ts";
+import type { UploadIds } from "./answers.ts";
+import type { Call, CachixApi } from "./cachix-api.ts";
+import { missingCall } from "./missing.ts";
+import { narInfoCreate } from "./narinfo-create.ts";
+import { sendUntilEffective } from "./send-until-effective.ts";
+import { etagOf, isRejected, putRequest, rejectedByStorage } from "./storage.ts";
+
+/** A part's URL lives 300 s; one about to end is not worth a try. */
+const URL_USABLE_MS = 240_000;
+
+export interface CachixUploadOptions {
+  readonly ids: UploadIds;
+  readonly storePath: StorePath;
+  /** How long `abort` may take. */
+  readonly abortMs: number;
+}
+
+/** A multipart upload: parts go to storage by URLs of their own, the rest to the API. */
+export class CachixUpload implements Upload {
+  readonly #api: CachixApi;
+  readonly #options: CachixUploadOptions;
+  readonly #etags = new Map<number, string>();
+  #isPublished = false;
+  #abortion: Promise<void> | undefined;
+
+  constructor(api: CachixApi, options: CachixUploadOptions) {
+    this.#api = api;
+    this.#options = options;
+  }
+
+  async putPart(part: UploadPart, signal: AbortSignal): Promise<void> {
+    let answer = await this.#sendPart(part, signal);
+    // Most likely the URL had expired on a slow line: the part gets one more, never the path.
+    if (answer.isRejected) answer = await this.#sendPart(part, signal);
+    if (answer.isRejected) throw rejectedByStorage(answer.response);
+    if (!isSuccess(answer.response)) throw this.#api.error(answer.response, "UPLOAD_REJECTED");
+    this.#etags.set(part.number, etagOf(answer.response));
+  }
+
+  async publish(fields: NarInfoFields, signal: AbortSignal): Promise<void> {
+    const parts = [...this.#etags]
+      .toSorted(([a], [b]) => a - b)
+      .map(([partNumber, eTag]) => ({ partNumber, eTag }));
+    const complete = this.#call("complete the upload", {
+      path: ["complete"],
+      body: { parts, narInfoCreate: narInfoCreate(fields) },
+    });
+    const hashPart = hashPartOf(fields.storePath);
+    const response = await sendUntilEffective(
+      this.#api,
+      {
+        send: () => this.#api.callOnce(complete, signal),
+        check: () => this.#api.callOnce(missingCall(this.#api, [hashPart]), signal),
+        isDone: (found) => !readMissing(found).includes(hashPart),
+      },
+      signal,
+    );
+    if (!isSuccess(response)) throw this.#api.error(response, "UPLOAD_REJECTED");
+    this.#isPublished = true;
+  }
+
+  async abort(): Promise<void> {
+    if (this.#isPublished) return;
+    this.#abortion ??= this.#abort();
+    await this.#abortion;
+  }
+
+  async #abort(): Promise<void> {
+    try {
+      const signal = AbortSignal.timeout(this.#options.abortMs);
+      await this.#api.callOnce(this.#call("give up the upload", { path: ["abort"] }), signal);
+    } catch {
+      // The service forgets unfinished uploads by itself; there is nothing to gain from a report.
+    }
+  }
+
+  /** Gets a URL and puts the part there; repeats either for passing reasons. */
+  async #sendPart(
+    part: UploadPart,
+    signal: AbortSignal,
+  ): Promise<{ response: HttpResponse; isRejected: boolean }> {
+    const api = this.#api;
+    const ask = this.#call(`upload part ${part.number}`, {
+      path: [],
+      query: { partNumber: `${part.number}` },
+      body: { contentMD5: part.md5 },
+    });
+    let target: { readonly url: URL; readonly issuedMs: number } | undefined;
+    const response = await api.retry(async () => {
+      if (target === undefined || api.clock.now() - target.issuedMs > URL_USABLE_MS) {
+        target = undefined;
+        const issuedMs = api.clock.now();
+        const answer = await api.callOnce(ask, signal);
+        if (!isSuccess(answer)) return answer;
+        target = { url: readPartUrl(answer, api.base), issuedMs };
+      }
+      return api.client.request(putRequest(part, { action: ask.action, url: target.url, signal }));
+    }, signal);
+    return { response, isRejected: target !== undefined && isRejected(response) };
+  }
+
+  #call(action: string, { path, query, body }: Pick<Call, "path" | "query" | "body">): Call {
+    const { ids, storePath } = this.#options;
+    return {
+      action: `${action} of ${JSON.stringify(nameOf(storePath))} to ${this.#api.label}`,
+      method: "POST",
+      path: ["multipart-nar", ids.narId, ...path],
+      query: { uploadId: ids.uploadId, ...query },
+      body,
+    };
+  }
+}

@@ -1,0 +1,34 @@
+import type { PinRequest } from "../contract.ts";
+import type { HttpResponse } from "../http-message.ts";
+import { readPins } from "./answers.ts";
+import type { CachixApi } from "./cachix-api.ts";
+import { sendUntilEffective } from "./send-until-effective.ts";
+
+/** Pins a path, once: a repeated request would make a second revision. Returns the answer. */
+export function sendPin(
+  api: CachixApi,
+  { name, storePath, artifacts = [], keep }: PinRequest,
+  signal: AbortSignal,
+): Promise<HttpResponse> {
+  const what = { action: `pin ${JSON.stringify(name)} in ${api.label}`, path: ["pin"] };
+  const body = { name, storePath, artifacts, keep: keepOf(keep) };
+  return sendUntilEffective(
+    api,
+    {
+      send: () => api.callOnce({ ...what, method: "POST", body }, signal),
+      check: () => api.callOnce({ ...what, method: "GET", maxBytes: MAX_LIST_BYTES }, signal),
+      isDone: (found) => readPins(found).get(name) === storePath,
+    },
+    signal,
+  );
+}
+
+const MAX_LIST_BYTES = 16 * 1024 * 1024;
+
+function keepOf(keep: PinRequest["keep"]): object | null {
+  if (keep === undefined) return null;
+  if (keep === "forever") return { tag: "Forever" };
+  return "days" in keep
+    ? { tag: "Days", contents: keep.days }
+    : { tag: "Revisions", contents: keep.revisions };
+}
