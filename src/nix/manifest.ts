@@ -1,0 +1,187 @@
+import { FormatError, quote } from "./format-error.ts";
+import { nearest } from "./nearest.ts";
+import { DEFAULT_STORE_DIR, isStorePath, type StorePath } from "./store-path.ts";
+
+/** What of a pick's dependencies goes along: those at run time, none, or those at build time too. */
+export type ClosureKind = "runtime" | "self" | "build";
+
+/** One chosen package. */
+export interface Pick {
+  readonly name: string;
+  readonly paths: readonly StorePath[];
+  readonly closure: ClosureKind;
+  /** Names of the caches it goes to; undefined for all. */
+  readonly caches: readonly string[] | undefined;
+  /** Globs of paths to leave out. */
+  readonly exclude: readonly string[];
+  /** Name of the pin that keeps it in the cache. */
+  readonly pin: string | undefined;
+}
+
+/** A selection: what a machine, user or project wants in its caches. */
+export interface Manifest {
+  readonly version: 1;
+  /** Fit for a file name. */
+  readonly name: string;
+  readonly picks: readonly Pick[];
+}
+
+/** A value inside the document and where it stands, such as `picks[0].paths[1]`. */
+interface Spot {
+  readonly at: string;
+  readonly value: unknown;
+}
+
+const LONGEST_TEXT = 16 * 2 ** 20;
+const LONGEST_LIST = 100_000;
+const LONGEST_LABEL = 255;
+const CLOSURES: readonly ClosureKind[] = ["runtime", "self", "build"];
+const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,127}$/;
+const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** Control and format characters, lone surrogates, line and paragraph separators. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+const MANIFEST_KEYS = ["version", "name", "picks"];
+const PICK_KEYS = ["name", "paths", "closure", "caches", "exclude", "pin"];
+
+/**
+ * Reads a manifest. Messages say where in the document something is wrong.
+ *
+ * @throws {FormatError} If it is longer than 16 MiB, of another version, or anything in it is
+ *   missing, unknown or out of bounds.
+ */
+export function parseManifest(
+  text: string,
+  { storeDir = DEFAULT_STORE_DIR }: { readonly storeDir?: string } = {},
+): Manifest {
+  const fields = object({ at: "the document", value: parseJson(text) });
+  const version = fields.get("version");
+  if (version !== 1) throw wrong({ at: "version", value: version }, "1");
+  refuseUnknown(fields, "", MANIFEST_KEYS);
+  const name = { at: "name", value: fields.get("name") };
+  const picks = list({ at: "picks", value: fields.get("picks") });
+  return {
+    version,
+    name: matching(name, FILE_NAME, "a name of letters, digits and ._+@-"),
+    picks: picks.map((pick) => parsePick(pick, storeDir)),
+  };
+}
+
+/** Writes a manifest that {@link parseManifest} reads as the same. */
+export function printManifest(manifest: Manifest): string {
+  return `${JSON.stringify(manifest, undefined, 2)}\n`;
+}
+
+function parsePick(spot: Spot, storeDir: string): Pick {
+  const fields = object(spot);
+  refuseUnknown(fields, `${spot.at}.`, PICK_KEYS);
+  const field = (key: string): Spot => ({ at: `${spot.at}.${key}`, value: fields.get(key) });
+  return {
+    name: label(field("name")),
+    paths: list(field("paths")).map((path) => storePath(path, storeDir)),
+    closure: optional(field("closure"), closure) ?? "runtime",
+    caches: optional(field("caches"), caches),
+    exclude: optional(field("exclude"), (globs) => list(globs).map(label)) ?? [],
+    pin: optional(field("pin"), label),
+  };
+}
+
+function parseJson(text: string): unknown {
+  if (text.length > LONGEST_TEXT) {
+    throw new FormatError("manifest", `Cannot read manifest: it is longer than 16 MiB`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const found = cause instanceof Error ? quote(cause.message) : "";
+    throw new FormatError("manifest", `Cannot read manifest: not JSON: ${found}`, { cause });
+  }
+}
+
+function object(spot: Spot): ReadonlyMap<string, unknown> {
+  const { value } = spot;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw wrong(spot, "an object");
+  }
+  return new Map(Object.entries(value));
+}
+
+function refuseUnknown(
+  fields: ReadonlyMap<string, unknown>,
+  prefix: string,
+  known: readonly string[],
+): void {
+  for (const key of fields.keys()) {
+    if (known.includes(key)) continue;
+    const meant = nearest(key, known);
+    const hint =
+      meant === undefined ? `expected ${known.join(", ")}` : `nearest is ${quote(meant)}`;
+    throw new FormatError(
+      "manifest",
+      `Cannot read manifest: unknown key ${quote(`${prefix}${key}`)}, ${hint}`,
+    );
+  }
+}
+
+function list(spot: Spot): readonly Spot[] {
+  const { at, value } = spot;
+  if (!Array.isArray(value) || value.length > LONGEST_LIST) {
+    throw wrong(spot, `a list of at most ${LONGEST_LIST}`);
+  }
+  return value.map((item: unknown, index) => ({ at: `${at}[${index}]`, value: item }));
+}
+
+/** Null counts as absent: that is how Nix writes an option that is not set. */
+function optional<T>(spot: Spot, read: (spot: Spot) => T): T | undefined {
+  return spot.value === undefined || spot.value === null ? undefined : read(spot);
+}
+
+function matching(spot: Spot, pattern: RegExp, rule: string): string {
+  if (typeof spot.value !== "string" || !pattern.test(spot.value)) throw wrong(spot, rule);
+  return spot.value;
+}
+
+function label(spot: Spot): string {
+  const { value } = spot;
+  const isLabel =
+    typeof value === "string" &&
+    value !== "" &&
+    value.length <= LONGEST_LABEL &&
+    !UNPRINTABLE.test(value);
+  if (!isLabel) throw wrong(spot, `1 to ${LONGEST_LABEL} printable characters`);
+  return value;
+}
+
+function storePath(spot: Spot, storeDir: string): StorePath {
+  const { value } = spot;
+  if (typeof value !== "string" || !isStorePath(value, storeDir)) {
+    throw wrong(spot, `a store path in ${storeDir}`);
+  }
+  return value;
+}
+
+function closure(spot: Spot): ClosureKind {
+  const kind = CLOSURES.find((known) => known === spot.value);
+  if (kind === undefined) throw wrong(spot, `one of ${CLOSURES.join(", ")}`);
+  return kind;
+}
+
+/** An empty list would quietly push nowhere. */
+function caches(spot: Spot): readonly string[] {
+  const names = list(spot).map((name) => matching(name, CACHE_NAME, "the name of a cache"));
+  if (names.length === 0) throw wrong(spot, "at least one cache");
+  return names;
+}
+
+function wrong({ at, value }: Spot, rule: string): FormatError {
+  const found = value === undefined ? "nothing" : describe(value);
+  return new FormatError(
+    "manifest",
+    `Cannot read manifest: ${at}: expected ${rule}, found ${found}`,
+  );
+}
+
+function describe(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
