@@ -1,3 +1,4 @@
+import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { ReasonCode } from "../plan/plan.ts";
@@ -44,3 +45,13 @@ export type PushEvent =
       readonly path: StorePath;
       readonly error: Failure;
     };
+
+/** The failure that an error stands for. */
+export function toFailure(error: unknown): Failure {
+  if (error instanceof HandpickError) {
+    const { code, message, hint } = error;
+    return { code, message, ...(hint === undefined ? {} : { hint }) };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: "UNEXPECTED", message };
+}

@@ -7,7 +7,8 @@ import { fingerprint, signFingerprint } from "../nix/signature.ts";
 import { nameOf } from "../nix/store-path.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { Budget } from "./budget.ts";
-import type { Failure, PushEvent } from "./events.ts";
+import { toFailure } from "./events.ts";
+import type { PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { PackPool } from "./pack-pool.ts";
 import { Pace } from "./pace.ts";
@@ -231,13 +232,4 @@ function assertAsRecorded(info: PathInfo, result: PackResult): void {
       `  found    ${narHash}, ${result.narSize} bytes`,
     { hint: `Run \`nix-store --repair-path ${info.path}\` or build it again` },
   );
-}
-
-function toFailure(error: unknown): Failure {
-  if (error instanceof HandpickError) {
-    const { code, message, hint } = error;
-    return { code, message, ...(hint === undefined ? {} : { hint }) };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: "UNEXPECTED", message };
 }

@@ -1,0 +1,69 @@
+// Runs a task of this project (test, try, check, build) on a machine that may have nothing but
+// Node 20 and npm: installs the npm dependencies, among them the Node the project needs, and Nix
+// where there is none; then hands over to that Node. Plain JavaScript, since Node 20 runs it.
+import { spawnSync } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const node = join(root, "node_modules", ".bin", "node");
+const lockFile = join(root, "package-lock.json");
+/** npm writes this file last, so a newer lock file means dependencies that are out of date. */
+const installed = join(root, "node_modules", ".package-lock.json");
+const needsNix = new Set(["test", "try", "bench"]);
+
+const [task, ...args] = process.argv.slice(2);
+const file = join(root, "scripts", `${task}.ts`);
+if (task === undefined || !existsSync(file)) {
+  fail(`There is no task ${JSON.stringify(task ?? "")}; see "scripts" in package.json`);
+}
+if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).mtimeMs) {
+  step("Installing npm dependencies");
+  // Quiet, for npm itself may run under an older Node than the project asks for, and says so.
+  execute("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+}
+if (needsNix.has(task) && !has("nix-store")) installNix();
+process.exit(execute(node, [file, ...args], { mayFail: true }));
+
+function installNix() {
+  if (!has("apt-get")) {
+    fail(
+      "Nix is not installed, and there is no apt-get to install it with; see https://nixos.org/download",
+    );
+  }
+  step("Installing Nix (Debian's nix-bin)");
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && !has("sudo"))
+    fail("Nix is not installed: install it, or run this as root or with sudo");
+  const apt = isRoot ? ["apt-get"] : ["sudo", "apt-get"];
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  execute(apt[0], [...apt.slice(1), "-qq", "update"], { env });
+  const install = ["-qq", "-y", "--no-install-recommends", "install", "nix-bin"];
+  execute(apt[0], [...apt.slice(1), ...install], { env, quiet: true });
+}
+
+function has(program) {
+  return (process.env.PATH ?? "")
+    .split(":")
+    .some((dir) => dir !== "" && existsSync(join(dir, program)));
+}
+
+function execute(command, commandArgs, { env = process.env, mayFail = false, quiet = false } = {}) {
+  const stdio = quiet ? ["ignore", "ignore", "inherit"] : "inherit";
+  const { error, status, signal } = spawnSync(command, commandArgs, { cwd: root, env, stdio });
+  if (error) fail(`Cannot run ${command}: ${error.message}`);
+  const exitCode = signal === null ? status : 130;
+  if (exitCode !== 0 && !mayFail)
+    fail(`${command} ${commandArgs.join(" ")} ended with ${exitCode}`);
+  return exitCode;
+}
+
+function step(text) {
+  process.stderr.write(`-- ${text}\n`);
+}
+
+function fail(text) {
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
+}

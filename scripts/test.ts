@@ -1,0 +1,24 @@
+import { bundle } from "./build.ts";
+import { command } from "./command.ts";
+
+/** Coverage that the sources must reach, in percent. */
+const LINES = 95;
+const BRANCHES = 90;
+
+const chosen = process.argv.slice(2);
+const gate = [
+  "--experimental-test-coverage",
+  `--test-coverage-lines=${LINES}`,
+  `--test-coverage-branches=${BRANCHES}`,
+  "--test-coverage-include=src/**/*.ts",
+  "--test-coverage-exclude=**/*.test.ts",
+];
+
+// The end-to-end tests run the program as users get it.
+await bundle();
+process.exitCode = await command(process.execPath, [
+  "--test",
+  "--test-concurrency=2",
+  "--test-reporter=spec",
+  ...(chosen.length > 0 ? chosen : [...gate, "src/**/*.test.ts", "test/**/*.test.ts"]),
+]);

@@ -1,0 +1,54 @@
+import { Command } from "commander";
+
+/** Options that every command takes. */
+export interface CommonOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** What a command does: parsed arguments and options in, exit code out. */
+export type Action<Options> = (args: readonly string[], options: Options) => Promise<number>;
+
+export interface CommandSpec<Options> {
+  /** Name and arguments, as in the usage line: `push [path...]`. */
+  readonly usage: string;
+  readonly summary: string;
+  readonly description: string;
+  /** Flags and what they do, each with its default. Repeatable ones end in `...`. */
+  readonly options: readonly (readonly [flags: string, description: string])[];
+  /** Command lines and what they do. */
+  readonly examples: readonly (readonly [commandLine: string, effect: string])[];
+  readonly action: Action<Options>;
+}
+
+const COMMON: readonly (readonly [string, string])[] = [
+  ["-c, --config <file>", "Configuration file (default: see docs/configuration.md)"],
+  ["--json", "Print JSON on stdout (default: text)"],
+  ["-q, --quiet", "Print nothing but errors (default: off)"],
+];
+
+/** Turns a table into a command; `ended` receives the exit code. */
+export function defineCommand<Options extends CommonOptions>(
+  spec: CommandSpec<Options>,
+  ended: (exitCode: number) => void,
+): Command {
+  const command = new Command().summary(spec.summary).description(spec.description);
+  const [name = "", ...parameters] = spec.usage.split(" ");
+  command.name(name).helpOption("-h, --help", "Show this help");
+  for (const parameter of parameters) command.argument(parameter);
+  for (const [flags, description] of [...spec.options, ...COMMON]) {
+    command.option(flags, description);
+  }
+  command.addHelpText("after", examplesText(spec.examples));
+  command.action(async () => {
+    ended(await spec.action(command.args, command.opts<Options>()));
+  });
+  return command;
+}
+
+function examplesText(examples: CommandSpec<CommonOptions>["examples"]): string {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  const lines = examples.map(([line, effect]) => `  ${line.padEnd(width)}   ${effect}`);
+  return `\nExamples:\n${lines.join("\n")}`;
+}

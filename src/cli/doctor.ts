@@ -1,0 +1,63 @@
+import { styleText } from "node:util";
+
+import { printable } from "../report/format.ts";
+import { diagnose } from "../sync/diagnose.ts";
+import type { Check } from "../sync/diagnose.ts";
+import type { CommandSpec, CommonOptions } from "./command.ts";
+import { EXIT, exitCodeOf } from "./exit-code.ts";
+import type { Io } from "./io.ts";
+
+interface DoctorOptions extends CommonOptions {
+  readonly store?: string;
+}
+
+const COLOURS = { ok: "green", warning: "yellow", failed: "red" } as const;
+
+/** `handpick doctor`: is everything there that a push needs? */
+export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
+  return {
+    usage: "doctor [cache...]",
+    summary: "Check store, configuration, credentials and caches",
+    description:
+      "Check store, configuration, credentials and caches; upload nothing. Without\n" +
+      "names, all configured caches are asked.",
+    options: [["--store <store>", "Nix store to check (default: auto)"]],
+    examples: [
+      ["handpick doctor", "check all there is"],
+      ["handpick doctor cachix://mycache", "check a cache before configuring it"],
+    ],
+    action: async (args, options) => {
+      const checks: Check[] = [];
+      const { env, cwd, uid, signal } = io;
+      const run = diagnose({
+        env,
+        cwd,
+        uid,
+        signal,
+        caches: args,
+        configFile: options.config,
+        store: options.store,
+      });
+      for await (const check of run) {
+        signal.throwIfAborted();
+        checks.push(check);
+        const isShown = options.quiet !== true || check.status === "failed";
+        if (options.json !== true && isShown) show(check, io);
+      }
+      if (options.json === true) printJson(checks, io);
+      const failed = checks.find(({ status }) => status === "failed");
+      return failed === undefined ? EXIT.done : exitCodeOf(failed.error);
+    },
+  };
+}
+
+function show({ name, status, text, hint }: Check, { stdout }: Io): void {
+  const word = styleText(COLOURS[status], status.padEnd(7), { stream: stdout });
+  stdout.write(`${word} ${printable(name)}: ${printable(text)}\n`);
+  if (hint !== undefined) stdout.write(`          ${printable(hint)}\n`);
+}
+
+function printJson(checks: readonly Check[], { stdout }: Io): void {
+  const plain = checks.map(({ name, status, text, hint }) => ({ name, status, text, hint }));
+  stdout.write(`${JSON.stringify({ version: 1, checks: plain })}\n`);
+}

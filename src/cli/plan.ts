@@ -1,0 +1,29 @@
+import { planLines } from "../report/plan-lines.ts";
+import type { CommandSpec } from "./command.ts";
+import { EXIT } from "./exit-code.ts";
+import type { Io } from "./io.ts";
+import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
+import type { PathOptions } from "./prepare-run.ts";
+
+/** `handpick plan`: decide only. */
+export function planCommand(io: Io): CommandSpec<PathOptions> {
+  return {
+    usage: "plan [path...]",
+    summary: "Show what push would do and why; send nothing",
+    description:
+      "Show what push would do and why; send nothing but the question which paths\n" +
+      "the cache lacks. Exit code 1 if a path is held.",
+    options: PATH_OPTIONS,
+    examples: [
+      ["handpick plan ./result", "what would be pushed, and why"],
+      ["handpick plan --json ./result | jq .totals", "the same for programs"],
+    ],
+    action: async (args, options) =>
+      withPrepared({ args, options, io }, async ({ prepared }) => {
+        const { plan } = prepared;
+        if (options.json === true) io.stdout.write(`${JSON.stringify(plan)}\n`);
+        else for (const line of planLines(plan)) io.stdout.write(`${line}\n`);
+        return plan.totals.held.paths > 0 ? EXIT.somePathsFailed : EXIT.done;
+      }),
+  };
+}

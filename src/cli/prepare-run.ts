@@ -1,0 +1,96 @@
+import type { CacheInfo } from "../cache/contract.ts";
+import { loadConfig } from "../config/find-config.ts";
+import type { Config } from "../config/config.ts";
+import { HandpickError } from "../error.ts";
+import { printable } from "../report/format.ts";
+import { parseStdin } from "../select/select.ts";
+import { openStore } from "../store/open-store.ts";
+import type { Store } from "../store/store.ts";
+import type { OpenedCache } from "../sync/open-caches.ts";
+import { prepare } from "../sync/prepare.ts";
+import type { Prepared } from "../sync/prepare.ts";
+import type { CommonOptions } from "./command.ts";
+import type { Io } from "./io.ts";
+
+/** Options of the commands that take paths. */
+export interface PathOptions extends CommonOptions {
+  readonly to?: string;
+  readonly store?: string;
+  readonly stdin?: boolean;
+}
+
+export const PATH_OPTIONS: readonly (readonly [string, string])[] = [
+  [
+    "-t, --to <cache>",
+    "Cache name, or URL such as cachix://NAME (default: the first in the config)",
+  ],
+  ["--stdin", "Read more paths from stdin, separated by white space (default: off)"],
+  ["--store <store>", "Nix store to read: daemon, local, unix://…, local?root=… (default: auto)"],
+];
+
+export interface Readied {
+  readonly config: Config;
+  readonly store: Store;
+  readonly prepared: Prepared;
+}
+
+/**
+ * Opens configuration and store, decides about the paths, and runs `work` with all of it.
+ *
+ * @param inspect Looks at each cache before paths are compared with it; throws to stop.
+ */
+export async function withPrepared(
+  { args, options, io, inspect }: WithPrepared,
+  work: (readied: Readied) => Promise<number>,
+): Promise<number> {
+  const { env, cwd, uid, signal } = io;
+  const inputs = [...args, ...(options.stdin === true ? await readWords(io) : [])];
+  if (inputs.length === 0 && options.stdin !== true) {
+    throw new HandpickError("USAGE", "No path, installable or manifest was given", {
+      hint: "Name one, such as ./result or .#package, or give --stdin",
+    });
+  }
+  const file = options.config === undefined ? {} : { file: options.config };
+  const config = await loadConfig({ ...file, env, cwd, uid });
+  await using store = await openStore({
+    env,
+    signal,
+    ...(options.store === undefined ? {} : { store: options.store }),
+  });
+  await using prepared = await prepare({
+    inputs,
+    to: options.to,
+    config,
+    store,
+    cwd,
+    env,
+    uid,
+    signal,
+    ...(inspect === undefined ? {} : { inspect }),
+  });
+  for (const warning of prepared.warnings) {
+    if (options.quiet !== true) io.stderr.write(`handpick: warning: ${printable(warning)}\n`);
+  }
+  return await work({ config, store, prepared });
+}
+
+export interface WithPrepared {
+  readonly args: readonly string[];
+  readonly options: PathOptions;
+  readonly io: Io;
+  readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
+}
+
+const MAX_STDIN_BYTES = 64 << 20;
+
+async function readWords({ stdin }: Io): Promise<string[]> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stdin) {
+    const bytes = Buffer.from(chunk);
+    size += bytes.length;
+    if (size > MAX_STDIN_BYTES) throw new HandpickError("USAGE", "Stdin holds more than 64 MiB");
+    chunks.push(bytes);
+  }
+  return parseStdin(Buffer.concat(chunks).toString());
+}

@@ -1,0 +1,12 @@
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+
+/** Where handpick keeps its state: `HANDPICK_STATE_DIR`, else per system for root, else per user. */
+export function stateDirectory(env: NodeJS.ProcessEnv, uid: number): string {
+  const chosen = env["HANDPICK_STATE_DIR"] ?? "";
+  if (chosen !== "") return chosen;
+  if (uid === 0) return "/var/lib/handpick";
+  const home = env["XDG_STATE_HOME"] ?? "";
+  const base = isAbsolute(home) ? home : join(env["HOME"] || homedir(), ".local", "state");
+  return join(base, "handpick");
+}

@@ -1,0 +1,70 @@
+import { nameOf } from "../nix/store-path.ts";
+import type { RunEvent } from "../sync/push-plan.ts";
+import type { Failure } from "../push/events.ts";
+import { formatDuration, formatSize, printable } from "./format.ts";
+
+/** Colours a word, or leaves it alone where colours are off. */
+export type Paint = (style: "green" | "red" | "yellow" | "dim", text: string) => string;
+
+/** The lines that an event leaves for good; none for events that only move the status line. */
+export function pushLines(event: RunEvent, paint: Paint): string[] {
+  switch (event.event) {
+    case "plan":
+      return [planLine(event)];
+    case "pushed": {
+      const { narSize, fileSize, compression, durationMs } = event;
+      const ratio = fileSize === 0 ? "" : ` ${(narSize / fileSize).toFixed(1)}x`;
+      const size = formatSize(fileSize).padStart(10);
+      const how = `${compression}${ratio}`.padEnd(10);
+      return [
+        `${paint("green", "✓")} ${nameOf(event.path).padEnd(36)} ${size}  ${how} ${formatDuration(durationMs).padStart(8)}`,
+      ];
+    }
+    case "failed":
+      return [
+        `${paint("red", "✗")} ${nameOf(event.path).padEnd(36)} ${failureText(event.error)}`,
+        ...hintLines(event.error),
+      ];
+    case "held":
+    case "excluded":
+      return [
+        `${paint("yellow", "-")} ${nameOf(event.path).padEnd(36)} ${event.event}: ${printable(event.reason.text)}`,
+      ];
+    case "pinned":
+      return [`${paint("green", "✓")} ${nameOf(event.path).padEnd(36)} pinned as ${event.name}`];
+    case "pin-failed":
+      return [
+        `${paint("red", "✗")} ${nameOf(event.path).padEnd(36)} pin ${event.name}: ${failureText(event.error)}`,
+        ...hintLines(event.error),
+      ];
+    case "start":
+    case "sent":
+    case "summary":
+      return [];
+  }
+}
+
+/** How a run ended, in one line. */
+export function summaryLine(event: Extract<RunEvent, { event: "summary" }>): string {
+  const { pushed, present, upstream, held, excluded, failed } = event;
+  const counted = Object.entries({ "already there": present, upstream, held, excluded, failed });
+  const rest = counted.flatMap(([word, count]) => (count > 0 ? [`${count} ${word}`] : []));
+  const size = pushed > 0 ? ` (${formatSize(event.uploadedBytes)})` : "";
+  return `${[`${pushed} pushed${size}`, ...rest].join(", ")} in ${formatDuration(event.durationMs)}`;
+}
+
+function planLine(event: Extract<RunEvent, { event: "plan" }>): string {
+  const { cache, selected, push, pushBytes, present, upstream, held, excluded } = event;
+  const toPush = push === 0 ? "nothing to push" : `${push} to push (${formatSize(pushBytes)})`;
+  const counted = Object.entries({ "already there": present, upstream, held, excluded });
+  const rest = counted.flatMap(([word, count]) => (count > 0 ? [`${count} ${word}`] : []));
+  return `${cache}: ${[`${selected} selected`, toPush, ...rest].join(", ")}`;
+}
+
+function failureText({ code, message }: Failure): string {
+  return `${code}: ${printable(message)}`;
+}
+
+function hintLines({ hint }: Failure): string[] {
+  return hint === undefined ? [] : [`  ${printable(hint)}`];
+}

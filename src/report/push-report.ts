@@ -1,0 +1,126 @@
+import { performance } from "node:perf_hooks";
+import { styleText } from "node:util";
+
+import type { RunEvent } from "../sync/push-plan.ts";
+import { pushLines, summaryLine } from "./push-lines.ts";
+import type { Paint } from "./push-lines.ts";
+import { PushProgress } from "./push-progress.ts";
+
+/** Shows a run's events. */
+export interface PushReport {
+  show(event: RunEvent): void;
+  /** Clears what would be redrawn. Called once, also after a failure. */
+  end(): void;
+}
+
+export interface Streams {
+  /** Results. */
+  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** Everything else. */
+  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
+}
+
+const REDRAW_MS = 100;
+const PLAIN_STATUS_MS = 10_000;
+const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
+
+/** One JSON event a line on stdout. */
+export function jsonReport({ stdout }: Streams): PushReport {
+  return {
+    show: (event) => void stdout.write(`${JSON.stringify(event)}\n`),
+    end: () => undefined,
+  };
+}
+
+/** Nothing but what went wrong, on stderr. */
+export function quietReport({ stderr }: Streams): PushReport {
+  const paint = painter(stderr);
+  return {
+    show: (event) => {
+      if (event.event !== "failed" && event.event !== "pin-failed") return;
+      for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
+    },
+    end: () => undefined,
+  };
+}
+
+/** Lines for logs: no colour, no redrawing, a status at most every 10 s and only if it changed. */
+export function plainReport(
+  { stdout, stderr }: Streams,
+  now: () => number = () => performance.now(),
+): PushReport {
+  const progress = new PushProgress(now);
+  const paint = painter(stderr);
+  let shownMs = now();
+  let shown: string | undefined;
+  return {
+    show: (event) => {
+      follow(progress, event);
+      for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
+      if (event.event === "summary") stdout.write(`${summaryLine(event)}\n`);
+      const status = now() - shownMs >= PLAIN_STATUS_MS ? progress.line() : undefined;
+      if (status === undefined || status === shown) return;
+      stderr.write(`${status.trim()}\n`);
+      shownMs = now();
+      shown = status;
+    },
+    end: () => undefined,
+  };
+}
+
+/** The terminal: finished lines stay, the last line is redrawn at most ten times a second. */
+export async function terminalReport({ stdout, stderr }: Streams): Promise<PushReport> {
+  const { createLogUpdate } = await import("log-update");
+  const screen = createLogUpdate(stderr, { showCursor: true });
+  const progress = new PushProgress();
+  const paint = painter(stderr);
+  let frame = 0;
+  const redraw = (): void => {
+    frame += 1;
+    const line = progress.line();
+    if (line === undefined) screen.clear();
+    else screen(`${SPINNER[frame % SPINNER.length] ?? ""} ${line}`);
+  };
+  const timer = setInterval(redraw, REDRAW_MS).unref();
+  return {
+    show: (event) => {
+      follow(progress, event);
+      const lines = pushLines(event, paint);
+      if (lines.length > 0) screen.persist(lines.join("\n"));
+      if (event.event !== "summary") return;
+      screen.clear();
+      stdout.write(`${summaryLine(event)}\n`);
+    },
+    end: () => {
+      clearInterval(timer);
+      screen.clear();
+    },
+  };
+}
+
+function follow(progress: PushProgress, event: RunEvent): void {
+  switch (event.event) {
+    case "plan":
+      progress.expect(event.push, event.pushBytes);
+      return;
+    case "start":
+    case "sent":
+    case "pushed":
+    case "failed":
+      progress.update(event);
+      return;
+    case "held":
+      if (event.reason.code === "reference-failed") progress.update(event);
+      return;
+    case "excluded":
+    case "pinned":
+    case "pin-failed":
+    case "summary":
+      return;
+  }
+}
+
+/** Colours for a stream as `NO_COLOR`, `FORCE_COLOR` and the terminal say. */
+function painter(stream: NodeJS.WritableStream): Paint {
+  return (style, text) => styleText(style, text, { stream });
+}

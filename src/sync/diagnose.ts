@@ -1,0 +1,112 @@
+import { chooseCache } from "../config/choose-cache.ts";
+import type { CacheConfig, Config } from "../config/config.ts";
+import { loadConfig } from "../config/find-config.ts";
+import { HandpickError } from "../error.ts";
+import { openStore } from "../store/open-store.ts";
+import { assertWritable, compressionFor, openConfigured } from "./open-caches.ts";
+import type { OpenedCache, OpenOptions } from "./open-caches.ts";
+
+/** One thing looked at. */
+export interface Check {
+  readonly name: string;
+  readonly status: "ok" | "warning" | "failed";
+  readonly text: string;
+  readonly hint: string | undefined;
+  /** What made it fail. */
+  readonly error: unknown;
+}
+
+export interface DiagnoseRequest extends OpenOptions {
+  readonly configFile: string | undefined;
+  /** Store to look at; undefined means what Nix would use. */
+  readonly store: string | undefined;
+  /** Caches to look at; none means all of the configuration. */
+  readonly caches: readonly string[];
+  readonly cwd: string;
+  readonly signal: AbortSignal;
+}
+
+/** Looks at everything a push needs, in the order in which it is needed. Uploads nothing. */
+export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check> {
+  yield await check("store", () => checkStore(request));
+  const { env, cwd, uid, configFile } = request;
+  const file = configFile === undefined ? {} : { file: configFile };
+  let config: Config | undefined;
+  yield await check("configuration", async () => {
+    config = await loadConfig({ ...file, env, cwd, uid });
+    if (config.file !== undefined) return ok(config.file);
+    return warning("no file found", "Make handpick.toml, or name a cache: --to cachix://NAME");
+  });
+  if (config === undefined) return;
+  if (config.caches.length + request.caches.length === 0) {
+    yield {
+      name: "caches",
+      ...warning("none configured", "Add [caches.NAME] to the configuration"),
+    };
+  }
+  const names = request.caches.length > 0 ? request.caches : config.caches.map(({ name }) => name);
+  for (const name of names) yield* checkCache(name, config, request);
+}
+
+type Outcome = Omit<Check, "name">;
+
+const ok = (text: string): Outcome => ({ status: "ok", text, hint: undefined, error: undefined });
+const warning = (text: string, hint: string): Outcome => ({
+  status: "warning",
+  text,
+  hint,
+  error: undefined,
+});
+
+async function check(name: string, look: () => Promise<Outcome>): Promise<Check> {
+  try {
+    return { name, ...(await look()) };
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    const hint = error instanceof HandpickError ? error.hint : undefined;
+    return { name, status: "failed", text, hint, error };
+  }
+}
+
+async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outcome> {
+  const at = store === undefined ? {} : { store };
+  await using opened = await openStore({ env, signal, ...at });
+  await opened.newPaths();
+  return ok(`${opened.storeDir} through ${opened.description}`);
+}
+
+async function* checkCache(
+  name: string,
+  config: Config,
+  request: DiagnoseRequest,
+): AsyncGenerator<Check> {
+  let chosen: CacheConfig | undefined;
+  let opened: OpenedCache | undefined;
+  const credentials = await check(`${name}: credentials`, async () => {
+    chosen = chooseCache(config, name);
+    opened = await openConfigured(chosen, request);
+    return credentialsOutcome(opened);
+  });
+  yield credentials;
+  if (chosen === undefined || opened === undefined) return;
+  await using cache = opened.cache;
+  const { config: cacheConfig } = opened;
+  const about = opened;
+  yield await check(`${name}: cache`, async () => {
+    const info = await cache.info(request.signal);
+    assertWritable(about, info);
+    const kind = info.isPublic ? "public" : "private";
+    return ok(`${kind}, writable, read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`);
+  });
+}
+
+function credentialsOutcome({ credentials }: OpenedCache): Outcome {
+  const { token, tokenSource, signingKey, keySource, warnings } = credentials;
+  if (token === undefined) {
+    return warning("no token", "Set token-file, or CACHIX_AUTH_TOKEN in the environment");
+  }
+  const signs =
+    signingKey === undefined ? "" : `, signing key from ${keySource ?? "configuration"}`;
+  const text = `token from ${tokenSource ?? "configuration"}${signs}`;
+  return warnings[0] === undefined ? ok(text) : warning(text, warnings.join("; "));
+}

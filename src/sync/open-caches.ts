@@ -1,0 +1,104 @@
+import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
+import { openCache } from "../cache/open-cache.ts";
+import { chooseCache } from "../config/choose-cache.ts";
+import type { CacheConfig, Config } from "../config/config.ts";
+import { readCredentials } from "../config/credentials.ts";
+import type { Credentials } from "../config/credentials.ts";
+import { HandpickError } from "../error.ts";
+import { printPublicKey, publicKeyOf } from "../nix/key.ts";
+import type { SecretKey } from "../nix/key.ts";
+import type { Pick } from "../nix/manifest.ts";
+
+/** A cache of the configuration with the credentials it is used with. */
+export interface OpenedCache {
+  readonly config: CacheConfig;
+  readonly cache: Cache;
+  readonly credentials: Credentials;
+}
+
+export interface OpenOptions {
+  readonly env: NodeJS.ProcessEnv;
+  readonly uid: number;
+}
+
+/**
+ * The caches that these picks go to: the one `--to` names, else those the picks name, else the
+ * first of the configuration.
+ */
+export function cachesFor(
+  picks: readonly Pick[],
+  config: Config,
+  to: string | undefined,
+): CacheConfig[] {
+  if (to !== undefined) return [chooseCache(config, to)];
+  const chosen = new Map<string, CacheConfig>();
+  for (const pick of picks) {
+    for (const name of pick.caches ?? [undefined]) {
+      const cache = chooseCache(config, name);
+      chosen.set(cache.name, cache);
+    }
+  }
+  return [...chosen.values()];
+}
+
+/** Opens one cache; nothing is sent yet. */
+export async function openConfigured(
+  config: CacheConfig,
+  { env, uid }: OpenOptions,
+): Promise<OpenedCache> {
+  const credentials = await readCredentials(config, { env, uid });
+  const cache = openCache({
+    name: config.name,
+    url: config.url,
+    host: config.host ?? credentials.host,
+    token: credentials.token?.reveal(),
+    env,
+  });
+  return { config, cache, credentials };
+}
+
+/**
+ * Checks before anything is uploaded what would fail after it: permission to write, and that
+ * readers trust the key we sign with.
+ *
+ * @throws {HandpickError} `TOKEN_MISSING`, `CACHE_READ_ONLY` or `KEY_MISMATCH`.
+ */
+export function assertWritable({ cache, credentials }: OpenedCache, info: CacheInfo): void {
+  if (!info.writable) {
+    if (credentials.token === undefined) {
+      throw new HandpickError("TOKEN_MISSING", `Cannot push to cache "${cache.name}": no token`, {
+        hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment",
+      });
+    }
+    throw new HandpickError(
+      "CACHE_READ_ONLY",
+      `Cannot push to cache "${cache.name}": the token from ${credentials.tokenSource ?? "the configuration"} may only read`,
+      { hint: "Make a token with write access to this cache" },
+    );
+  }
+  if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
+}
+
+/** The base64 of a key printed as `name:base64`; services and Nix name the same key differently. */
+function bare(publicKey: string): string {
+  return publicKey.slice(publicKey.indexOf(":") + 1);
+}
+
+function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
+  const ours = printPublicKey(publicKeyOf(key));
+  if (info.publicKeys.some((theirs) => bare(theirs) === bare(ours))) return;
+  throw new HandpickError(
+    "KEY_MISMATCH",
+    `Cannot sign for cache "${cache.name}": its readers do not trust our signing key\n` +
+      `  ours   ${bare(ours)}\n` +
+      info.publicKeys.map((theirs) => `  theirs ${theirs}`).join("\n"),
+    {
+      hint: `Use the key of this cache, or register ours: handpick keygen --register ${cache.name}`,
+    },
+  );
+}
+
+/** The compression to use: what the user says, else what the cache prefers, else zstd. */
+export function compressionFor(config: CacheConfig, info: CacheInfo): Compression {
+  return config.compression ?? info.preferredCompression ?? "zstd";
+}

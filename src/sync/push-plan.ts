@@ -1,0 +1,200 @@
+import type { StorePath } from "../nix/store-path.ts";
+import type { Action, Decision } from "../plan/plan.ts";
+import { toFailure } from "../push/events.ts";
+import type { Failure, PushEvent } from "../push/events.ts";
+import { PackPool } from "../push/pack-pool.ts";
+import type { PackPoolOptions } from "../push/pack-pool.ts";
+import { pushPaths } from "../push/push-paths.ts";
+import type { Store } from "../store/store.ts";
+import { compressionFor } from "./open-caches.ts";
+import type { Prepared, PreparedCache } from "./prepare.ts";
+import type { Summary } from "./summary.ts";
+
+/** What a run tells: one `plan` a cache first, what happens to paths, one `summary` last. */
+export type RunEvent =
+  | PushEvent
+  | {
+      readonly event: "plan";
+      readonly cache: string;
+      readonly selected: number;
+      readonly push: number;
+      readonly pushBytes: number;
+      readonly present: number;
+      readonly upstream: number;
+      readonly held: number;
+      readonly excluded: number;
+    }
+  | {
+      readonly event: "excluded";
+      readonly cache: string;
+      readonly path: StorePath;
+      readonly reason: Decision["reason"];
+    }
+  | {
+      readonly event: "pinned";
+      readonly cache: string;
+      readonly name: string;
+      readonly path: StorePath;
+    }
+  | {
+      readonly event: "pin-failed";
+      readonly cache: string;
+      readonly name: string;
+      readonly path: StorePath;
+      readonly error: Failure;
+    }
+  | Summary;
+
+export interface PushPlanOptions {
+  readonly store: Store;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: RunEvent) => void;
+  /** With "fail", nothing is sent while something is held. */
+  readonly onHole: "hold" | "fail" | "push-anyway";
+  readonly pool?: PackPoolOptions;
+}
+
+/**
+ * Carries out a plan, all caches at once.
+ *
+ * @returns Counts over all caches; failures of single paths are in there and in the events.
+ * @throws {HandpickError} If a cache refuses us, after the other caches are done.
+ */
+export async function pushPlan(prepared: Prepared, options: PushPlanOptions): Promise<Summary> {
+  const startMs = performance.now();
+  const tally = new Tally();
+  const onEvent = (event: RunEvent): void => {
+    tally.count(event);
+    options.onEvent(event);
+  };
+  for (const { cache } of prepared.caches) announce(cache.name, prepared, onEvent);
+  tally.plan(prepared.plan.paths);
+  const blocked = options.onHole === "fail" && tally.counts.held > 0;
+  const ends = blocked ? [] : await pushAll(prepared, { ...options, onEvent });
+  const summary: Summary = {
+    event: "summary",
+    ...tally.counts,
+    uploadedBytes: tally.uploadedBytes,
+    durationMs: Math.round(performance.now() - startMs),
+  };
+  onEvent(summary);
+  const failed = ends.find((end) => end.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+  return summary;
+}
+
+async function pushAll(
+  prepared: Prepared,
+  options: PushPlanOptions,
+): Promise<PromiseSettledResult<void>[]> {
+  await using pool = new PackPool(options.pool);
+  return await Promise.allSettled(
+    prepared.caches.map(async (cache) => {
+      const unavailable = await pushCache(cache, { prepared, pool, options });
+      await pinPicks(cache, { prepared, options, unavailable });
+    }),
+  );
+}
+
+interface Work {
+  readonly prepared: Prepared;
+  readonly pool: PackPool;
+  readonly options: PushPlanOptions;
+}
+
+/** Pushes what one cache lacks; returns the paths that readers will not find there. */
+async function pushCache(
+  { cache, config, credentials, info }: PreparedCache,
+  { prepared, pool, options }: Work,
+): Promise<Set<StorePath>> {
+  const mine = prepared.plan.paths.filter((decision) => decision.cache === cache.name);
+  const unavailable = new Set<StorePath>();
+  for (const { path, action } of mine) {
+    if (action === "held" || action === "excluded") unavailable.add(path);
+  }
+  const tasks = mine.flatMap(({ path, action }) => {
+    const record = action === "push" ? prepared.infos.get(path) : undefined;
+    return record === undefined
+      ? []
+      : [{ info: record, physicalPath: options.store.physicalPath(path) }];
+  });
+  await pushPaths(tasks, {
+    cache,
+    pool,
+    compression: compressionFor(config, info),
+    level: config.compressionLevel,
+    signingKey: credentials.signingKey,
+    signal: options.signal,
+    onEvent: (event) => {
+      if (event.event === "failed" || event.event === "held") unavailable.add(event.path);
+      options.onEvent(event);
+    },
+  });
+  return unavailable;
+}
+
+interface PinWork {
+  readonly prepared: Prepared;
+  readonly options: PushPlanOptions;
+  readonly unavailable: ReadonlySet<StorePath>;
+}
+
+/** Pins the first path of every pick that asks for it and is in the cache now. */
+async function pinPicks(
+  { cache }: PreparedCache,
+  { prepared, options, unavailable }: PinWork,
+): Promise<void> {
+  for (const { pin, paths, caches } of prepared.picks) {
+    const path = paths[0];
+    if (pin === undefined || path === undefined || unavailable.has(path)) continue;
+    if (caches !== undefined && !caches.includes(cache.name)) continue;
+    const about = { cache: cache.name, name: pin, path };
+    try {
+      await cache.pin?.({ name: pin, storePath: path }, options.signal);
+      if (cache.pin !== undefined) options.onEvent({ event: "pinned", ...about });
+    } catch (error) {
+      options.signal.throwIfAborted();
+      options.onEvent({ event: "pin-failed", ...about, error: toFailure(error) });
+    }
+  }
+}
+
+function announce(cache: string, { plan }: Prepared, onEvent: (event: RunEvent) => void): void {
+  const mine = plan.paths.filter((decision) => decision.cache === cache);
+  const number = (action: Action): number => mine.filter((one) => one.action === action).length;
+  const pushBytes = mine.reduce((sum, one) => sum + (one.action === "push" ? one.narSize : 0), 0);
+  onEvent({
+    event: "plan",
+    cache,
+    selected: mine.length,
+    push: number("push"),
+    pushBytes,
+    present: number("present"),
+    upstream: number("upstream"),
+    held: number("held"),
+    excluded: number("excluded"),
+  });
+  for (const { path, action, reason } of mine) {
+    if (action === "held" || action === "excluded") onEvent({ event: action, cache, path, reason });
+  }
+}
+
+/** Counts outcomes from the plan (what was known before) and from events (what happened). */
+class Tally {
+  readonly counts = { pushed: 0, present: 0, upstream: 0, held: 0, excluded: 0, failed: 0 };
+  uploadedBytes = 0;
+
+  plan(decisions: readonly Decision[]): void {
+    for (const { action } of decisions) {
+      if (action === "present" || action === "upstream") this.counts[action] += 1;
+    }
+  }
+
+  count(event: RunEvent): void {
+    if (event.event === "held" || event.event === "excluded") this.counts[event.event] += 1;
+    if (event.event === "failed" || event.event === "pin-failed") this.counts.failed += 1;
+    if (event.event !== "pushed") return;
+    this.counts.pushed += 1;
+    this.uploadedBytes += event.fileSize;
+  }
+}
