@@ -24,6 +24,7 @@ export type ErrorCode =
   | "KEY_MISMATCH"
   // what makes single paths or requests fail (exit 1)
   | "STORE_PROTOCOL"
+  | "STORE_FAILED"
   | "STORE_PATH_GONE"
   | "STORE_PATH_CORRUPT"
   | "STORE_PATH_UNREADABLE"

@@ -1,0 +1,54 @@
+import { type ConnectOptions, connectDaemon, type DaemonConnection } from "./daemon-connection.ts";
+
+/** A daemon, asked over one connection that is opened again when the daemon went away. */
+export class DaemonClient {
+  readonly #socketPath: string;
+  readonly #options: ConnectOptions;
+  readonly #closed = new AbortController();
+  #current: Promise<DaemonConnection>;
+
+  constructor(socketPath: string, options: ConnectOptions) {
+    this.#socketPath = socketPath;
+    this.#options = options;
+    this.#current = this.#reconnect();
+  }
+
+  /** Resolves when the daemon has answered; rejects as {@link connectDaemon} does. */
+  async connected(): Promise<DaemonConnection> {
+    return this.#current;
+  }
+
+  /** Runs `task`, a second time if the daemon ended the connection under it. */
+  async ask<T>(task: (connection: DaemonConnection) => Promise<T>): Promise<T> {
+    const connection = await this.#usable();
+    try {
+      return await task(connection);
+    } catch (error) {
+      if (!connection.lost) throw error;
+      return task(await this.#usable());
+    }
+  }
+
+  /** Opens a connection that is the caller's to close; closing the client leaves it alone. */
+  async separate(): Promise<DaemonConnection> {
+    return connectDaemon(this.#socketPath, this.#options);
+  }
+
+  close(reason: Error): void {
+    this.#closed.abort(reason);
+  }
+
+  async #usable(): Promise<DaemonConnection> {
+    const current = this.#current;
+    const connection = await current.catch(() => undefined);
+    if (connection?.usable === true) return connection;
+    // Of several callers that find it broken, one opens the next.
+    if (this.#current === current) this.#current = this.#reconnect();
+    return this.#current;
+  }
+
+  async #reconnect(): Promise<DaemonConnection> {
+    const signal = AbortSignal.any([this.#options.signal, this.#closed.signal]);
+    return connectDaemon(this.#socketPath, { ...this.#options, signal });
+  }
+}

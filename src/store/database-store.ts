@@ -1,0 +1,94 @@
+import type { PathInfo } from "../nix/path-info.ts";
+import { type HashPart, parseHashPart, type StorePath } from "../nix/store-path.ts";
+import {
+  selectByHashPart,
+  selectClosure,
+  selectNew,
+  selectPathInfos,
+  selectValid,
+} from "./database-queries.ts";
+import type { Database } from "./database.ts";
+import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
+import { holdOpen } from "./hold-open.ts";
+import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
+import { toQuestion } from "./path-record.ts";
+import type { Hold, Store } from "./store.ts";
+
+/** A store read from its database and its files, for machines where no daemon runs. */
+export class DatabaseStore implements Store {
+  readonly storeDir: string;
+  readonly description = "database";
+  readonly #layout: StoreLayout;
+  readonly #database: Database;
+  readonly #signal: AbortSignal;
+
+  constructor(layout: StoreLayout, database: Database, signal: AbortSignal) {
+    this.storeDir = layout.storeDir;
+    this.#layout = layout;
+    this.#database = database;
+    this.#signal = signal;
+  }
+
+  physicalPath(path: StorePath): string {
+    return physicalPathOf(this.#layout, path);
+  }
+
+  async resolve(path: string): Promise<StorePath> {
+    return resolveInStore(this.#layout, path);
+  }
+
+  async pathInfos(paths: Iterable<StorePath>): Promise<Map<StorePath, PathInfo>> {
+    const question = toQuestion(paths, this.storeDir);
+    return this.#database.read((connection) =>
+      selectPathInfos(connection, question, this.storeDir),
+    );
+  }
+
+  async closure(roots: Iterable<StorePath>): Promise<Map<StorePath, PathInfo>> {
+    const question = toQuestion(roots, this.storeDir);
+    return this.#database.read((connection) => selectClosure(connection, question, this.storeDir));
+  }
+
+  async validPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>> {
+    const question = toQuestion(paths, this.storeDir);
+    return this.#database.read((connection) => selectValid(connection, question, this.storeDir));
+  }
+
+  async pathFromHashPart(hashPart: HashPart): Promise<StorePath | undefined> {
+    const question = parseHashPart(hashPart);
+    return this.#database.read((connection) =>
+      selectByHashPart(connection, question, this.storeDir),
+    );
+  }
+
+  /** Names no path for a floating output, built or not: the database does not tell. */
+  async derivationOutputs(derivation: StorePath): Promise<Map<string, StorePath | undefined>> {
+    assertDerivation(derivation);
+    if ((await this.validPaths([derivation])).size === 0) throw notValid(derivation);
+    return readDerivationOutputs(this.#layout, derivation);
+  }
+
+  async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
+    return this.#database.read((connection) => selectNew(connection, mark, this.storeDir));
+  }
+
+  async hold(paths: Iterable<StorePath>): Promise<Hold> {
+    const question = toQuestion(paths, this.storeDir);
+    const open = await holdOpen(this.#layout, question, this.#signal);
+    try {
+      const valid = await this.validPaths(question);
+      return { valid, [Symbol.asyncDispose]: () => open[Symbol.asyncDispose]() };
+    } catch (error) {
+      await open[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#database.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

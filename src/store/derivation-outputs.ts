@@ -1,0 +1,67 @@
+import { readFile, stat } from "node:fs/promises";
+
+import { HandpickError } from "../error.ts";
+import { parseDerivation } from "../nix/derivation.ts";
+import { FormatError, quote } from "../nix/format-error.ts";
+import { isDerivation, type StorePath } from "../nix/store-path.ts";
+import { physicalPathOf, type StoreLayout } from "./layout.ts";
+
+const MAX_FILE_BYTES = 64 << 20;
+
+/**
+ * Output names and paths as the file of a derivation tells them; no path where only a build can
+ * tell it.
+ *
+ * @throws {HandpickError} `STORE_PATH_GONE`, `STORE_PATH_UNREADABLE` or `STORE_PATH_CORRUPT`.
+ */
+export async function readDerivationOutputs(
+  layout: StoreLayout,
+  derivation: StorePath,
+): Promise<Map<string, StorePath | undefined>> {
+  try {
+    const file = physicalPathOf(layout, derivation);
+    if ((await stat(file)).size > MAX_FILE_BYTES) {
+      throw new FormatError("derivation", `it exceeds ${MAX_FILE_BYTES} bytes`);
+    }
+    const { outputs } = parseDerivation(await readFile(file));
+    return new Map([...outputs].map(([name, output]) => [name, output.path]));
+  } catch (error) {
+    throw unreadable(derivation, error);
+  }
+}
+
+/** @throws {HandpickError} `PATH_NOT_VALID` unless the path is that of a derivation. */
+export function assertDerivation(path: StorePath): void {
+  if (isDerivation(path)) return;
+  throw new HandpickError(
+    "PATH_NOT_VALID",
+    `Cannot list outputs of ${quote(path)}: expected a derivation (.drv)`,
+  );
+}
+
+/** The error for a derivation that is not in the store. */
+export function notValid(derivation: StorePath): HandpickError {
+  return new HandpickError(
+    "PATH_NOT_VALID",
+    `Cannot list outputs of ${quote(derivation)}: expected a valid path, found none in the store`,
+    { hint: "Evaluate the package again to put its derivation back into the store." },
+  );
+}
+
+function unreadable(derivation: StorePath, cause: unknown): HandpickError {
+  const action = `Cannot list outputs of ${quote(derivation)}`;
+  if (cause instanceof FormatError) {
+    const message = `${action}: ${cause.message}`;
+    return new HandpickError("STORE_PATH_CORRUPT", message, {
+      cause,
+      hint: "Repair the store with nix-store --verify --check-contents --repair.",
+    });
+  }
+  const isGone = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+  const found = isGone ? "found no file" : "found one that cannot be read";
+  return new HandpickError(
+    isGone ? "STORE_PATH_GONE" : "STORE_PATH_UNREADABLE",
+    `${action}: expected a readable file, ${found}`,
+    { cause },
+  );
+}

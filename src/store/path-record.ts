@@ -1,0 +1,89 @@
+import { HandpickError } from "../error.ts";
+import { FormatError, quote } from "../nix/format-error.ts";
+import { parseSha256 } from "../nix/hash.ts";
+import type { PathInfo } from "../nix/path-info.ts";
+import {
+  compareStorePaths,
+  isStorePath,
+  parseStorePath,
+  type StorePath,
+} from "../nix/store-path.ts";
+
+/** A path's record as a daemon or a database tells it, with nothing checked but the types. */
+export interface PathRecord {
+  readonly path: string;
+  /** Any spelling with its algorithm in front. */
+  readonly narHash: string;
+  readonly narSize: number;
+  readonly references: readonly string[];
+  readonly deriver: string;
+  readonly registrationTime: number;
+  readonly ultimate: boolean;
+  readonly signatures: readonly string[];
+  readonly contentAddress: string;
+}
+
+/** Checks a record; empty strings stand for what is absent. */
+export function toPathInfo(record: PathRecord, storeDir: string): PathInfo {
+  return checked(() => {
+    const references = new Set(record.references.map((text) => parseStorePath(text, storeDir)));
+    return {
+      path: parseStorePath(record.path, storeDir),
+      narHash: parseSha256(record.narHash),
+      narSize: parseSize(record.narSize),
+      references: [...references].toSorted(compareStorePaths),
+      deriver: record.deriver === "" ? undefined : parseStorePath(record.deriver, storeDir),
+      registrationTime: record.registrationTime,
+      ultimate: record.ultimate,
+      signatures: record.signatures,
+      contentAddress: record.contentAddress === "" ? undefined : record.contentAddress,
+    };
+  });
+}
+
+/**
+ * What is asked about, each path once.
+ *
+ * @throws {HandpickError} `NOT_A_STORE_PATH` if one is not in `storeDir`: a daemon would hang up.
+ */
+export function toQuestion(paths: Iterable<StorePath>, storeDir: string): StorePath[] {
+  const unique = [...new Set(paths)];
+  for (const path of unique) {
+    if (isStorePath(path, storeDir)) continue;
+    throw new HandpickError(
+      "NOT_A_STORE_PATH",
+      `Cannot query ${quote(path)}: expected a path in the store ${quote(storeDir)}`,
+      { hint: "Name the store it belongs to with --store or NIX_REMOTE." },
+    );
+  }
+  return unique;
+}
+
+/** Checks a path that a daemon or a database told. */
+export function toStorePath(text: string, storeDir: string): StorePath {
+  return checked(() => parseStorePath(text, storeDir));
+}
+
+/**
+ * Runs a parser over what the store said.
+ *
+ * @throws {HandpickError} `STORE_PROTOCOL` for what the parser refuses.
+ */
+export function checked<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new HandpickError("STORE_PROTOCOL", `Cannot understand the Nix store: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+function parseSize(size: number): number {
+  if (size >= 0) return size;
+  throw new HandpickError(
+    "STORE_PROTOCOL",
+    `Cannot understand the Nix store: expected the size of a NAR, found ${size}`,
+  );
+}
