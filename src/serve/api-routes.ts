@@ -1,0 +1,60 @@
+import { Hono } from "hono";
+import * as v from "valibot";
+
+import { parseHashPart, type HashPart } from "../nix/store-path.ts";
+import { judgeAccess } from "./access.ts";
+import type { AppOptions } from "./app.ts";
+import { pinRequestSchema } from "./pins.ts";
+import { refusal } from "./refusal.ts";
+import { readJson } from "./request-body.ts";
+import type { Storage } from "./storage.ts";
+
+const hashesSchema = v.array(
+  v.pipe(
+    v.string(),
+    v.transform((text): HashPart => parseHashPart(text)),
+  ),
+);
+const keySchema = v.object({ publicKey: v.string() });
+
+/** What clients of the API may do without writing: cache information, missing paths, pins. */
+export function queryRoutes(storage: Storage, options: AppOptions): Hono {
+  const routes = new Hono();
+  routes.get("/", (c) => {
+    const access = judgeAccess(c.req.header("authorization"), storage.token);
+    return c.json({
+      name: options.name,
+      uri: options.baseUrl(c.req.header("host")),
+      isPublic: !options.isPrivate,
+      publicSigningKeys: storage.keys.publicKeys,
+      githubUsername: "",
+      permission: access === "owner" ? "Write" : "Read",
+      preferredCompressionMethod: "ZSTD",
+    });
+  });
+  routes.post("/narinfo", async (c) => {
+    const hashes = await readJson(c.req.raw, hashesSchema, options.signal);
+    return c.json(await storage.catalog.missing(hashes));
+  });
+  routes.get("/pin", (c) => c.json(storage.pins.list()));
+  return routes;
+}
+
+/** Registering keys and pinning paths. */
+export function settingRoutes(storage: Storage, options: AppOptions): Hono {
+  const routes = new Hono();
+  routes.post("/key", async (c) => {
+    const { publicKey } = await readJson(c.req.raw, keySchema, options.signal);
+    storage.keys.register(publicKey);
+    return c.body(null);
+  });
+  routes.post("/pin", async (c) => {
+    const pin = await readJson(c.req.raw, pinRequestSchema, options.signal);
+    if (!storage.catalog.hasPath(pin.storePath)) {
+      throw refusal(404, "The store path is not in this cache");
+    }
+    storage.pins.add(pin, options.now());
+    return c.body(null);
+  });
+  return routes;
+}

@@ -1,0 +1,110 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { Socket } from "node:net";
+
+import { getRequestListener } from "@hono/node-server";
+import type { Hono } from "hono";
+
+import { HandpickError } from "../error.ts";
+import type { ListenAddress } from "./base-url.ts";
+import { Exchanges } from "./exchanges.ts";
+
+/** How long the server waits for whom. */
+export interface ListenerLimits {
+  /** For the headers of a request. @default {20_000} */
+  readonly headersMs: number;
+  /** For the next byte of a request, or for a reader to take more. @default {60_000} */
+  readonly idleMs: number;
+  /** For a whole request; a part of 5 GiB takes hours on a slow line. @default {43_200_000} */
+  readonly requestMs: number;
+  /** For running requests once the server is asked to stop. @default {10_000} */
+  readonly graceMs: number;
+}
+
+export interface Listener {
+  /** The port it got. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const DEFAULT_LIMITS: ListenerLimits = {
+  headersMs: 20_000,
+  idleMs: 60_000,
+  requestMs: 12 * 60 * 60 * 1000,
+  graceMs: 10_000,
+};
+const KEEP_ALIVE_MS = 30_000;
+const MOST_CONNECTIONS = 1024;
+
+/**
+ * Serves an app over HTTP.
+ *
+ * @param stopping Aborted when the grace for running requests is over.
+ * @throws {HandpickError} `LISTEN_FAILED` if the address cannot be used.
+ */
+export async function listen(
+  app: Hono,
+  address: ListenAddress,
+  options: { readonly limits: Partial<ListenerLimits>; readonly stopping: AbortController },
+): Promise<Listener> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const exchanges = new Exchanges();
+  const server = createHttpServer(app, exchanges, limits);
+  const port = await bind(server, address);
+  const stop = (): void => options.stopping.abort(new Error("The server is stopping"));
+  return {
+    port,
+    close: async () => {
+      exchanges.endConnections();
+      const ended = once(server, "close");
+      server.close();
+      const grace = setTimeout(() => {
+        stop();
+        server.closeAllConnections();
+      }, limits.graceMs);
+      await ended;
+      clearTimeout(grace);
+      // What still runs has lost its client; it ends early, and clients do it again later.
+      stop();
+      await exchanges.settled();
+    },
+  };
+}
+
+function createHttpServer(app: Hono, exchanges: Exchanges, limits: ListenerLimits): Server {
+  const server = createServer({
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    connectionsCheckingInterval: Math.min(limits.headersMs, 5_000),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  });
+  server.maxConnections = MOST_CONNECTIONS;
+  server.on("request", (incoming, outgoing) => {
+    const exchange = { incoming, outgoing };
+    const answer = getRequestListener(
+      async (request) => exchanges.track(exchange, async () => app.fetch(request, exchange)),
+      { overrideGlobalObjects: false },
+    );
+    void answer(incoming, outgoing);
+  });
+  server.setTimeout(limits.idleMs, (socket: Socket) => {
+    // A client that waits for us is not idle: completing an upload may take minutes.
+    if (!exchanges.isWorkingFor(socket)) socket.destroy();
+  });
+  return server;
+}
+
+async function bind(server: Server, { host, port }: ListenAddress): Promise<number> {
+  try {
+    server.listen({ host, port });
+    await once(server, "listening");
+  } catch (cause) {
+    const found = cause instanceof Error ? cause.message : String(cause);
+    throw new HandpickError("LISTEN_FAILED", `Cannot listen on ${host}:${port}: ${found}`, {
+      cause,
+      hint: "Choose another address with --listen.",
+    });
+  }
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : port;
+}

@@ -1,0 +1,125 @@
+import type { Hono } from "hono";
+
+import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+import { createApp } from "./app.ts";
+import { localUrl, urlForClient } from "./base-url.ts";
+import { listen, type ListenerLimits } from "./listener.ts";
+import { openStorage } from "./storage.ts";
+
+/** What is served, and where. */
+export interface ServeOptions {
+  /** Folder of the cache; made where it is new. */
+  readonly dir: string;
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+  /** Name of the cache: letters, digits, `.`, `_` and `-`, at most 64. */
+  readonly name: string;
+  /** Whether reading needs the token, too. */
+  readonly isPrivate: boolean;
+  /** Caches that readers have as well; what they serve need not be pushed here. @default {[]} */
+  readonly upstreams?: readonly string[];
+  /** Gets a line for each request and each failure; never a secret. @default silence */
+  readonly log?: (line: string) => void;
+}
+
+/** What tests change; nothing of it is for users. */
+export interface ServeHooks {
+  /** Puts something in front of the app, for instance faults. */
+  readonly wrap?: (app: Hono) => Hono;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly limits?: Partial<ListenerLimits>;
+}
+
+export interface RunningServer extends AsyncDisposable {
+  /** URL for programs on this machine, without trailing slash. */
+  readonly url: string;
+  /** The keys that readers have to trust, `name:base64`; grows as clients register theirs. */
+  readonly publicKeys: readonly string[];
+  /** The file with the token that writers need. */
+  readonly tokenFile: string;
+  readonly isPrivate: boolean;
+  /** Stops accepting, lets running requests end for a while, cuts the rest and frees the folder. */
+  close(): Promise<void>;
+}
+
+const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
+
+/**
+ * Starts a binary cache that speaks Cachix's API for writing and Nix's for reading.
+ *
+ * @throws {HandpickError} `USAGE` if the name is not one for a cache, `FILE_UNUSABLE` if the folder
+ *   cannot be used, `LISTEN_FAILED` if the address cannot.
+ */
+export async function startServer(
+  options: ServeOptions,
+  hooks: ServeHooks = {},
+): Promise<RunningServer> {
+  const { dir, name, isPrivate, upstreams = [], log = () => {} } = options;
+  const { wrap = (app) => app, now = Date.now, limits = {} } = hooks;
+  if (!CACHE_NAME.test(name)) throw badName(name);
+  await using cleanup = new AsyncDisposableStack();
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal }));
+  await storage.uploads.sweep(now());
+
+  const address = { host: options.host, port: options.port };
+  const baseUrl = (host: string | undefined): string => urlForClient(address, host);
+  const app = wrap(createApp(storage, { name, isPrivate, baseUrl, log, now, signal }));
+  const listener = await listen(app, address, { limits, stopping });
+  cleanup.defer(() => listener.close());
+  address.port = listener.port;
+
+  const sweeper = setInterval(() => {
+    storage.uploads.sweep(now()).catch((error: unknown) => log(`Cannot sweep: ${String(error)}`));
+  }, SWEEP_INTERVAL_MS).unref();
+  cleanup.defer(() => clearInterval(sweeper));
+
+  const resources = cleanup.move();
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= resources.disposeAsync());
+  return {
+    url: localUrl(address),
+    get publicKeys() {
+      return storage.keys.publicKeys;
+    },
+    tokenFile: storage.tokenFile,
+    isPrivate,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/**
+ * The lines that make Nix on this machine read from the server. For a private cache Nix finds the
+ * token in a netrc file; how to write that is told without the token itself.
+ *
+ * @param netrcFile Where the netrc file is to be. @default {"/etc/nix/netrc"}
+ */
+export function nixConfLines(
+  server: Omit<RunningServer, "close" | typeof Symbol.asyncDispose>,
+  netrcFile: string = "/etc/nix/netrc",
+): string[] {
+  const lines = [
+    `extra-substituters = ${server.url}`,
+    `extra-trusted-public-keys = ${server.publicKeys.join(" ")}`,
+  ];
+  if (!server.isPrivate) return lines;
+  const machine = new URL(server.url).hostname.replace(/^\[|\]$/g, "");
+  return [
+    ...lines,
+    `netrc-file = ${netrcFile}`,
+    `# that file needs the line: machine ${machine} password TOKEN`,
+    `# where TOKEN is the content of ${server.tokenFile}`,
+  ];
+}
+
+function badName(name: string): HandpickError {
+  return new HandpickError("USAGE", `Cannot serve a cache named ${quote(name)}`, {
+    hint: 'Use up to 64 letters, digits, ".", "_" and "-", beginning with a letter or digit.',
+  });
+}
