@@ -1,0 +1,171 @@
+import type { PathInfo } from "../nix/path-info.ts";
+import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
+import { exclusionCheck, type Need, needsOf, type PlanPick, type PlanRules } from "./needs.ts";
+import { referenceOrder } from "./order.ts";
+import type { Action, Decision, Plan, ReasonCode, Total } from "./plan.ts";
+
+/** What one cache answered about the hashes of {@link queryHashes}. */
+export interface PlanCache {
+  readonly name: string;
+  readonly missing: ReadonlySet<HashPart>;
+  /** Those found in an upstream that the configuration declares. */
+  readonly upstream: ReadonlySet<HashPart>;
+}
+
+export interface PlanInput {
+  readonly closed: readonly PlanPick[];
+  /** Holds at least every member of every pick. */
+  readonly infos: ReadonlyMap<StorePath, PathInfo>;
+  readonly rules: PlanRules;
+  readonly caches: readonly PlanCache[];
+}
+
+/** A path that readers will not get, and the end of a sentence "… is". */
+interface Hole {
+  readonly path: StorePath;
+  readonly state: string;
+}
+
+interface Verdict {
+  readonly action: Action;
+  readonly reason: Decision["reason"];
+  /** What is missing for whoever refers to the path; undefined if readers can get it. */
+  readonly hole?: Hole;
+}
+
+const UPSTREAM: Verdict = {
+  action: "upstream",
+  reason: { code: "in-upstream", text: "already in an upstream" },
+};
+const PRESENT: Verdict = {
+  action: "present",
+  reason: { code: "in-cache", text: "already in the cache" },
+};
+const PUSH: Verdict = {
+  action: "push",
+  reason: { code: "missing", text: "missing from the cache" },
+};
+
+/** The hashes that every cache and upstream has to be asked about before planning. */
+export function queryHashes({ closed, infos }: Pick<PlanInput, "closed" | "infos">): Set<HashPart> {
+  const hashes = new Set<HashPart>();
+  for (const path of allMembers(closed)) {
+    hashes.add(hashPartOf(path));
+    for (const reference of infoOf(infos, path).references) hashes.add(hashPartOf(reference));
+  }
+  return hashes;
+}
+
+/**
+ * Decides for each cache what happens to each path that its picks need, and why. Takes time in
+ * proportion to members, references and caches.
+ *
+ * @throws {RangeError} If a glob is invalid or `infos` lacks a member.
+ */
+export function makePlan({ closed, infos, rules, caches }: PlanInput): Plan {
+  const order = referenceOrder(allMembers(closed), infos);
+  const excludedByRule = exclusionCheck(rules);
+  const paths = caches
+    .toSorted((a, b) => compareText(a.name, b.name))
+    .flatMap((cache) => {
+      const needs = needsOf(cache.name, closed);
+      const verdicts = new Map<StorePath, Verdict>();
+      return order
+        .filter((path) => needs.has(path))
+        .map((path): Decision => {
+          const info = infoOf(infos, path);
+          const verdict = judge(info, { cache, needs, verdicts, excludedByRule, rules });
+          verdicts.set(path, verdict);
+          const { action, reason } = verdict;
+          const picks = needs.get(path)?.picks ?? [];
+          return { path, cache: cache.name, action, reason, narSize: info.narSize, picks };
+        });
+    });
+  return { version: 1, paths, totals: totalsOf(paths) };
+}
+
+interface Surroundings {
+  readonly cache: PlanCache;
+  readonly needs: ReadonlyMap<StorePath, Need>;
+  /** Of every path earlier in reference order. */
+  readonly verdicts: ReadonlyMap<StorePath, Verdict>;
+  readonly excludedByRule: ReturnType<typeof exclusionCheck>;
+  readonly rules: PlanRules;
+}
+
+function judge(info: PathInfo, around: Surroundings): Verdict {
+  const { path } = info;
+  const hash = hashPartOf(path);
+  if (around.cache.upstream.has(hash)) return UPSTREAM;
+  if (!around.cache.missing.has(hash)) return PRESENT;
+  const excluded = around.excludedByRule(info) ?? around.needs.get(path)?.excluded;
+  if (excluded !== undefined) {
+    return { action: "excluded", reason: excluded, hole: { path, state: excluded.text } };
+  }
+  const needed = firstHole(info, around);
+  if (needed === undefined) return PUSH;
+  const { code, hole, reference } = needed;
+  const through = reference === hole.path ? "" : ` (through ${reference})`;
+  const text = `needs ${hole.path}${through}, which is ${hole.state}`;
+  if (around.rules.onHole !== "push-anyway")
+    return { action: "held", reason: { code, text }, hole };
+  const reason = { code: "missing-hole-allowed", text: `missing from the cache; ${text}` } as const;
+  return { action: "push", reason };
+}
+
+/** The first reference that readers will not get. */
+function firstHole(
+  { path, references }: PathInfo,
+  { cache, needs, verdicts }: Surroundings,
+): { code: ReasonCode; hole: Hole; reference: StorePath } | undefined {
+  for (const reference of references) {
+    if (reference === path) continue;
+    const verdict = verdicts.get(reference);
+    if (verdict !== undefined) {
+      const { action, hole } = verdict;
+      const code = action === "excluded" ? "reference-excluded" : "reference-held";
+      if (hole !== undefined) return { code, hole, reference };
+    } else if (needs.has(reference)) {
+      // Only a cycle leaves a needed reference undecided here, and no order can publish one.
+      const hole = { path: reference, state: "part of a cycle of references" };
+      return { code: "reference-held", hole, reference };
+    } else {
+      const hash = hashPartOf(reference);
+      const hole = { path: reference, state: "neither selected nor in the cache" };
+      const available = cache.upstream.has(hash) || !cache.missing.has(hash);
+      if (!available) return { code: "reference-outside", hole, reference };
+    }
+  }
+  return undefined;
+}
+
+function totalsOf(decisions: readonly Decision[]): Record<Action, Total> {
+  const totals = {
+    push: { paths: 0, narSize: 0 },
+    present: { paths: 0, narSize: 0 },
+    upstream: { paths: 0, narSize: 0 },
+    held: { paths: 0, narSize: 0 },
+    excluded: { paths: 0, narSize: 0 },
+  };
+  for (const { action, narSize } of decisions) {
+    totals[action].paths++;
+    totals[action].narSize += narSize;
+  }
+  return totals;
+}
+
+function allMembers(closed: readonly PlanPick[]): Set<StorePath> {
+  const all = new Set<StorePath>();
+  for (const { members } of closed) for (const path of members) all.add(path);
+  return all;
+}
+
+function infoOf(infos: PlanInput["infos"], path: StorePath): PathInfo {
+  const info = infos.get(path);
+  if (info === undefined) throw new RangeError(`Cannot plan ${path}: its path info is not given`);
+  return info;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
