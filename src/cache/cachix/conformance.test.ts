@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+
+import { cacheConformance } from "../../../test/cache-conformance.ts";
+import { startFakeCachix } from "../../../test/fakes/cachix.ts";
+import { openCache } from "../open-cache.ts";
+
+cacheConformance({
+  name: "createCachixCache()",
+  async setup() {
+    const fake = await startFakeCachix();
+    const cache = openCache({
+      name: "mine",
+      url: `cachix://${fake.cacheName}`,
+      host: fake.url,
+      token: "fake-token",
+      env: {},
+    });
+    return {
+      cache,
+      isServed: async (hashPart) => fake.service.isVisible(hashPart),
+      async [Symbol.asyncDispose]() {
+        await cache.close();
+        await fake.close();
+        assert.deepEqual(fake.violations, []);
+      },
+    };
+  },
+});
