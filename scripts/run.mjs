@@ -23,23 +23,24 @@ if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).m
   // Quiet, for npm itself may run under an older Node than the project asks for, and says so.
   execute("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
-if (needsNix.has(task) && !has("nix-store")) installNix();
+if (needsNix.has(task)) installPrograms();
 process.exit(execute(node, [file, ...args], { mayFail: true }));
 
-function installNix() {
-  if (!has("apt-get")) {
-    fail(
-      "Nix is not installed, and there is no apt-get to install it with; see https://nixos.org/download",
-    );
-  }
-  step("Installing Nix (Debian's nix-bin)");
+/** Installs what is missing of Nix and xz, by apt as root or with sudo. */
+function installPrograms() {
+  const packages = [];
+  if (!has("nix-store")) packages.push("nix-bin");
+  if (!has("xz")) packages.push("xz-utils");
+  if (packages.length === 0) return;
+  const names = packages.join(" and ");
+  if (!has("apt-get")) fail(`Please install ${names}: there is no apt-get here to do it with`);
   const isRoot = process.getuid?.() === 0;
-  if (!isRoot && !has("sudo"))
-    fail("Nix is not installed: install it, or run this as root or with sudo");
+  if (!isRoot && !has("sudo")) fail(`Please install ${names}, or run this as root or with sudo`);
+  step(`Installing ${names}`);
   const apt = isRoot ? ["apt-get"] : ["sudo", "apt-get"];
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   execute(apt[0], [...apt.slice(1), "-qq", "update"], { env });
-  const install = ["-qq", "-y", "--no-install-recommends", "install", "nix-bin"];
+  const install = ["-qq", "-y", "--no-install-recommends", "install", ...packages];
   execute(apt[0], [...apt.slice(1), ...install], { env, quiet: true });
 }
 

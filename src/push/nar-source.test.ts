@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { tempDir } from "../../test/temp.ts";
+import { NarSource } from "./nar-source.ts";
+
+function readAll(path: string, chunkBytes: number, options: { caseHack?: boolean } = {}): Buffer {
+  using source = new NarSource(path, options);
+  const pieces: Buffer[] = [];
+  for (;;) {
+    const chunk = Buffer.alloc(chunkBytes);
+    const got = source.read(chunk);
+    pieces.push(chunk.subarray(0, got));
+    if (got < chunkBytes) return Buffer.concat(pieces);
+  }
+}
+
+/** The tree that `order.nar` of the golden data was made of. */
+function makeOrderTree(root: string): void {
+  fs.mkdirSync(join(root, "sub"), { recursive: true });
+  for (const name of ["10", "9", "B", "Z", "_z", "a", "a b", "a-b", "a.b", "ab", "~x", "é"]) {
+    fs.writeFileSync(join(root, name), name);
+  }
+  fs.writeFileSync(join(root, "sub/f"), "x", { mode: 0o700 });
+  fs.symlinkSync("a", join(root, "sub/link"));
+}
+
+function dump(path: string): Buffer {
+  return execFileSync("nix-store", ["--dump", path], { maxBuffer: 1 << 30 });
+}
+
+describe("NarSource", () => {
+  it("writes the golden archive of Nix for every chunk size from 1 to 1025", async () => {
+    await using temp = await tempDir();
+    makeOrderTree(`${temp.dir}/t`);
+    const golden = fs.readFileSync(new URL("../../test/vectors/nar/order.nar", import.meta.url));
+    for (let size = 1; size <= 1025; size += 1) {
+      assert.ok(readAll(`${temp.dir}/t`, size).equals(golden), `chunk size ${size}`);
+    }
+  });
+
+  it("writes what nix-store --dump writes for files, links and empty folders alone", async () => {
+    await using temp = await tempDir();
+    const at = (name: string): string => join(temp.dir, name);
+    fs.writeFileSync(at("empty"), "");
+    fs.writeFileSync(at("nine"), "123456789");
+    fs.writeFileSync(at("exec"), "#!/bin/sh\n", { mode: 0o755 });
+    fs.symlinkSync("../some/target", at("sym"));
+    fs.mkdirSync(at("dir"));
+    for (const name of ["empty", "nine", "exec", "sym", "dir"]) {
+      assert.deepEqual(readAll(at(name), 64), dump(at(name)), name);
+    }
+  });
+
+  it("writes what nix-store --dump writes for odd names, deep folders and large files", async () => {
+    await using temp = await tempDir();
+    const root = Buffer.from(`${temp.dir}/t/`);
+    const deep = join(temp.dir, "t", ...Array.from({ length: 50 }, () => "d"));
+    fs.mkdirSync(deep, { recursive: true });
+    fs.writeFileSync(join(deep, "leaf"), Buffer.alloc(3_000_001, 7));
+    fs.writeFileSync(Buffer.concat([root, Buffer.from([0xff, 0xfe, 0x41])]), "not UTF-8");
+    fs.writeFileSync(`${temp.dir}/t/\u{1F980}`, "astral");
+    fs.writeFileSync(`${temp.dir}/t/\uE000`, "private use");
+    fs.symlinkSync("x".repeat(4000), `${temp.dir}/t/long-target`);
+    fs.writeFileSync(`${temp.dir}/t/${"n".repeat(255)}`, "long name");
+    const sha = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
+    assert.equal(sha(readAll(`${temp.dir}/t`, 70_001)), sha(dump(`${temp.dir}/t`)));
+  });
+
+  it("says that a path is gone", async () => {
+    await using temp = await tempDir();
+    assert.throws(() => readAll(`${temp.dir}/none`, 64), { code: "STORE_PATH_GONE" });
+  });
+
+  it("refuses special files instead of waiting for them", async () => {
+    await using temp = await tempDir();
+    execFileSync("mkfifo", [`${temp.dir}/pipe`]);
+    assert.throws(() => readAll(temp.dir, 64), { code: "STORE_PATH_CORRUPT" });
+  });
+
+  it("says that a file cannot be read", () => {
+    assert.throws(() => readAll(`/tmp/${"long".repeat(100)}`, 64), {
+      code: "STORE_PATH_UNREADABLE",
+      message: /ENAMETOOLONG/,
+    });
+  });
+
+  it("refuses a file that became shorter while it was read", async () => {
+    await using temp = await tempDir();
+    fs.writeFileSync(`${temp.dir}/f`, Buffer.alloc(1000));
+    using source = new NarSource(`${temp.dir}/f`);
+    source.read(Buffer.alloc(200));
+    fs.truncateSync(`${temp.dir}/f`, 10);
+    assert.throws(() => source.read(Buffer.alloc(2000)), { code: "STORE_PATH_CORRUPT" });
+  });
+
+  it("cuts the names that macOS stores for names differing only in case", async () => {
+    await using temp = await tempDir();
+    fs.mkdirSync(`${temp.dir}/hacked`);
+    fs.mkdirSync(`${temp.dir}/plain`);
+    fs.writeFileSync(`${temp.dir}/hacked/README~nix~case~hack~1`, "1");
+    fs.writeFileSync(`${temp.dir}/hacked/readme`, "2");
+    fs.writeFileSync(`${temp.dir}/plain/README`, "1");
+    fs.writeFileSync(`${temp.dir}/plain/readme`, "2");
+    assert.deepEqual(
+      readAll(`${temp.dir}/hacked`, 64, { caseHack: true }),
+      dump(`${temp.dir}/plain`),
+    );
+    fs.writeFileSync(`${temp.dir}/hacked/README`, "3");
+    const refused = (): Buffer => readAll(`${temp.dir}/hacked`, 64, { caseHack: true });
+    assert.throws(refused, { code: "STORE_PATH_CORRUPT", message: /two entries named "README"/ });
+  });
+});

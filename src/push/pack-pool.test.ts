@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, truncate, writeFile } from "node:fs/promises";
+import { describe, it } from "node:test";
+import { zstdDecompressSync } from "node:zlib";
+
+import { tempDir } from "../../test/temp.ts";
+import { PackPool } from "./pack-pool.ts";
+import type { PackRequest } from "./pack-pool.ts";
+import type { PackResult } from "./pack-protocol.ts";
+
+const never = new AbortController().signal;
+const MIB = 1 << 20;
+
+const digest = (algorithm: string, bytes: Uint8Array): string =>
+  createHash(algorithm).update(bytes).digest("hex");
+
+const dump = (path: string): Buffer =>
+  execFileSync("nix-store", ["--dump", path], { maxBuffer: 1 << 30 });
+
+const UNPACK = {
+  // Stops after the first frame: that the result is whole shows that there is one.
+  zstd: (file: Buffer): Buffer => zstdDecompressSync(file),
+  xz: (file: Buffer): Buffer => execFileSync("xz", ["-d"], { input: file, maxBuffer: 1 << 30 }),
+  none: (file: Buffer): Buffer => file,
+};
+
+interface Packed {
+  readonly result: PackResult;
+  readonly sizes: number[];
+  readonly file: Buffer;
+}
+
+async function packAll(pool: PackPool, request: Omit<PackRequest, "onPart">): Promise<Packed> {
+  const parts: Buffer[] = [];
+  const result = await pool.pack(
+    {
+      ...request,
+      onPart: async ({ number, bytes, md5 }) => {
+        assert.equal(md5, createHash("md5").update(bytes).digest("base64"));
+        parts[number - 1] = Buffer.from(bytes);
+      },
+    },
+    never,
+  );
+  return { result, sizes: parts.map((part) => part.length), file: Buffer.concat(parts) };
+}
+
+async function makeTree(dir: string, sizeBytes: number): Promise<string> {
+  await mkdir(`${dir}/tree/sub`, { recursive: true });
+  await writeFile(`${dir}/tree/random`, randomBytes(Math.floor(sizeBytes / 2)));
+  await writeFile(`${dir}/tree/sub/zeros`, Buffer.alloc(Math.ceil(sizeBytes / 2)));
+  return `${dir}/tree`;
+}
+
+describe("PackPool", () => {
+  for (const compression of ["zstd", "xz", "none"] as const) {
+    for (const [kind, sizeBytes] of [
+      ["small", 10_000],
+      ["large", 21 * MIB],
+    ] as const) {
+      it(`packs a ${kind} path with ${compression} to one stream that holds what Nix dumps`, async () => {
+        await using temp = await tempDir();
+        await using pool = new PackPool({ threads: 2 });
+        const physicalPath = await makeTree(temp.dir, sizeBytes);
+        const nar = dump(physicalPath);
+        const level = compression === "xz" ? 0 : undefined;
+        const request = { physicalPath, narSize: nar.length, compression, level };
+        const { result, sizes, file } = await packAll(pool, { ...request, partSize: 5 * MIB });
+        assert.ok(UNPACK[compression](file).equals(nar));
+        assert.deepEqual(result, {
+          type: "done",
+          narHash: digest("sha256", nar),
+          narSize: nar.length,
+          fileHash: digest("sha256", file),
+          fileSize: file.length,
+        });
+        assert.ok(sizes.slice(0, -1).every((size) => size === 5 * MIB));
+        assert.ok((sizes.at(-1) ?? 0) > 0);
+      });
+    }
+  }
+
+  it("packs many paths at once within its memory", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 2, memoryBytes: 6 * MIB });
+    const physicalPath = await makeTree(temp.dir, 12 * MIB);
+    const nar = dump(physicalPath);
+    let waiting = 0;
+    let most = 0;
+    const one = (): Promise<PackResult> =>
+      pool.pack(
+        {
+          physicalPath,
+          narSize: nar.length,
+          compression: "none",
+          level: undefined,
+          partSize: MIB,
+          onPart: async (part) => {
+            waiting += part.bytes.length;
+            most = Math.max(most, waiting);
+            await new Promise((resolve) => void setImmediate(resolve));
+            waiting -= part.bytes.length;
+          },
+        },
+        never,
+      );
+    const results = await Promise.all([one(), one(), one(), one()]);
+    assert.ok(results.every(({ narHash }) => narHash === digest("sha256", nar)));
+    assert.ok(most <= 6 * MIB, `${most} bytes waited at once`);
+  });
+
+  it("reports a longer file than recorded by its size", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 1 });
+    await writeFile(`${temp.dir}/f`, Buffer.alloc(2000));
+    const request = {
+      physicalPath: `${temp.dir}/f`,
+      narSize: 1000,
+      level: 3,
+      partSize: MIB,
+    } as const;
+    const { result } = await packAll(pool, { ...request, compression: "zstd" });
+    assert.equal(result.narSize, 1001);
+  });
+
+  it("throws what reading threw, and goes on with the next path", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 1 });
+    const request = { narSize: 120, compression: "zstd", level: 3, partSize: MIB } as const;
+    const gone = packAll(pool, { ...request, physicalPath: `${temp.dir}/none` });
+    await assert.rejects(gone, { name: "HandpickError", code: "STORE_PATH_GONE" });
+    await writeFile(`${temp.dir}/f`, "x");
+    const { result } = await packAll(pool, {
+      ...request,
+      narSize: 120,
+      physicalPath: `${temp.dir}/f`,
+    });
+    assert.equal(result.narSize, 120);
+  });
+
+  it("stops at the first part that fails and throws its error", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 2 });
+    await writeFile(`${temp.dir}/f`, "");
+    await truncate(`${temp.dir}/f`, 2 ** 40);
+    const endless = pool.pack(
+      {
+        physicalPath: `${temp.dir}/f`,
+        narSize: 2 ** 40,
+        compression: "none",
+        level: undefined,
+        partSize: MIB,
+        onPart: () => Promise.reject(new Error("no room")),
+      },
+      never,
+    );
+    await assert.rejects(endless, /no room/);
+  });
+
+  it("stops at once when it is aborted, whether packing or waiting", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 1 });
+    await writeFile(`${temp.dir}/f`, "");
+    await truncate(`${temp.dir}/f`, 2 ** 40);
+    const aborted = new AbortController();
+    const started = Promise.withResolvers<void>();
+    const endless = (onPart: () => Promise<void>): Promise<PackResult> =>
+      pool.pack(
+        {
+          physicalPath: `${temp.dir}/f`,
+          narSize: 2 ** 40,
+          compression: "zstd",
+          level: undefined,
+          partSize: 4096,
+          onPart,
+        },
+        aborted.signal,
+      );
+    const packing = endless(async () => started.resolve());
+    const waiting = endless(async () => assert.fail("a waiting path must not begin"));
+    const both = Promise.allSettled([packing, waiting]);
+    await started.promise;
+    aborted.abort(new Error("Interrupted"));
+    for (const end of await both) {
+      assert.equal(end.status, "rejected");
+      assert.match(String(end.reason), /Interrupted/);
+    }
+  });
+
+  it("names xz when there is none", async () => {
+    await using temp = await tempDir();
+    await writeFile(`${temp.dir}/f`, "x");
+    const path = process.env["PATH"];
+    process.env["PATH"] = temp.dir;
+    try {
+      await using pool = new PackPool({ threads: 1 });
+      const request = {
+        physicalPath: `${temp.dir}/f`,
+        narSize: 120,
+        level: 1,
+        partSize: MIB,
+      } as const;
+      const packed = packAll(pool, { ...request, compression: "xz" });
+      await assert.rejects(packed, { code: "COMPRESSOR_FAILED", message: /xz/ });
+    } finally {
+      process.env["PATH"] = path;
+    }
+  });
+});

@@ -1,0 +1,270 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { describe, it } from "node:test";
+
+import { tempDir } from "../../test/temp.ts";
+import type { Cache, NarInfoFields } from "../cache/contract.ts";
+import { HandpickError } from "../error.ts";
+import type { ErrorCode } from "../error.ts";
+import { sha256FromHex } from "../nix/hash.ts";
+import { generateSecretKey, publicKeyOf } from "../nix/key.ts";
+import { fingerprint, verifyFingerprint } from "../nix/signature.ts";
+import { nameOf, parseStorePath } from "../nix/store-path.ts";
+import type { PushEvent } from "./events.ts";
+import { NarSource } from "./nar-source.ts";
+import { PackPool } from "./pack-pool.ts";
+import { pushPaths } from "./push-paths.ts";
+import type { PushOptions, PushTask } from "./push-paths.ts";
+
+type Step = "begin" | "part" | "publish" | "abort";
+
+/** A cache in memory that notes what is asked of it and lets a test interfere. */
+class RecordingCache implements Cache {
+  readonly name = "mine";
+  readonly closureRule: "cache" | "client";
+  readonly log: string[] = [];
+  readonly published: NarInfoFields[] = [];
+  readonly #interfere: (step: Step, name: string) => Promise<void> | void;
+
+  constructor(
+    interfere: (step: Step, name: string) => Promise<void> | void = () => undefined,
+    closureRule: "cache" | "client" = "cache",
+  ) {
+    this.#interfere = interfere;
+    this.closureRule = closureRule;
+  }
+
+  readonly beginUpload: Cache["beginUpload"] = async ({ storePath }) => {
+    const name = nameOf(storePath);
+    const note = async (step: Step): Promise<void> => {
+      this.log.push(`${step} ${name}`);
+      await this.#interfere(step, name);
+    };
+    await note("begin");
+    return {
+      putPart: () => note("part"),
+      publish: async (fields) => {
+        await note("publish");
+        this.published.push(fields);
+      },
+      abort: () => note("abort"),
+    };
+  };
+
+  readonly info = (): never => assert.fail("not asked while pushing");
+  readonly missing = (): never => assert.fail("not asked while pushing");
+  close = async (): Promise<void> => undefined;
+  [Symbol.asyncDispose] = async (): Promise<void> => undefined;
+}
+
+/** Makes real files with true hashes; `graph` maps a name to its references, in reference order. */
+function makeTasks(dir: string, graph: Readonly<Record<string, readonly string[]>>): PushTask[] {
+  const pathOf = (name: string): ReturnType<typeof parseStorePath> =>
+    parseStorePath(
+      `/nix/store/${createHash("md5").update(name).digest("hex").replaceAll("e", "z")}-${name}`,
+    );
+  return Object.entries(graph).map(([name, references]) => {
+    const physicalPath = `${dir}/${name}`;
+    writeFileSync(physicalPath, `contents of ${name}`);
+    using source = new NarSource(physicalPath);
+    const nar = Buffer.alloc(4096);
+    const narBytes = nar.subarray(0, source.read(nar));
+    return {
+      physicalPath,
+      info: {
+        path: pathOf(name),
+        narHash: sha256FromHex(createHash("sha256").update(narBytes).digest("hex")),
+        narSize: narBytes.length,
+        references: references.map(pathOf),
+        deriver: undefined,
+        registrationTime: 0,
+        ultimate: true,
+        signatures: [],
+        contentAddress: undefined,
+      },
+    };
+  });
+}
+
+interface Outcome {
+  readonly events: PushEvent[];
+  /** `pushed a`, `failed b`, … sorted. */
+  readonly ends: string[];
+}
+
+async function push(
+  tasks: readonly PushTask[],
+  cache: Cache,
+  options: Partial<PushOptions> = {},
+): Promise<Outcome> {
+  await using pool = new PackPool({ threads: 2 });
+  const events: PushEvent[] = [];
+  await pushPaths(tasks, {
+    cache,
+    pool,
+    compression: "zstd",
+    level: undefined,
+    signingKey: undefined,
+    signal: new AbortController().signal,
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
+  const ended = events.filter(({ event }) => event !== "start" && event !== "sent");
+  return { events, ends: ended.map(({ event, path }) => `${event} ${nameOf(path)}`).toSorted() };
+}
+
+const refuse = (code: ErrorCode): never => {
+  throw new HandpickError(code, "no");
+};
+
+describe("pushPaths()", () => {
+  it("pushes every path once with what the store and the packer know of it", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { lib: [], app: ["lib", "app"] });
+    const cache = new RecordingCache();
+    const { events, ends } = await push(tasks, cache);
+    assert.deepEqual(ends, ["pushed app", "pushed lib"]);
+    const app = cache.published.find(({ storePath }) => nameOf(storePath) === "app");
+    assert.equal(app?.narHash, tasks[1]?.info.narHash);
+    assert.deepEqual(app?.references, tasks[1]?.info.references);
+    assert.equal(app?.signature, undefined);
+    const sent = events.findLast(({ event, path }) => event === "sent" && nameOf(path) === "app");
+    assert.equal(sent?.event === "sent" && sent.sentBytes, app?.fileSize);
+    assert.ok(!cache.log.some((line) => line.startsWith("abort")));
+  });
+
+  it("signs where a key is given", async () => {
+    await using temp = await tempDir();
+    const cache = new RecordingCache();
+    const signingKey = generateSecretKey("mine-1");
+    await push(makeTasks(temp.dir, { lib: [] }), cache, { signingKey });
+    const [fields] = cache.published;
+    assert.ok(fields?.signature !== undefined);
+    assert.ok(verifyFingerprint(fingerprint(fields), fields.signature, [publicKeyOf(signingKey)]));
+  });
+
+  it("publishes nothing before the NARs of all its references are stored", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"], c: ["b"] });
+    const late = Promise.withResolvers<void>();
+    const cache = new RecordingCache(async (step, name) => {
+      if (step === "part" && name === "a") await late.promise;
+      if (step === "part" && name === "c") setImmediate(late.resolve);
+    });
+    await push(tasks, cache);
+    const partOfA = cache.log.indexOf("part a");
+    for (const name of ["b", "c"]) assert.ok(cache.log.indexOf(`publish ${name}`) > partOfA);
+  });
+
+  it("publishes references first where the cache leaves the closure rule to us", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"], c: ["b"] });
+    const publishedWhenAsked: string[] = [];
+    const cache: RecordingCache = new RecordingCache((step, name) => {
+      if (step !== "publish") return;
+      publishedWhenAsked.push(`${name} after ${cache.published.length}`);
+    }, "client");
+    await push(tasks, cache);
+    assert.deepEqual(publishedWhenAsked, ["a after 0", "b after 1", "c after 2"]);
+  });
+
+  it("does not wait for one publication after the other where the cache keeps the rule", async () => {
+    await using temp = await tempDir();
+    const names = Array.from({ length: 40 }, (_, index) => `n${index}`);
+    const chain = Object.fromEntries(
+      names.map((name, i) => [name, names.slice(Math.max(i - 1, 0), i)]),
+    );
+    const all = Promise.withResolvers<void>();
+    let waiting = 0;
+    const cache = new RecordingCache(async (step) => {
+      if (step !== "publish") return;
+      waiting += 1;
+      if (waiting === names.length) all.resolve();
+      await all.promise;
+    });
+    const { ends } = await push(makeTasks(temp.dir, chain), cache);
+    assert.equal(ends.length, 40);
+  });
+
+  it("never sends a corrupt path, holds what needs it, pushes the rest", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { bad: [], user: ["bad"], far: ["user"], good: [] });
+    writeFileSync(`${temp.dir}/bad`, "contents of bae");
+    const cache = new RecordingCache();
+    const { events, ends } = await push(tasks, cache);
+    assert.deepEqual(ends, ["failed bad", "held far", "held user", "pushed good"]);
+    const failed = events.find(({ event }) => event === "failed");
+    assert.equal(failed?.event === "failed" && failed.error.code, "STORE_PATH_CORRUPT");
+    assert.deepEqual(
+      cache.published.map(({ storePath }) => nameOf(storePath)),
+      ["good"],
+    );
+    assert.deepEqual(cache.log.filter((line) => line.startsWith("abort")).toSorted(), [
+      "abort bad",
+      "abort far",
+      "abort user",
+    ]);
+  });
+
+  it("goes on after a path that was collected meanwhile or refused for itself", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { gone: [], refused: [], good: [] });
+    tasks[0] = { ...(tasks[0] as PushTask), physicalPath: `${temp.dir}/nowhere` };
+    const cache = new RecordingCache((step, name) => {
+      if (step === "publish" && name === "refused") refuse("UPLOAD_REJECTED");
+    });
+    const { events, ends } = await push(tasks, cache);
+    assert.deepEqual(ends, ["failed gone", "failed refused", "pushed good"]);
+    const codes = events.flatMap((one) => (one.event === "failed" ? [one.error.code] : []));
+    assert.deepEqual(codes.toSorted(), ["STORE_PATH_GONE", "UPLOAD_REJECTED"]);
+  });
+
+  it("stops the whole run with the error when the cache refuses us", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { a: [], b: [], c: [] });
+    const cache = new RecordingCache((step, name) => {
+      if (step === "begin" && name === "b") refuse("CACHE_REFUSED");
+    });
+    await assert.rejects(push(tasks, cache), { code: "CACHE_REFUSED" });
+  });
+
+  it("does not try every path during an outage", async () => {
+    await using temp = await tempDir();
+    const names = Array.from({ length: 200 }, (_, index) => [`n${index}`, []] as const);
+    const cache = new RecordingCache((step) => {
+      if (step === "begin") refuse("CACHE_UNAVAILABLE");
+    });
+    const { ends } = await push(makeTasks(temp.dir, Object.fromEntries(names)), cache);
+    assert.equal(ends.filter((end) => end.startsWith("failed")).length, 200);
+    assert.ok(cache.log.length <= 64, `${cache.log.length} attempts`);
+  });
+
+  it("reports a mistake of ours as unexpected and goes on", async () => {
+    await using temp = await tempDir();
+    const cache = new RecordingCache((step, name) => {
+      if (step === "publish" && name === "a") throw new TypeError("oops");
+    });
+    const { events } = await push(makeTasks(temp.dir, { a: [], b: [] }), cache);
+    const failed = events.find(({ event }) => event === "failed");
+    assert.deepEqual(failed?.event === "failed" && failed.error, {
+      code: "UNEXPECTED",
+      message: "oops",
+    });
+  });
+
+  it("aborts every upload and throws the reason when it is interrupted", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"] });
+    const interrupted = new AbortController();
+    const cache = new RecordingCache(async (step, name) => {
+      if (step !== "part" || name !== "a") return;
+      interrupted.abort(new Error("Interrupted"));
+      interrupted.signal.throwIfAborted();
+    });
+    const pushing = push(tasks, cache, { signal: interrupted.signal });
+    await assert.rejects(pushing, /Interrupted/);
+    assert.ok(cache.log.includes("abort a"));
+    assert.deepEqual(cache.published, []);
+  });
+});
