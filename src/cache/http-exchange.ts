@@ -1,6 +1,7 @@
 import { request as requestHttp } from "node:http";
 import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
+import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
 import { endpointOf } from "./http-message.ts";
@@ -36,12 +37,13 @@ export async function exchange(
   const abort = (): void => fail(signal.reason);
   signal.addEventListener("abort", abort, { once: true });
   const sending: Sending = { outgoing, request, watchdog: new Watchdog(timeouts, fail) };
-  let isUnused = false;
+  const connection = new Connection(outgoing);
+  let isIdle = false;
   try {
     receive(sending, answer);
     sendFrom(0, sending);
     const response = await answer.promise;
-    isUnused = sending.watchdog.isSent;
+    isIdle = sending.watchdog.isSent;
     return response;
   } catch (error) {
     signal.throwIfAborted();
@@ -49,7 +51,8 @@ export async function exchange(
   } finally {
     sending.watchdog.stop();
     signal.removeEventListener("abort", abort);
-    if (!isUnused) await destroyed(outgoing);
+    if (!isIdle) await connection.destroy();
+    connection.release();
   }
 }
 
@@ -123,16 +126,31 @@ async function readBody(
 }
 
 /**
- * Destroys a request and waits until nothing reads its body any more, which is when its socket is
- * closed. A request without a socket never touches the body once it is destroyed.
+ * The socket of a request. Its body is in use until the socket says `close`; the property `closed`
+ * is true before that. A request without a socket never touches the body once it is destroyed.
  */
-async function destroyed(outgoing: ClientRequest): Promise<void> {
-  outgoing.destroy();
-  const { socket } = outgoing;
-  if (socket === null || socket.closed) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  socket.once("close", resolve);
-  await promise;
+class Connection {
+  readonly #outgoing: ClientRequest;
+  readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
+  #socket: Socket | undefined;
+
+  constructor(outgoing: ClientRequest) {
+    this.#outgoing = outgoing;
+    outgoing.once("socket", (socket) => {
+      this.#socket = socket;
+      socket.once("close", this.#closed.resolve);
+    });
+  }
+
+  async destroy(): Promise<void> {
+    this.#outgoing.destroy();
+    if (this.#socket !== undefined) await this.#closed.promise;
+  }
+
+  /** Leaves no listener behind on a socket that others use after us. */
+  release(): void {
+    this.#socket?.off("close", this.#closed.resolve);
+  }
 }
 
 /** Ends a request that stands still, or takes too long altogether. */

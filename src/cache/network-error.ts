@@ -23,7 +23,7 @@ export function networkError(request: HttpRequest, cause: unknown): HandpickErro
   const what = WORDS[code] ?? excerpt(cause instanceof Error ? cause.message : String(cause));
   return new HandpickError(
     "NETWORK",
-    `Cannot ${request.action}: expected an answer from ${endpointOf(request.url)}, but ${what}`,
+    `Cannot ${request.action}: expected an answer from ${endpointOf(request.url)}, but ${what}${addressOf(cause)}`,
     {
       cause,
       hint: CERTIFICATE.test(code)
@@ -46,4 +46,10 @@ function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string"
     ? error.code
     : "";
+}
+
+/** Where we really went: that of a proxy, say. */
+function addressOf(error: unknown): string {
+  if (!(error instanceof Error && "address" in error && "port" in error)) return "";
+  return ` (${String(error.address)}:${String(error.port)})`;
 }

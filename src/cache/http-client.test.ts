@@ -1,0 +1,518 @@
+import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { IncomingMessage, RequestListener, Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { createServer as createTcpServer } from "node:net";
+import type { AddressInfo, Server as TcpServer, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { TLS_CERTIFICATE, TLS_KEY } from "../../test/fakes/tls.ts";
+import { HandpickError } from "../error.ts";
+import { createHttpClient } from "./http-client.ts";
+import type { HttpClient } from "./http-client.ts";
+import { DEFAULT_TIMEOUTS } from "./http-message.ts";
+import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+
+const SHORT: Timeouts = { ...DEFAULT_TIMEOUTS, idleMs: 40, answerMs: 40 };
+
+interface Rig extends AsyncDisposable {
+  readonly url: URL;
+  readonly client: HttpClient;
+  get(path: string, more?: Partial<HttpRequest>): Promise<HttpResponse>;
+}
+
+interface RigOptions {
+  readonly timeouts?: Timeouts;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A client and the server it speaks with. */
+async function rigFor(server: Server | TcpServer, options: RigOptions = {}): Promise<Rig> {
+  const { env = {}, timeouts } = options;
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const client = createHttpClient({ userAgent: "test 1", env, timeouts });
+  return {
+    url,
+    client,
+    get: (path, more = {}) =>
+      client.request({
+        action: "read it",
+        method: "GET",
+        url: new URL(path, url),
+        signal: new AbortController().signal,
+        ...more,
+      }),
+    async [Symbol.asyncDispose]() {
+      client.close();
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+const serve = (listener: RequestListener, options?: RigOptions): Promise<Rig> =>
+  rigFor(createServer(listener), options);
+
+/** A server that reads one request head and then does what it likes with the socket. */
+function serveRaw(talk: (socket: Socket) => void, options?: RigOptions): Promise<Rig> {
+  return rigFor(
+    createTcpServer((socket) => void socket.once("data", () => talk(socket))),
+    options,
+  );
+}
+
+/** The client sockets made from now on that the system still reads memory for. */
+function trackSockets(): Disposable & { readonly open: ReadonlySet<Socket> } {
+  const open = new Set<Socket>();
+  const track = (message: unknown): void => {
+    const { socket } = message as { socket: Socket };
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+  };
+  subscribe("net.client.socket", track);
+  return { open, [Symbol.dispose]: () => void unsubscribe("net.client.socket", track) };
+}
+
+async function bodyOf(incoming: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+describe("createHttpClient()", () => {
+  it("sends method, headers and body as given and returns any status", async () => {
+    const seen = Promise.withResolvers<[IncomingMessage, Buffer]>();
+    await using rig = await serve(async (incoming, response) => {
+      seen.resolve([incoming, await bodyOf(incoming)]);
+      response.writeHead(418, { "x-answer": "yes" }).end("short and stout");
+    });
+    const body = new TextEncoder().encode("hello");
+    const headers = { "x-question": "why" };
+    const response = await rig.get("/a?b=c", { method: "POST", headers, body });
+    const [request, received] = await seen.promise;
+    assert.equal(request.method, "POST");
+    assert.equal(request.url, "/a?b=c");
+    assert.equal(request.headers["x-question"], "why");
+    assert.equal(request.headers["user-agent"], "test 1");
+    assert.equal(request.headers["content-length"], "5");
+    assert.equal(request.headers["transfer-encoding"], undefined);
+    assert.equal(received.toString(), "hello");
+    assert.equal(response.status, 418);
+    assert.equal(response.headers["x-answer"], "yes");
+    assert.equal(response.body.toString(), "short and stout");
+  });
+
+  it("announces a length of 0 for a POST without body and none for a GET", async () => {
+    const lengths: (string | undefined)[] = [];
+    await using rig = await serve((incoming, response) => {
+      lengths.push(incoming.headers["content-length"]);
+      response.end();
+    });
+    await rig.get("/", { method: "POST" });
+    await rig.get("/");
+    assert.deepEqual(lengths, ["0", undefined]);
+  });
+
+  it("sends a body of several megabytes whole, from a view into a larger buffer", async () => {
+    await using rig = await serve(async (incoming, response) => {
+      response.end((await bodyOf(incoming)).toString("hex", 0, 4));
+      assert.equal(incoming.headers["content-length"], "3000001");
+    });
+    const memory = new Uint8Array(4_000_000);
+    memory.set([1, 2, 3, 4], 7);
+    const response = await rig.get("/", { method: "PUT", body: memory.subarray(7, 3_000_008) });
+    assert.equal(response.body.toString(), "01020304");
+  });
+
+  it("uses one connection for requests in a row", async () => {
+    const ports = new Set<number | undefined>();
+    await using rig = await serve((incoming, response) => {
+      ports.add(incoming.socket.remotePort);
+      response.end("x");
+    });
+    for (let count = 0; count < 5; count++) await rig.get("/", { method: "POST" });
+    assert.equal(ports.size, 1);
+  });
+});
+
+describe("createHttpClient() with a server that fails", () => {
+  it("reports a refused connection by host and port, without the rest of the URL", async () => {
+    const closed = await serve(() => undefined);
+    const { port } = closed.url;
+    await closed[Symbol.asyncDispose]();
+    const client = createHttpClient({ userAgent: "test", env: {} });
+    const url = new URL(`http://127.0.0.1:${port}/secret-path?X-Amz-Signature=secret`);
+    const { signal } = new AbortController();
+    await assert.rejects(client.request({ action: "read it", method: "GET", url, signal }), {
+      code: "NETWORK",
+      message: `Cannot read it: expected an answer from 127.0.0.1:${port}, but the connection was refused (127.0.0.1:${port})`,
+    });
+  });
+
+  it("reports a host name that does not resolve", async () => {
+    await using rig = await serve(() => undefined);
+    const url = new URL("http://nobody.invalid/");
+    await assert.rejects(rig.get("/", { url }), { code: "NETWORK", message: /does not resolve/ });
+  });
+
+  const cut = { code: "NETWORK", message: /the connection was cut/ };
+
+  it("reports a connection that is cut before, within and after the head", async () => {
+    const heads = [
+      "",
+      "HTTP/1.1 200 OK\r\nconte",
+      "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab",
+    ];
+    for (const head of heads) {
+      await using rig = await serveRaw((socket) => socket.end(head));
+      await assert.rejects(rig.get("/"), cut, JSON.stringify(head));
+    }
+  });
+
+  it("reports a chunked answer without its end", async () => {
+    const head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    await using rig = await serveRaw((socket) => socket.end(head));
+    await assert.rejects(rig.get("/"), cut);
+  });
+
+  it("reports a server that does not speak HTTP", async () => {
+    await using rig = await serveRaw((socket) => socket.end("SSH-2.0-OpenSSH_9.9\r\n"));
+    await assert.rejects(rig.get("/"), { code: "NETWORK", message: /Parse Error/ });
+  });
+
+  it("reports a switch of protocols that nobody asked for", async () => {
+    const head = "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    await using rig = await serveRaw((socket) => socket.write(head));
+    await assert.rejects(rig.get("/"), { code: "NETWORK" });
+  });
+
+  it("reports a cut in the middle of a large body", async () => {
+    await using rig = await serve((incoming) => {
+      incoming.once("data", () => incoming.destroy());
+    });
+    const body = new Uint8Array(8_000_000);
+    await assert.rejects(rig.get("/", { method: "PUT", body }), cut);
+  });
+
+  it("refuses an answer above its bound", async () => {
+    await using rig = await serve((_incoming, response) => void response.end("x".repeat(101)));
+    assert.equal((await rig.get("/", { maxBytes: 101 })).body.length, 101);
+    await assert.rejects(rig.get("/", { maxBytes: 100 }), {
+      code: "CACHE_PROTOCOL",
+      message: /at most 100 bytes from 127\.0\.0\.1:\d+, received more$/,
+    });
+  });
+
+  it("cuts an answer without end at its bound", async () => {
+    await using rig = await serve((_incoming, response) => {
+      const more = (): void => void response.write("x".repeat(50_000), (error) => error ?? more());
+      more();
+    });
+    await assert.rejects(rig.get("/", { maxBytes: 200_000 }), { code: "CACHE_PROTOCOL" });
+  });
+});
+
+describe("createHttpClient() with a slow server", () => {
+  it("gives up when no answer comes", async () => {
+    await using rig = await serve(() => undefined, { timeouts: SHORT });
+    await assert.rejects(rig.get("/"), {
+      code: "NETWORK",
+      message: /but no answer came within 0\.04 s$/,
+    });
+  });
+
+  it("gives up when the answer stops in the middle", async () => {
+    await using rig = await serve((_incoming, response) => void response.write("half"), {
+      timeouts: SHORT,
+    });
+    await assert.rejects(rig.get("/"), {
+      code: "NETWORK",
+      message: /but the answer made no progress within 0\.04 s$/,
+    });
+  });
+
+  it("gives up when the server stops to read", async () => {
+    await using rig = await serveRaw((socket) => socket.pause(), { timeouts: SHORT });
+    const body = new Uint8Array(32_000_000);
+    await assert.rejects(rig.get("/", { method: "PUT", body }), {
+      code: "NETWORK",
+      message: /but no progress was made within 0\.04 s$/,
+    });
+  });
+
+  it("gives up on an answer that trickles without end", async () => {
+    const timeouts = { ...DEFAULT_TIMEOUTS, totalMs: 60 };
+    await using rig = await serve(
+      (_incoming, response) => {
+        const trickle = setInterval(() => response.write("x"), 5);
+        response.on("close", () => clearInterval(trickle));
+      },
+      { timeouts },
+    );
+    await assert.rejects(rig.get("/"), {
+      code: "NETWORK",
+      message: /but the request was not over within 0\.06 s$/,
+    });
+  });
+});
+
+describe("createHttpClient() with a signal", () => {
+  it("rejects with its reason while an answer is awaited", async () => {
+    const arrived = Promise.withResolvers<void>();
+    await using rig = await serve(() => arrived.resolve());
+    const stop = new AbortController();
+    const pending = rig.get("/", { signal: stop.signal });
+    await arrived.promise;
+    const reason = new Error("stop");
+    stop.abort(reason);
+    await assert.rejects(pending, reason);
+  });
+
+  it("rejects with its reason while a body arrives", async () => {
+    await using rig = await serve((_incoming, response) => void response.write("half"));
+    const stop = new AbortController();
+    const pending = rig.get("/", { signal: stop.signal });
+    const reason = new Error("stop");
+    setImmediate(() => stop.abort(reason));
+    await assert.rejects(pending, reason);
+  });
+
+  it("rejects at once while a proxy keeps us waiting for a tunnel", async () => {
+    const arrived = Promise.withResolvers<void>();
+    const proxy = createServer();
+    proxy.on("connect", () => arrived.resolve());
+    await using rig = await rigFor(proxy);
+    const env = { https_proxy: rig.url.href };
+    const client = createHttpClient({ userAgent: "test", env });
+    const stop = new AbortController();
+    const url = new URL("https://cache.invalid/");
+    const { signal } = stop;
+    const pending = client.request({ action: "read it", method: "GET", url, signal });
+    await arrived.promise;
+    const reason = new Error("stop");
+    stop.abort(reason);
+    await assert.rejects(pending, reason);
+    client.close();
+  });
+
+  it("does not settle before nothing reads the body any more", async () => {
+    using sockets = trackSockets();
+    const arrived = Promise.withResolvers<void>();
+    await using rig = await serve((incoming) => {
+      incoming.pause();
+      arrived.resolve();
+    });
+    const stop = new AbortController();
+    const body = new Uint8Array(32_000_000);
+    const pending = rig.get("/", { method: "PUT", body, signal: stop.signal });
+    await arrived.promise;
+    stop.abort(new Error("stop"));
+    await assert.rejects(pending);
+    assert.equal(sockets.open.size, 0);
+  });
+
+  it("returns an answer that comes before the body is sent, and leaves the body", async () => {
+    using sockets = trackSockets();
+    await using rig = await serveRaw((socket) => {
+      socket.pause();
+      socket.write("HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno");
+    });
+    const body = new Uint8Array(32_000_000);
+    const response = await rig.get("/", { method: "PUT", body });
+    assert.equal(response.status, 403);
+    assert.equal(sockets.open.size, 0);
+  });
+});
+
+describe("createHttpClient() redirected", () => {
+  it("follows GET and HEAD to another place of the same origin with credentials", async () => {
+    await using rig = await serve((incoming, response) => {
+      if (incoming.url === "/to") return void response.end(incoming.headers.authorization);
+      response.writeHead(302, { location: "to" }).end();
+    });
+    const headers = { authorization: "Bearer secret" };
+    assert.equal((await rig.get("/from", { headers })).body.toString(), "Bearer secret");
+    assert.equal((await rig.get("/from", { method: "HEAD" })).status, 200);
+  });
+
+  it("leaves credentials behind at another origin, also on the way back", async () => {
+    const seen: (string | undefined)[] = [];
+    await using other = await serve((incoming, response) => {
+      seen.push(incoming.headers.authorization);
+      response.writeHead(307, { location: incoming.url?.slice(1) }).end();
+    });
+    await using rig = await serve((incoming, response) => {
+      seen.push(incoming.headers.authorization);
+      if (incoming.url === "/back") return void response.end("there");
+      response.writeHead(302, { location: `${other.url.href}${rig.url.href}back` }).end();
+    });
+    const response = await rig.get("/", { headers: { authorization: "Bearer secret" } });
+    assert.equal(response.body.toString(), "there");
+    assert.deepEqual(seen, ["Bearer secret", undefined, undefined]);
+  });
+
+  it("follows 5 redirects and no more", async () => {
+    await using rig = await serve((incoming, response) => {
+      const left = Number(incoming.url?.slice(1));
+      if (left === 0) return void response.end("there");
+      response.writeHead(301, { location: `/${left - 1}` }).end();
+    });
+    assert.equal((await rig.get("/5")).body.toString(), "there");
+    await assert.rejects(rig.get("/6"), {
+      code: "CACHE_PROTOCOL",
+      message: /received one redirect after another$/,
+    });
+  });
+
+  it("returns the redirect of a POST or PUT as it is", async () => {
+    await using rig = await serve((_incoming, response) => {
+      response.writeHead(307, { location: "/to" }).end();
+    });
+    assert.equal((await rig.get("/", { method: "POST" })).status, 307);
+    assert.equal((await rig.get("/", { method: "PUT" })).status, 307);
+  });
+
+  it("returns a redirect to nowhere as it is", async () => {
+    for (const location of [undefined, "http://["]) {
+      const headers = location === undefined ? {} : { location };
+      await using rig = await serve((_incoming, response) => {
+        response.writeHead(302, headers).end();
+      });
+      assert.equal((await rig.get("/")).status, 302);
+    }
+  });
+
+  it("refuses to leave the web and to send credentials of the server's choice", async () => {
+    for (const location of ["file:///etc/passwd", "ftp://h/", "http://user:pw@127.0.0.1/"]) {
+      await using rig = await serve((_incoming, response) => {
+        response.writeHead(302, { location }).end();
+      });
+      await assert.rejects(rig.get("/"), { code: "CACHE_PROTOCOL" }, location);
+    }
+  });
+});
+
+describe("createHttpClient() and secrets", () => {
+  it("removes our credentials from an error that repeats them", async () => {
+    await using rig = await serve((incoming, response) => {
+      response.writeHead(401).end(`bad token ${incoming.headers.authorization}, secret`);
+    });
+    const response = await rig.get("/", { headers: { authorization: "Bearer secret" } });
+    assert.equal(response.body.toString(), "bad token Bearer …, …");
+  });
+
+  it("goes through the proxy of the environment, except where no_proxy says not to", async () => {
+    const asked: string[] = [];
+    await using proxy = await serve((incoming, response) => {
+      asked.push(incoming.url ?? "");
+      response.end("by proxy");
+    });
+    await using rig = await serve((_incoming, response) => void response.end("direct"));
+    for (const [no_proxy, expected] of [
+      ["", "by proxy"],
+      ["127.0.0.1", "direct"],
+    ] as const) {
+      const env = { http_proxy: proxy.url.href, no_proxy };
+      const client = createHttpClient({ userAgent: "test", env });
+      const { signal } = new AbortController();
+      const request = { action: "read it", method: "GET", url: rig.url, signal } as const;
+      assert.equal((await client.request(request)).body.toString(), expected);
+      client.close();
+    }
+    assert.deepEqual(asked, [rig.url.href]);
+  });
+
+  it("is an error of its own class, with the cause", async () => {
+    await using rig = await serveRaw((socket) => socket.destroy());
+    const error: unknown = await rig.get("/").catch((found: unknown) => found);
+    assert.ok(error instanceof HandpickError);
+    assert.ok(error.cause instanceof Error);
+    assert.match(error.hint ?? "", /Check the network/);
+  });
+});
+
+describe("createHttpClient() over TLS", () => {
+  const listener: RequestListener = (_incoming, response) => void response.end("by TLS");
+
+  async function readOverTls(env: NodeJS.ProcessEnv, listen = listener): Promise<string> {
+    const server = createTlsServer({ key: TLS_KEY, cert: TLS_CERTIFICATE }, listen);
+    await using rig = await rigFor(server, { env });
+    const url = new URL(rig.url.href.replace("http:", "https:"));
+    return (await rig.get("/", { url })).body.toString();
+  }
+
+  async function withFile<T>(text: string, use: (file: string) => Promise<T>): Promise<T> {
+    const folder = await mkdtemp(join(tmpdir(), "handpick-tls-"));
+    try {
+      await writeFile(join(folder, "ca.pem"), text);
+      return await use(join(folder, "ca.pem"));
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  }
+
+  it("refuses a certificate that nobody vouches for, with a hint", async () => {
+    const refusal = { code: "NETWORK", hint: /^Set NIX_SSL_CERT_FILE/ };
+    const error = await readOverTls({}).catch((found: unknown) => found);
+    assert.ok(error instanceof HandpickError);
+    assert.equal(error.code, refusal.code);
+    assert.match(error.hint ?? "", refusal.hint);
+  });
+
+  it("trusts what NIX_SSL_CERT_FILE or SSL_CERT_FILE holds", async () => {
+    await withFile(TLS_CERTIFICATE, async (file) => {
+      assert.equal(await readOverTls({ NIX_SSL_CERT_FILE: file }), "by TLS");
+      assert.equal(await readOverTls({ SSL_CERT_FILE: file }), "by TLS");
+    });
+  });
+
+  it("ignores a certificate file that does not exist", async () => {
+    const env = { SSL_CERT_FILE: "/no-cert-file.crt" };
+    await assert.rejects(readOverTls(env), { code: "NETWORK" });
+  });
+
+  it("reports a certificate file that cannot be read", async () => {
+    const env = { SSL_CERT_FILE: tmpdir() };
+    await assert.rejects(readOverTls(env), { code: "FILE_UNUSABLE" });
+  });
+
+  it("refuses to be led from https to http", async () => {
+    await withFile(TLS_CERTIFICATE, async (file) => {
+      const toHttp: RequestListener = (_incoming, response) => {
+        response.writeHead(302, { location: "http://127.0.0.1/" }).end();
+      };
+      await assert.rejects(readOverTls({ SSL_CERT_FILE: file }, toHttp), {
+        code: "CACHE_PROTOCOL",
+        message: /received a redirect from https:\/\/ to http:\/\/$/,
+      });
+    });
+  });
+
+  it("sends and receives several megabytes", async () => {
+    await withFile(TLS_CERTIFICATE, async (file) => {
+      const server = createTlsServer(
+        { key: TLS_KEY, cert: TLS_CERTIFICATE },
+        async (incoming, response) => void response.end(await bodyOf(incoming)),
+      );
+      await using rig = await rigFor(server, { env: { SSL_CERT_FILE: file } });
+      const url = new URL(rig.url.href.replace("http:", "https:"));
+      const body = new Uint8Array(5_000_000).fill(7);
+      const maxBytes = body.length;
+      const response = await rig.get("/", { url, method: "PUT", body, maxBytes });
+      assert.deepEqual(new Uint8Array(response.body), body);
+    });
+  });
+});
