@@ -48,7 +48,7 @@ export async function connectDaemon(
   options.signal.throwIfAborted();
   const timeoutMs = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
   const socket = connect(socketPath);
-  const onAbort = (): void => void socket.destroy(asError(options.signal.reason));
+  const onAbort = (): void => void socket.destroy(new Error("Aborted"));
   options.signal.addEventListener("abort", onAbort);
   socket.once("close", () => options.signal.removeEventListener("abort", onAbort));
   const timer = setTimeout(() => socket.destroy(tooSlow(timeoutMs)), timeoutMs);
@@ -59,6 +59,7 @@ export async function connectDaemon(
     return connection;
   } catch (error) {
     socket.destroy();
+    options.signal.throwIfAborted();
     throw error;
   } finally {
     clearTimeout(timer);
@@ -235,8 +236,4 @@ function broken(cause: unknown): HandpickError {
     `Cannot query the Nix daemon: expected an open connection, found ${detail}`,
     { cause },
   );
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error("Aborted", { cause: reason });
 }

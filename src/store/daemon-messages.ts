@@ -33,7 +33,7 @@ export async function skipToAnswer(reader: WireReader, minor: number): Promise<v
 /** Text of the other side made fit for a message: no control characters, bounded. */
 export function printable(text: string): string {
   const clean = stripVTControlCharacters(text.slice(0, 2 * MAX_PRINTED))
-    .replace(/[\p{Cc}\p{Cf}]+/gu, " ")
+    .replace(/[\s\p{Cc}\p{Cf}]+/gu, " ")
     .trim();
   return clean.length > MAX_PRINTED ? `${clean.slice(0, MAX_PRINTED)}…` : clean;
 }
