@@ -253,6 +253,21 @@ describe("NarReader", () => {
     reader.end();
   });
 
+  it("remembers names when the memory of a chunk is used again", () => {
+    const nar = encode(folder(["a", file("")], ["b", file("")], ["b", file("")]));
+    const names: Uint8Array[] = [];
+    const reader = new NarReader({ entry: (name) => names.push(name) });
+    const memory = Buffer.alloc(200);
+    const write = (): void => {
+      for (const chunk of cut(nar, memory.length)) {
+        memory.fill(0).set(chunk);
+        reader.write(memory.subarray(0, chunk.length));
+      }
+    };
+    assert.throws(write, { message: /name after "b", found "b"/ });
+    assert.deepEqual(names.map(String), ["97", "98"]);
+  });
+
   it("takes a file of more than 4 GiB", () => {
     const size = 2 ** 32 + 3;
     const chunk = Buffer.alloc(2 ** 24);

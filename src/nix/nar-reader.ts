@@ -10,7 +10,7 @@ export interface NarFile {
 
 /**
  * What {@link NarReader} tells, in the order of the NAR. An entry's name comes before its node; the
- * root has no name.
+ * root has no name. Names and targets are copies, the visitor may keep them.
  */
 export interface NarVisitor {
   directoryStart?(): void;
@@ -236,20 +236,19 @@ export class NarReader {
   }
 
   #endString(source: Uint8Array, at: number): void {
-    if (this.#state === "name") this.#name(source.slice(at, at + this.#length));
-    else if (this.#state === "target") this.#target(source.slice(at, at + this.#length));
-    else this.#keyword(source, at);
+    const bytes = source.subarray(at, at + this.#length);
+    // A copy, which Buffer's own slice() does not make.
+    if (this.#state === "name") this.#name(new Uint8Array(bytes));
+    else if (this.#state === "target") this.#target(new Uint8Array(bytes));
+    else this.#keyword(bytes);
   }
 
-  #keyword(source: Uint8Array, at: number): void {
+  #keyword(found: Uint8Array): void {
     const state = this.#state;
-    const length = this.#length;
-    const step = STEPS[state].find(({ word }) => matches(word, source.subarray(at, at + length)));
+    const step = STEPS[state].find(({ word }) => Buffer.compare(word, found) === 0);
     if (step === undefined) {
       const words = STEPS[state].map(({ word }) => quoteBytes(word)).join(" or ");
-      throw this.#broken(
-        `expected ${words}, found ${quoteBytes(source.subarray(at, at + length))}`,
-      );
+      throw this.#broken(`expected ${words}, found ${quoteBytes(found)}`);
     }
     if (state === "open" && this.#lastNames.length >= this.#maxDepth) {
       throw this.#broken(`expected at most ${this.#maxDepth} levels of folders`);
@@ -306,10 +305,6 @@ export class NarReader {
 
 function steps(words: Readonly<Record<string, State | "up">>): readonly Step[] {
   return Object.entries(words).map(([word, next]) => ({ word: Buffer.from(word), next }));
-}
-
-function matches(word: Uint8Array, source: Uint8Array): boolean {
-  return Buffer.compare(word, source) === 0;
 }
 
 /** A single folder entry: not empty, not the folder itself or its parent, no slash, no zero byte. */
