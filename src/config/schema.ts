@@ -116,7 +116,7 @@ function typeName(value: unknown): string {
 }
 
 // The grammar of compileGlob() in plan/, which this room must not import; a test holds them equal.
-const GLOB = /^(?:(?:[\w+.?=*-]|\[!?[\w+.?=*-]+\])+|\/(?:[^[\]{}]|\[!?[^[\]{}]+\])+)$/;
+const GLOB = /^(?:(?:[\w+.?=*-]|\[!?[\w+.?=*-]+\])+|\/(?:[^[\]{}]|\[!?[^[\]{}!]+\])+)$/;
 const MAX_GLOB = 512;
 const glob = text((value) =>
   value.length <= MAX_GLOB && GLOB.test(value)

@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { inspect } from "node:util";
+import { generateSecretKey, printSecretKey } from "../nix/key.ts";
+import type { CacheConfig } from "./config.ts";
+import { type Credentials, readCredentials } from "./credentials.ts";
+
+const CACHE: CacheConfig = {
+  name: "mine",
+  url: "cachix://tools",
+  host: undefined,
+  tokenFile: undefined,
+  tokenEnv: undefined,
+  signingKeyFile: undefined,
+  upstreams: undefined,
+  compression: undefined,
+  compressionLevel: undefined,
+};
+const KEY = generateSecretKey("tools-1");
+const NIX_KEY = printSecretKey(KEY, "nix");
+const CACHIX_KEY = printSecretKey(KEY, "cachix");
+
+describe("readCredentials()", () => {
+  let dir = "";
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), "handpick-credentials-"));
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+
+  const put = async (name: string, text: string, mode = 0o600): Promise<string> => {
+    const path = join(dir, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+    await chmod(path, mode);
+    return path;
+  };
+  const read = (cache: Partial<CacheConfig>, env: NodeJS.ProcessEnv = {}): Promise<Credentials> =>
+    readCredentials({ ...CACHE, ...cache }, { env: { XDG_CONFIG_HOME: dir, ...env }, uid: 1000 });
+
+  it("finds nothing where there is nothing", async () => {
+    assert.deepEqual(await read({}), {
+      token: undefined,
+      tokenSource: undefined,
+      signingKey: undefined,
+      keySource: undefined,
+      host: undefined,
+      warnings: [],
+    });
+  });
+
+  it("takes the token from file, variable, systemd, CACHIX_AUTH_TOKEN, cachix.dhall", async () => {
+    const tokenFile = await put("token", "from-file\n");
+    const systemd = await put("systemd/mine", "from-systemd\n");
+    const dhall = await put("cachix/cachix.dhall", '{ authToken = "from-dhall" }');
+    const env = {
+      MINE: "from-variable",
+      CREDENTIALS_DIRECTORY: join(dir, "systemd"),
+      CACHIX_AUTH_TOKEN: "from-cachix",
+    };
+    const found = async (
+      cache: Partial<CacheConfig>,
+      variables: NodeJS.ProcessEnv,
+    ): Promise<unknown[]> => {
+      const { token, tokenSource, warnings } = await read(cache, variables);
+      assert.deepEqual(warnings, []);
+      return [token?.reveal(), tokenSource];
+    };
+    const named = { tokenFile, tokenEnv: "MINE" };
+    assert.deepEqual(await found(named, env), ["from-file", `file ${tokenFile}`]);
+    assert.deepEqual(await found({ tokenEnv: "MINE" }, env), ["from-variable", "variable MINE"]);
+    assert.deepEqual(await found({}, env), ["from-systemd", `file ${systemd}`]);
+    const rest = { CACHIX_AUTH_TOKEN: "from-cachix", CREDENTIALS_DIRECTORY: dir };
+    assert.deepEqual(await found({}, rest), ["from-cachix", "variable CACHIX_AUTH_TOKEN"]);
+    assert.deepEqual(await found({}, {}), ["from-dhall", `file ${dhall}`]);
+  });
+
+  it("takes the key from file, CACHIX_SIGNING_KEY, the last entry of cachix.dhall", async () => {
+    const other = printSecretKey(generateSecretKey("x"), "cachix");
+    const entry = (name: string, key: string): string =>
+      `{ name = "${name}", secretKey = "${key}" }`;
+    const entries = [entry("tools", other), entry("tools", CACHIX_KEY), entry("mine", other)];
+    const dhall = await put("cachix/cachix.dhall", `{ binaryCaches = [ ${entries.join()} ] }`);
+    const signingKeyFile = await put("key", NIX_KEY);
+    const fromFile = await read({ signingKeyFile }, { CACHIX_SIGNING_KEY: "unused" });
+    assert.equal(fromFile.keySource, `file ${signingKeyFile}`);
+    assert.equal(fromFile.signingKey?.name, "tools-1");
+    const fromVariable = await read({}, { CACHIX_SIGNING_KEY: CACHIX_KEY });
+    assert.equal(fromVariable.keySource, "variable CACHIX_SIGNING_KEY");
+    assert.equal(fromVariable.signingKey?.name, "tools.cachix.org-1");
+    const fromDhall = await read({});
+    assert.equal(fromDhall.keySource, `file ${dhall}`);
+    assert.deepEqual(fromDhall.signingKey?.reveal(), KEY.reveal());
+  });
+
+  it("keeps the variables and the file of the cachix client away from other caches", async () => {
+    await put("cachix/cachix.dhall", '{ authToken = "t", hostname = "http://h" }');
+    const env = { CACHIX_AUTH_TOKEN: "t", CACHIX_SIGNING_KEY: CACHIX_KEY };
+    const { token, signingKey, host } = await read({ url: "attic://server/tools" }, env);
+    assert.deepEqual([token, signingKey, host], [undefined, undefined, undefined]);
+  });
+
+  it("takes the server from the configuration, else from cachix.dhall", async () => {
+    await put("cachix/cachix.dhall", '{ hostname = "http://dhall" }');
+    assert.equal((await read({})).host, "http://dhall");
+    assert.equal((await read({ host: "http://own" })).host, "http://own");
+  });
+
+  it("takes empty values as absent and says so", async () => {
+    await put("systemd/mine", "\n");
+    await put("cachix/cachix.dhall", "");
+    const { token, signingKey, warnings } = await read(
+      { tokenEnv: "UNSET" },
+      {
+        CREDENTIALS_DIRECTORY: join(dir, "systemd"),
+        CACHIX_AUTH_TOKEN: " ",
+        CACHIX_SIGNING_KEY: "",
+      },
+    );
+    assert.deepEqual([token, signingKey], [undefined, undefined]);
+    assert.deepEqual(warnings, [
+      "variable UNSET, named by token-env, is not set",
+      `file ${dir}/systemd/mine is empty and counts as absent`,
+      "variable CACHIX_AUTH_TOKEN is empty and counts as not set",
+      "variable CACHIX_SIGNING_KEY is empty and counts as not set",
+      `${dir}/cachix/cachix.dhall is empty`,
+    ]);
+  });
+
+  it("warns of secrets that every user may read", async () => {
+    const tokenFile = await put("token", "t", 0o644);
+    assert.deepEqual((await read({ tokenFile })).warnings, [
+      `file ${tokenFile} holds a secret and every user of this machine may read it`,
+    ]);
+  });
+
+  it("refuses named files that are missing, empty, too large or folders", async () => {
+    const empty = await put("empty", "\n");
+    const large = await put("large", "x".repeat(64 * 1024 + 1));
+    const absent = join(dir, "absent");
+    const cases: [cache: Partial<CacheConfig>, code: string, found: RegExp][] = [
+      [{ tokenFile: absent }, "TOKEN_MISSING", /the token of cache "mine" .*: it does not exist$/],
+      [{ tokenFile: empty }, "TOKEN_MISSING", /: it is empty$/],
+      [{ tokenFile: large }, "CONFIG_UNREADABLE", /: larger than 65536 bytes$/],
+      [{ tokenFile: dir }, "CONFIG_UNREADABLE", /: it is a folder$/],
+      [{ signingKeyFile: absent }, "CONFIG_UNREADABLE", /signing key of .*: it does not exist$/],
+      [{ signingKeyFile: empty }, "KEY_INVALID", /: it is empty$/],
+    ];
+    for (const [cache, code, message] of cases) {
+      await assert.rejects(read(cache), { code, message, hint: /user 1000 may read it/ });
+    }
+  });
+
+  it("refuses tokens and keys that are none without repeating them", async () => {
+    const refused = async (env: NodeJS.ProcessEnv, code: string): Promise<void> => {
+      await assert.rejects(read({}, env), (error: Error) => {
+        assert.equal((error as { code?: unknown }).code, code);
+        assert.doesNotMatch(inspect(error), /SECRET/);
+        return true;
+      });
+    };
+    for (const token of ["SECRET\nline", "SECRET word", "SECRETé", "SECRET\u007f"]) {
+      await refused({ CACHIX_AUTH_TOKEN: token }, "CONFIG_INVALID");
+    }
+    await refused({ CACHIX_SIGNING_KEY: "SECRET" }, "KEY_INVALID");
+    await refused({ CACHIX_SIGNING_KEY: `name:${"SECRET".repeat(9)}` }, "KEY_INVALID");
+  });
+
+  it("passes over a bad cachix.dhall only if token and server are known without it", async () => {
+    const path = await put("cachix/cachix.dhall", "let x = 1 in x");
+    const env = { CACHIX_AUTH_TOKEN: "t" };
+    await assert.rejects(read({}), { code: "CONFIG_INVALID" });
+    await assert.rejects(read({}, env), { code: "CONFIG_INVALID", hint: /host of this cache/ });
+    const { token, warnings } = await read({ host: "https://cachix.org" }, env);
+    assert.equal(token?.reveal(), "t");
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0] ?? "", /is ignored: Cannot read .*"let" is not supported$/);
+    assert.ok(warnings[0]?.startsWith(`file ${path}`));
+  });
+
+  it("shows no secret when printed", async () => {
+    const env = { CACHIX_AUTH_TOKEN: "tok-hush", CACHIX_SIGNING_KEY: CACHIX_KEY };
+    const credentials = await read({}, env);
+    const shown =
+      inspect(credentials, { depth: 9, showHidden: true }) + JSON.stringify(credentials);
+    assert.doesNotMatch(shown, /hush/);
+    assert.ok(!shown.includes(CACHIX_KEY.slice(0, 20)));
+  });
+});

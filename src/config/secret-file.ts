@@ -1,0 +1,50 @@
+import { stat } from "node:fs/promises";
+import { type ErrorCode, HandpickError } from "../error.ts";
+import { isAbsent, readBounded, readFailure } from "./read-bounded.ts";
+
+const MAX_SECRET_BYTES = 64 * 1024;
+const READABLE_BY_OTHERS = 0o004;
+
+/** A file with a secret in it, and what an error about it needs. */
+export interface SecretFile {
+  readonly path: string;
+  /** What is in it, such as `the token of cache "mine"`. */
+  readonly content: string;
+  /** The user who reads it; undefined where the platform has none. */
+  readonly uid: number | undefined;
+  /** Collects what is worth telling. */
+  readonly warnings: string[];
+}
+
+/**
+ * Reads a file of at most 64 KiB; undefined if there is no such file.
+ *
+ * @throws {HandpickError} `CONFIG_UNREADABLE` if the file is there and cannot be read.
+ */
+export async function readSecretFile(file: SecretFile): Promise<string | undefined> {
+  const { path, warnings } = file;
+  try {
+    const text = await readBounded(path, MAX_SECRET_BYTES);
+    const status = await stat(path);
+    if (status.isFile() && (status.mode & READABLE_BY_OTHERS) !== 0) {
+      warnings.push(`file ${path} holds a secret and every user of this machine may read it`);
+    }
+    return text;
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw secretFileError("CONFIG_UNREADABLE", file, { found: readFailure(error), cause: error });
+  }
+}
+
+/** The error for a secret that cannot be had from its file. */
+export function secretFileError(
+  code: ErrorCode,
+  { path, content, uid }: SecretFile,
+  { found, cause }: { readonly found: string; readonly cause?: unknown },
+): HandpickError {
+  const reader = uid === undefined ? "you" : `user ${uid}`;
+  return new HandpickError(code, `Cannot read ${content} from file ${path}: ${found}`, {
+    cause,
+    hint: `Write it to that file, where ${reader} may read it and others may not.`,
+  });
+}
