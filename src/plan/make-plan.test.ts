@@ -38,12 +38,10 @@ function infosOf(graph: Graph): Map<StorePath, PathInfo> {
 function pick(
   name: string,
   members: readonly string[],
-  options: Partial<PlanPick["pick"]> = {},
+  options: Partial<Pick<PlanPick, "caches" | "exclude">> = {},
 ): PlanPick {
-  return {
-    pick: { name, caches: undefined, exclude: [], ...options },
-    members: new Set(members.map(storePath)),
-  };
+  const set = new Set(members.map(storePath));
+  return { name, members: set, caches: undefined, exclude: [], ...options };
 }
 
 function cache(
@@ -304,7 +302,7 @@ describe("makePlan() on random graphs", () => {
   it("plans exactly the members of the picks of each cache, each once", () => {
     check(({ closed, caches }, { paths }) => {
       for (const { name: cacheName } of caches) {
-        const own = closed.filter(({ pick: p }) => p.caches?.includes(cacheName) ?? true);
+        const own = closed.filter(({ caches: its }) => its?.includes(cacheName) ?? true);
         const members = new Set(own.flatMap(({ members }) => [...members]));
         const planned = paths.filter((d) => d.cache === cacheName).map(({ path }) => path);
         assert.deepEqual(planned.toSorted(), [...members].toSorted());
@@ -319,8 +317,8 @@ describe("makePlan() on random graphs", () => {
         const short = path.slice(44);
         assert.ok(!rules.exclude.includes(short));
         const wants = closed.some(
-          ({ pick: p, members }) =>
-            members.has(path) &&
+          (p) =>
+            p.members.has(path) &&
             (p.caches?.includes(cacheName) ?? true) &&
             !p.exclude.includes(short),
         );

@@ -6,14 +6,12 @@ import type { Decision } from "./plan.ts";
 
 /** One pick and every path it stands for. */
 export interface PlanPick {
-  readonly pick: {
-    readonly name: string;
-    /** Names of the caches it is for; undefined for all. */
-    readonly caches: readonly string[] | undefined;
-    /** Globs of paths that this pick can do without. */
-    readonly exclude: readonly string[];
-  };
+  readonly name: string;
   readonly members: ReadonlySet<StorePath>;
+  /** Names of the caches it is for; undefined for all. */
+  readonly caches: readonly string[] | undefined;
+  /** Globs of paths that this pick can do without. */
+  readonly exclude: readonly string[];
 }
 
 /** The `[rules]` of the configuration. */
@@ -40,15 +38,15 @@ export function needsOf(
 ): ReadonlyMap<StorePath, Need> {
   const needs = new Map<StorePath, { picks: string[]; excluded: Need["excluded"] }>();
   const concerned = closed
-    .filter(({ pick }) => pick.caches === undefined || pick.caches.includes(cacheName))
-    .toSorted((a, b) => (a.pick.name < b.pick.name ? -1 : a.pick.name > b.pick.name ? 1 : 0));
-  for (const { pick, members } of concerned) {
-    const excludes = firstMatch(pick.exclude);
+    .filter(({ caches }) => caches === undefined || caches.includes(cacheName))
+    .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  for (const { name, members, exclude } of concerned) {
+    const excludes = firstMatch(exclude);
     for (const path of members) {
       const glob = excludes(path);
-      const excluded = glob === undefined ? undefined : pickReason(glob, pick.name);
+      const excluded = glob === undefined ? undefined : pickReason(glob, name);
       const need = needs.get(path) ?? { picks: [], excluded };
-      if (need.picks.at(-1) !== pick.name) need.picks.push(pick.name);
+      if (need.picks.at(-1) !== name) need.picks.push(name);
       if (excluded === undefined) need.excluded = undefined;
       needs.set(path, need);
     }
