@@ -8,8 +8,19 @@ import { zstdCompressSync } from "node:zlib";
 import { encodeBase32 } from "../src/nix/base32.ts";
 import { sha256FromDigest } from "../src/nix/hash.ts";
 import { NAR_MAGIC, narFileHead, narFileTail } from "../src/nix/nar-encode.ts";
-import { baseNameOf, fromBaseName, nameOf, type StorePath } from "../src/nix/store-path.ts";
-import { hashPartOf } from "../src/nix/store-path.ts";
+import {
+  baseNameOf,
+  fromBaseName,
+  hashPartOf,
+  nameOf,
+  type StorePath,
+} from "../src/nix/store-path.ts";
+import {
+  type RunningServer,
+  type ServeHooks,
+  type ServeOptions,
+  startServer,
+} from "../src/serve/server.ts";
 
 /** A folder that is gone after the test. */
 export interface TemporaryFolder extends AsyncDisposable {
@@ -19,6 +30,41 @@ export interface TemporaryFolder extends AsyncDisposable {
 export async function temporaryFolder(): Promise<TemporaryFolder> {
   const path = await mkdtemp(join(tmpdir(), "hp-serve-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** A real server of a cache named "acme" in a folder of its own. */
+export interface TestServer extends AsyncDisposable {
+  readonly server: RunningServer;
+  readonly dir: string;
+  /** With the token. */
+  readonly client: ServeClient;
+  /** Without. */
+  readonly anonymous: ServeClient;
+  /** What the server logged. */
+  readonly lines: string[];
+}
+
+/** Starts a server; its folder is removed with it unless one is given. */
+export async function startTestServer(
+  options: Partial<ServeOptions> = {},
+  hooks: ServeHooks = {},
+): Promise<TestServer> {
+  await using cleanup = new AsyncDisposableStack();
+  const dir = options.dir ?? cleanup.use(await temporaryFolder()).path;
+  const lines: string[] = [];
+  const log = (line: string): unknown => lines.push(line);
+  const basics = { dir, host: "127.0.0.1", port: 0, name: "acme", isPrivate: false, log };
+  const server = cleanup.use(await startServer({ ...basics, ...options }, hooks));
+  const token = (await readFile(server.tokenFile, "utf8")).trim();
+  const resources = cleanup.move();
+  return {
+    server,
+    dir,
+    client: new ServeClient(server.url, "acme", token),
+    anonymous: new ServeClient(server.url, "acme", undefined),
+    lines,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
 }
 
 /** A store path together with what a client sends for it. */
@@ -109,13 +155,6 @@ export class ServeClient {
     this.url = url;
     this.api = `${url}/api/v1/cache/${cacheName}`;
     this.token = token;
-  }
-
-  static async of(
-    server: { readonly url: string; readonly tokenFile: string },
-    name: string,
-  ): Promise<ServeClient> {
-    return new ServeClient(server.url, name, (await readFile(server.tokenFile, "utf8")).trim());
   }
 
   async get(path: string, init: RequestInit = {}): Promise<Response> {

@@ -33,7 +33,7 @@ export function queryRoutes(storage: Storage, options: AppOptions): Hono {
     });
   });
   routes.post("/narinfo", async (c) => {
-    const hashes = await readJson(c.req.raw, hashesSchema, options.signal);
+    const hashes = await readJson(c.req.raw, hashesSchema, options);
     return c.json(await storage.catalog.missing(hashes));
   });
   routes.get("/pin", (c) => c.json(storage.pins.list()));
@@ -44,12 +44,12 @@ export function queryRoutes(storage: Storage, options: AppOptions): Hono {
 export function settingRoutes(storage: Storage, options: AppOptions): Hono {
   const routes = new Hono();
   routes.post("/key", async (c) => {
-    const { publicKey } = await readJson(c.req.raw, keySchema, options.signal);
+    const { publicKey } = await readJson(c.req.raw, keySchema, options);
     storage.keys.register(publicKey);
     return c.body(null);
   });
   routes.post("/pin", async (c) => {
-    const pin = await readJson(c.req.raw, pinRequestSchema, options.signal);
+    const pin = await readJson(c.req.raw, pinRequestSchema, options);
     if (!storage.catalog.hasPath(pin.storePath)) {
       throw refusal(404, "The store path is not in this cache");
     }

@@ -21,6 +21,8 @@ export interface AppOptions {
   readonly now: () => number;
   /** Aborted when the server stops; ends what takes long. */
   readonly signal: AbortSignal;
+  /** How long a JSON body may take to arrive. */
+  readonly timeoutMs: number;
 }
 
 const LONGEST_LOGGED_PATH = 200;
@@ -57,6 +59,9 @@ function cacheRoutes(storage: Storage, options: AppOptions): Hono {
   routes.use("/key", ownerOnly);
   routes.use("/pin", ownerOnly);
   routes.route("/", settingRoutes(storage, options));
+  routes.all("*", () => {
+    throw refusal(404, "The API has no such call");
+  });
   return routes;
 }
 

@@ -7,6 +7,8 @@ import type { CompleteRequest } from "./complete-request.ts";
 import { refusal } from "./refusal.ts";
 import type { PartRecord } from "./upload-table.ts";
 
+const CHUNK_BYTES = 256 * 1024;
+
 /** The base name of a part's file. With the MD5 in it, a file never changes under its name. */
 export function partFileName(part: PartRecord): string {
   return `${part.narId}.${part.number}.${part.md5}`;
@@ -54,7 +56,7 @@ export async function joinParts(
 }
 
 async function* readAll(files: readonly string[]): AsyncGenerator<Uint8Array, void, undefined> {
-  for (const file of files) yield* createReadStream(file);
+  for (const file of files) yield* createReadStream(file, { highWaterMark: CHUNK_BYTES });
 }
 
 class Meter {

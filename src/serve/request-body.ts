@@ -5,7 +5,6 @@ import * as v from "valibot";
 import { refusal } from "./refusal.ts";
 
 const JSON_LIMIT_BYTES = 8 * 1024 * 1024;
-const JSON_TIME_LIMIT_MS = 60_000;
 
 /**
  * The body's chunks as they arrive, counted.
@@ -38,11 +37,11 @@ export async function* readBody(
 export async function readJson<T>(
   request: Request,
   schema: v.GenericSchema<unknown, T>,
-  signal: AbortSignal,
+  { signal, timeoutMs }: { readonly signal: AbortSignal; readonly timeoutMs: number },
 ): Promise<T> {
   const limits = {
     maxBytes: JSON_LIMIT_BYTES,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(JSON_TIME_LIMIT_MS)]),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
   };
   const text = await collect(readBody(request, limits));
   const result = v.safeParse(schema, parseJson(text), { abortEarly: true });

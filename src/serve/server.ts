@@ -31,6 +31,8 @@ export interface ServeHooks {
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly limits?: Partial<ListenerLimits>;
+  /** How long a JSON body may take to arrive. @default {60_000} */
+  readonly jsonTimeoutMs?: number;
 }
 
 export interface RunningServer extends AsyncDisposable {
@@ -59,7 +61,12 @@ export async function startServer(
   hooks: ServeHooks = {},
 ): Promise<RunningServer> {
   const { dir, name, isPrivate, upstreams = [], log = () => {} } = options;
-  const { wrap = (app) => app, now = Date.now, limits = {} } = hooks;
+  const {
+    wrap = (app) => app,
+    now = Date.now,
+    limits = {},
+    jsonTimeoutMs: timeoutMs = 60_000,
+  } = hooks;
   if (!CACHE_NAME.test(name)) throw badName(name);
   await using cleanup = new AsyncDisposableStack();
   const stopping = new AbortController();
@@ -69,7 +76,7 @@ export async function startServer(
 
   const address = { host: options.host, port: options.port };
   const baseUrl = (host: string | undefined): string => urlForClient(address, host);
-  const app = wrap(createApp(storage, { name, isPrivate, baseUrl, log, now, signal }));
+  const app = wrap(createApp(storage, { name, isPrivate, baseUrl, log, now, signal, timeoutMs }));
   const listener = await listen(app, address, { limits, stopping });
   cleanup.defer(() => listener.close());
   address.port = listener.port;

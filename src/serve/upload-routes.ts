@@ -31,7 +31,7 @@ export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
     const partNumber = parsePartNumber(c.req.query("partNumber"));
     const upload = uploads.get(c.req.param("narId"), c.req.query("uploadId") ?? "");
     if (upload.isDone) throw refusal(404, "The upload is over");
-    const { contentMD5 } = await readJson(c.req.raw, announcementSchema, options.signal);
+    const { contentMD5 } = await readJson(c.req.raw, announcementSchema, options);
     const address = { ...upload, partNumber, md5: contentMD5 };
     const expires = options.now() + PART_URL_LIFETIME_MS;
     const url = signPartUrl(address, expires, storage.partUrlKey);
@@ -39,7 +39,7 @@ export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
   });
   routes.post("/:narId/complete", async (c) => {
     const upload = uploads.get(c.req.param("narId"), c.req.query("uploadId") ?? "");
-    const request = await readJson(c.req.raw, completeRequestSchema, options.signal);
+    const request = await readJson(c.req.raw, completeRequestSchema, options);
     await uploads.complete(upload, request, options.signal);
     return c.body(null);
   });
