@@ -1,0 +1,87 @@
+import { lstat, realpath } from "node:fs/promises";
+import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import type { Store } from "../store/store.ts";
+
+/** A store path, or something elsewhere, and where its files are. */
+export interface Place {
+  readonly path: StorePath | undefined;
+  readonly real: string;
+}
+
+/**
+ * Finds the store path that `file` is, lies below or links to, or the file outside of the store.
+ *
+ * @param input What the user typed for it, for messages.
+ * @throws {HandpickError} `NOT_A_STORE_PATH` if there is nothing, or something in the store that is
+ *   not a store path.
+ */
+export async function locate(input: string, file: string, store: Store): Promise<Place> {
+  const path = pathInStore(input, file, store.storeDir) ?? (await followLinks(file, store));
+  return path === undefined
+    ? { path, real: await realFile(input, file) }
+    : { path, real: store.physicalPath(path) };
+}
+
+/** Whether there is anything of that name, be it a link to nothing. */
+export async function exists(file: string): Promise<boolean> {
+  return lstat(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The error for an input that stands for no store path. */
+export function notAStorePath(input: string, reason: string, hint: string): HandpickError {
+  const message = `Cannot select ${quote(input)}: ${reason}`;
+  return new HandpickError("NOT_A_STORE_PATH", message, { hint });
+}
+
+/** A store path may itself be a link; it is what was meant and not followed. */
+function pathInStore(input: string, file: string, storeDir: string): StorePath | undefined {
+  if (!file.startsWith(`${storeDir}/`)) return undefined;
+  const baseName = file.slice(storeDir.length + 1).split("/", 1)[0] ?? "";
+  const path = `${storeDir}/${baseName}`;
+  if (isStorePath(path, storeDir)) return path;
+  const reason = `${quote(baseName)} is not the base name of a store path`;
+  throw notAStorePath(
+    input,
+    reason,
+    "Copy the whole name: a hash of 32 characters, a dash, a name.",
+  );
+}
+
+async function followLinks(file: string, store: Store): Promise<StorePath | undefined> {
+  try {
+    return await store.resolve(file);
+  } catch (error) {
+    if (error instanceof HandpickError && error.code === "NOT_A_STORE_PATH") return undefined;
+    throw error;
+  }
+}
+
+async function realFile(input: string, file: string): Promise<string> {
+  try {
+    return await realpath(file);
+  } catch (error) {
+    const isAbsent = error instanceof Error && "code" in error && error.code === "ENOENT";
+    if (!isAbsent)
+      throw notAStorePath(input, `it cannot be reached: ${String(error)}`, ACCESS_HINT);
+    if (await exists(file)) throw notAStorePath(input, "it is a link to nothing", BROKEN_HINT);
+    throw notAStorePath(
+      input,
+      "it does not exist",
+      /^[\w+.-]+$/.test(input) ? word(input) : BUILD_HINT,
+    );
+  }
+}
+
+const ACCESS_HINT = "Check every folder on the way to it.";
+const BROKEN_HINT = "Build it again: what it links to was removed.";
+const BUILD_HINT =
+  "Build first, then name the link to the result; or name an installable such as .#tool.";
+
+function word(input: string): string {
+  return `Say nixpkgs#${input} for the package of nixpkgs, or build first and say ./result.`;
+}
