@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
-import { FakeDaemon, type Peer, type Script } from "../../test/fakes/daemon.ts";
+import { FakeDaemon, greeting, type Peer, type Script } from "../../test/fakes/daemon.ts";
 import { FUZZ_RUNS, hostileBytes } from "../../test/fuzz.ts";
 import { HandpickError } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
@@ -29,25 +29,6 @@ async function connectTo(
   return connectDaemon(daemon.socketPath, { signal: never, ...options });
 }
 
-/** Shakes hands as a daemon of protocol `1.<minor>` and then follows `script`. */
-function daemonOf(minor: number, script: Script = async (peer) => peer.hangUp()): Script {
-  return async (peer) => {
-    peer.send(
-      new WireWriter()
-        .int(MAGIC)
-        .int(256 + minor)
-        .toBytes(),
-    );
-    const features = minor >= 38 ? 1 : 0;
-    if (minor >= 38) peer.send(new WireWriter().strings(["some-feature"]).toBytes());
-    if (minor >= 33) peer.send(new WireWriter().string("2.99.9").toBytes());
-    if (minor >= 35) peer.send(new WireWriter().int(1).toBytes());
-    peer.send(new WireWriter().int(LAST).toBytes());
-    await peer.take(8 * (4 + features));
-    await script(peer);
-  };
-}
-
 /** The answer to a question for path information. */
 function pathInfo(fields: {
   readonly narSize: number;
@@ -70,7 +51,7 @@ async function takeQuestion(peer: Peer): Promise<void> {
 
 /** A daemon that answers each question for path information with these bytes, then hangs up. */
 function answering(minor: number, ...answers: WireWriter[]): Script {
-  return daemonOf(minor, async (peer) => {
+  return greeting(minor, async (peer) => {
     for (const answer of answers) {
       await takeQuestion(peer);
       peer.send(answer.toBytes());
@@ -267,7 +248,7 @@ describe("DaemonConnection", () => {
       new WireWriter().int(LAST).int(0).toBytes(),
     ]);
     await using daemon = await FakeDaemon.start(
-      daemonOf(34, async (peer) => {
+      greeting(34, async (peer) => {
         await takeQuestion(peer);
         peer.send(answer);
       }),
@@ -303,7 +284,7 @@ describe("DaemonConnection", () => {
   it("refuses an endless flood of log lines", async () => {
     const line = new WireWriter().int(NEXT).string("x").toBytes();
     await using daemon = await FakeDaemon.start(
-      daemonOf(34, async (peer) => {
+      greeting(34, async (peer) => {
         for (let sent = 0; sent < 11; sent++) peer.send(Buffer.concat(Array(1000).fill(line)));
         await peer.hangUp();
       }),
@@ -312,7 +293,7 @@ describe("DaemonConnection", () => {
   });
 
   it("tells a daemon that falls silent from one that hangs up", async () => {
-    await using silent = await FakeDaemon.start(daemonOf(34));
+    await using silent = await FakeDaemon.start(greeting(34));
     await assert.rejects(ask(silent, { idleTimeoutMs: 20 }), {
       code: "STORE_FAILED",
       message: /20 ms of silence/,
@@ -329,7 +310,7 @@ describe("DaemonConnection", () => {
     const stop = new AbortController();
     const reason = new Error("Interrupted");
     await using daemon = await FakeDaemon.start(
-      daemonOf(34, async (peer) => {
+      greeting(34, async (peer) => {
         await takeQuestion(peer);
         stop.abort(reason);
         await peer.hangUp();
@@ -357,7 +338,7 @@ describe("DaemonConnection", () => {
   it("answers thousands of pipelined questions in order", async () => {
     const count = 2000;
     await using daemon = await FakeDaemon.start(
-      daemonOf(34, async (peer) => {
+      greeting(34, async (peer) => {
         for (let index = 0; index < count; index++) {
           await takeQuestion(peer);
           peer.send(pathInfo({ narSize: index }).toBytes());
@@ -379,7 +360,7 @@ describe("DaemonConnection", () => {
     await fc.assert(
       fc.asyncProperty(hostileBytes([sample, error.toBytes()]), async (bytes) => {
         await using daemon = await FakeDaemon.start(
-          daemonOf(34, async (peer) => {
+          greeting(34, async (peer) => {
             await takeQuestion(peer);
             peer.send(bytes);
           }),

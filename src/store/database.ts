@@ -119,10 +119,12 @@ export class Database {
   }
 
   async #state(): Promise<FileState> {
-    const main = await stat(this.#file, { bigint: true });
+    const main = await stat(this.#file, { bigint: true }).catch((error: unknown) => {
+      throw explained(error);
+    });
     const wal = await stat(`${this.#file}-wal`, { bigint: true }).catch((error: unknown) => {
       if (isMissing(error)) return undefined;
-      throw error;
+      throw explained(error);
     });
     return {
       inode: main.ino,

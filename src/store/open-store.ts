@@ -53,13 +53,8 @@ async function openDaemon(choice: StoreChoice, signal: AbortSignal): Promise<Sto
   }
 }
 
-/** The daemon's database is a mere shortcut, so it may be out of our reach. */
+/** The daemon's database is a mere shortcut: whatever keeps us out of it, the daemon answers. */
 async function openBesideDaemon(choice: StoreChoice): Promise<Database | undefined> {
   if (!isOwnSocket(choice)) return undefined;
-  try {
-    return await Database.open(choice.layout.stateDir);
-  } catch (error) {
-    if (error instanceof HandpickError) return undefined;
-    throw error;
-  }
+  return Database.open(choice.layout.stateDir).catch(() => undefined);
 }

@@ -2,7 +2,11 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 
+import { WireWriter } from "../../src/store/wire.ts";
 import { tempDir, type TempDir } from "../temp.ts";
+
+const MAGIC = 0x6478696f;
+const LAST = 0x616c7473;
 
 /** What a fake daemon does with one connection; an error in it is the test's failure. */
 export type Script = (peer: Peer) => Promise<void>;
@@ -91,4 +95,23 @@ export class FakeDaemon implements AsyncDisposable {
       peer.socket.end();
     }
   }
+}
+
+/** Shakes hands as a daemon of protocol `1.<minor>` and then follows `script`. */
+export function greeting(minor: number, script: Script = async (peer) => peer.hangUp()): Script {
+  return async (peer) => {
+    peer.send(
+      new WireWriter()
+        .int(MAGIC)
+        .int(256 + minor)
+        .toBytes(),
+    );
+    const features = minor >= 38 ? 1 : 0;
+    if (minor >= 38) peer.send(new WireWriter().strings(["some-feature"]).toBytes());
+    if (minor >= 33) peer.send(new WireWriter().string("2.99.9").toBytes());
+    if (minor >= 35) peer.send(new WireWriter().int(1).toBytes());
+    peer.send(new WireWriter().int(LAST).toBytes());
+    await peer.take(8 * (4 + features));
+    await script(peer);
+  };
 }
