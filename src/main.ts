@@ -1,34 +1,14 @@
 #!/usr/bin/env node
-import { run } from "./cli/run.ts";
+/** The oldest Node whose `node:sqlite` and zstd this program relies on. */
+const [NEEDED_MAJOR, NEEDED_MINOR] = [24, 15] as const;
 
-const interrupted = new AbortController();
-
-/** Cancelled work gets this long to tell the cache; the promise is two seconds in all. */
-const GRACE_MS = 1_700;
-const INTERRUPTED = 130;
-
-function interrupt(): void {
-  if (interrupted.signal.aborted) process.exit(INTERRUPTED);
-  interrupted.abort(new DOMException("Interrupted", "AbortError"));
-  setTimeout(() => process.exit(INTERRUPTED), GRACE_MS).unref();
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+if (major > NEEDED_MAJOR || (major === NEEDED_MAJOR && minor >= NEEDED_MINOR)) {
+  const { main } = await import("./cli/main.ts");
+  await main();
+} else {
+  process.stderr.write(
+    `handpick needs Node ${NEEDED_MAJOR}.${NEEDED_MINOR} or newer, this is ${process.versions.node}\n`,
+  );
+  process.exitCode = 2;
 }
-process.on("SIGINT", interrupt);
-process.on("SIGTERM", interrupt);
-process.on("SIGHUP", interrupt);
-
-// A reader that went away (`handpick plan | head`) is no error of ours.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0);
-});
-process.stderr.on("error", () => undefined);
-
-process.exitCode = await run(process.argv.slice(2), {
-  env: process.env,
-  cwd: process.cwd(),
-  uid: process.getuid?.() ?? 0,
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  signal: interrupted.signal,
-});

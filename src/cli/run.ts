@@ -20,7 +20,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   });
   try {
     await program.parseAsync(argv, { from: "user" });
-    return io.signal.aborted ? EXIT.interrupted : exitCode;
+    return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     if (io.signal.aborted) {

@@ -1,0 +1,191 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { text } from "node:stream/consumers";
+
+import { bundle } from "./build.ts";
+import { childEnv, ROOT } from "./command.ts";
+
+/** What is typed in the shell: each line is shown before it runs. */
+const TYPED = `
+type() { echo "$ $1"; eval "$1"; }
+echo "$greet $diary" > shell-variables
+echo "greet is $greet"
+echo "diary is $diary, not picked"
+type 'cat $picks'
+echo; echo "-- What would be pushed, and why"
+type 'handpick plan $picks'
+echo; echo "-- Push it"
+type 'handpick push $picks'
+echo; echo "-- Once more: there is nothing to do"
+type 'handpick push $picks'
+`;
+
+const program = join(ROOT, "dist", "handpick.js");
+const dir = await mkdtemp(join(tmpdir(), "handpick-try-"));
+/** Nobody's configuration, tokens or proxies; the user's own Nix and its settings. */
+const env = cleanEnv();
+
+const stopped = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stopped.abort());
+try {
+  await tryIt();
+} catch (error) {
+  if (!stopped.signal.aborted) throw error;
+  process.exitCode = 130;
+} finally {
+  await run("chmod", ["-R", "u+w", dir], { quiet: true });
+  await rm(dir, { recursive: true, force: true });
+}
+
+async function tryIt(): Promise<void> {
+  say("Building handpick");
+  await bundle();
+  say(`Using ${(await run("nix-store", ["--version"], { quiet: true })).trim()}`);
+
+  say("Starting a cache of our own that speaks Cachix's protocol");
+  await using cache = await startCache();
+  const { url, publicKey } = cache;
+  show("handpick serve --name try --listen 127.0.0.1:0", `Cache "try" at ${url}\n`);
+
+  say("Entering a nix-shell that builds three packages and picks two");
+  const { greet, diary } = await enterShell();
+
+  say("A fresh machine: an empty store that trusts this cache only, signatures required");
+  const fresh = `local?root=${join(dir, "fresh")}`;
+  const nixConfig = [
+    `substituters = ${url}`,
+    `trusted-public-keys = ${publicKey}`,
+    "require-sigs = true",
+    "build-users-group =",
+    "sandbox = false",
+  ].join("\n");
+  const freshEnv = { NIX_REMOTE: fresh, NIX_CONFIG: nixConfig, HOME: join(dir, "home") };
+  await nix("nix-store", ["--realise", greet, "--add-root", "fresh-greet"], freshEnv);
+  await nix("nix-store", ["--verify", "--check-contents"], freshEnv);
+  const copied = join(dir, "fresh", greet);
+  show(`sh ${copied}`, await run("sh", [copied], { quiet: true }));
+
+  say("The third package was never sent");
+  const answer = await fetch(`${url}/${basename(diary).slice(0, 32)}.narinfo`);
+  show(`GET ${basename(diary).slice(0, 32)}.narinfo`, `${answer.status} ${answer.statusText}\n`);
+  if (answer.status !== 404) throw new Error("The cache has a path that nobody picked");
+  say("Done. Your own cache is one line away: handpick push --to cachix://NAME ./result");
+}
+
+interface TryCache extends AsyncDisposable {
+  readonly url: string;
+  readonly publicKey: string;
+}
+
+async function startCache(): Promise<TryCache> {
+  const args = [program, "serve", "--name", "try", "--listen", "127.0.0.1:0", "--json"];
+  const child = spawn(process.execPath, [...args, "--quiet", "--dir", join(dir, "cache")], {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(child, "exit");
+  stopped.signal.addEventListener("abort", () => child.kill());
+  const printed = createInterface({ input: child.stdout });
+  const [line] = (await Promise.race([once(printed, "line"), exited])) as [unknown];
+  if (typeof line !== "string") throw new Error("The cache did not start");
+  const { url, publicKeys, tokenFile } = JSON.parse(line) as {
+    url: string;
+    publicKeys: [string];
+    tokenFile: string;
+  };
+  const settings = { url: "cachix://try", host: url, "token-file": tokenFile };
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  await writeFile(join(dir, "handpick.toml"), `[caches.try]\n${lines.join("\n")}\n`);
+  return {
+    url,
+    publicKey: publicKeys[0],
+    [Symbol.asyncDispose]: async () => {
+      child.kill();
+      await exited;
+    },
+  };
+}
+
+interface Shell {
+  readonly greet: string;
+  readonly diary: string;
+}
+
+/** Runs `nix-shell`, which builds the packages, and in it handpick. */
+async function enterShell(): Promise<Shell> {
+  const bin = join(dir, "bin");
+  await mkdir(bin);
+  const wrapper = `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`;
+  await writeFile(join(bin, "handpick"), wrapper, { mode: 0o755 });
+  const bash = (await run("sh", ["-c", "command -v bash"], { quiet: true })).trim();
+  const file = join(ROOT, "scripts", "try", "shell.nix");
+  const typed = ["--run", `set -e\nPATH=${bin}:$PATH${TYPED}`];
+  // The packages are nowhere to be had, so nobody is asked for them.
+  const offline = ["--option", "substitute", "false"];
+  await run("nix-shell", [file, ...offline, ...typed], { env: { NIX_BUILD_SHELL: bash } });
+  const variables = await readFile(join(dir, "shell-variables"), "utf8");
+  const [greet = "", diary = ""] = variables.trim().split(" ");
+  return { greet, diary };
+}
+
+async function nix(
+  command: string,
+  args: readonly string[],
+  extra: Readonly<Record<string, string>>,
+): Promise<void> {
+  process.stdout.write(`$ ${command} ${args.join(" ")}\n`);
+  await run(command, args, { env: extra });
+}
+
+interface RunOptions {
+  readonly quiet?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs a program in the try-out's folder; its output is shown, or with `quiet` returned. */
+async function run(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<string> {
+  const quiet = options.quiet === true;
+  const child = spawn(command, args, {
+    cwd: dir,
+    env: { ...env, ...options.env },
+    // One stream for the transcript, in the order of time.
+    stdio: quiet ? ["ignore", "pipe", "pipe"] : ["ignore", 1, 1],
+  });
+  const onAbort = (): void => void child.kill();
+  stopped.signal.addEventListener("abort", onAbort);
+  const output = Promise.all([
+    child.stdout === null ? "" : text(child.stdout),
+    child.stderr === null ? "" : text(child.stderr),
+  ]);
+  const [status] = (await once(child, "exit")) as [number | null];
+  stopped.signal.removeEventListener("abort", onAbort);
+  const [printed, complaint] = await output;
+  if (status !== 0) throw new Error(`${command} ended with ${status ?? "a signal"}\n${complaint}`);
+  return printed;
+}
+
+function cleanEnv(): NodeJS.ProcessEnv {
+  const {
+    CACHIX_AUTH_TOKEN: _t,
+    CACHIX_SIGNING_KEY: _k,
+    HANDPICK_CONFIG: _c,
+    ...rest
+  } = childEnv();
+  return { ...rest, XDG_CONFIG_HOME: join(dir, "config"), NIX_SHELL_PRESERVE_PROMPT: "1" };
+}
+
+function say(title: string): void {
+  process.stdout.write(`\n── ${title}\n`);
+}
+
+function show(commandLine: string, output: string): void {
+  process.stdout.write(`$ ${commandLine}\n${output}`);
+}
