@@ -187,8 +187,10 @@ describe("connectDaemon()", () => {
 
   it("refuses a server that is no Nix daemon", async () => {
     const http = Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n");
-    await using daemon = await FakeDaemon.start(async (peer) => peer.send(http));
-    await assert.rejects(connectTo(daemon), { code: "STORE_PROTOCOL" });
+    for (const greeting of [http, new WireWriter().int(1).toBytes()]) {
+      await using daemon = await FakeDaemon.start(async (peer) => peer.send(greeting));
+      await assert.rejects(connectTo(daemon), { code: "STORE_PROTOCOL" });
+    }
   });
 
   it("tells an error that stands at the end of the greeting", async () => {

@@ -12,8 +12,8 @@ export interface Store extends AsyncDisposable {
   physicalPath(path: StorePath): string;
 
   /**
-   * Follows symlinks (`./result`, `/run/current-system`, profiles) and cuts to the store path that
-   * holds the target. Asks the file system only: the result need not be valid.
+   * Follows symlinks (`./result`, `/run/current-system`, profiles) until they arrive in the store,
+   * and cuts to the store path there. Asks the file system only: the result need not be valid.
    *
    * @throws {HandpickError} `NOT_A_STORE_PATH` if the target is missing or outside the store.
    */
