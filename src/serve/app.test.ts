@@ -241,7 +241,9 @@ describe("a public cache", () => {
   it("logs requests without tokens and signatures", async () => {
     await rig.client.push(sample("logged"));
     await fetch(`${rig.server.url}/${"x".repeat(2000)}?${rig.client.token}`);
+    await fetch(`${rig.server.url}/%0aGET%1b[31m`);
     const text = rig.lines.join("\n");
+    assert.match(text, /^GET \/%0aGET%1b\[31m 404 \d+ ms$/m);
     assert.match(text, /^PUT \/upload\/[0-9a-f-]+\/1 200 \d+ ms$/m);
     assert.ok(!text.includes(rig.client.token ?? "?"));
     assert.ok(!text.includes("signature"));

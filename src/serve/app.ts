@@ -83,8 +83,9 @@ function logRequests({ log, now }: AppOptions): MiddlewareHandler {
   return async (c, next) => {
     const start = now();
     await next();
-    // Without the query, which is where part URLs have their signature.
-    const path = c.req.path.slice(0, LONGEST_LOGGED_PATH);
+    // Still percent-encoded, so no control character gets into the log, and without the query,
+    // which is where part URLs have their signature.
+    const path = new URL(c.req.url).pathname.slice(0, LONGEST_LOGGED_PATH);
     log(`${c.req.method} ${path} ${c.res.status} ${now() - start} ms`);
   };
 }

@@ -7,11 +7,17 @@ export interface Exchange {
   readonly outgoing: ServerResponse;
 }
 
-/** The requests that are being worked on or answered. */
+/** The connections, and the requests on them that are being worked on or answered. */
 export class Exchanges {
+  readonly #sockets = new Set<Socket>();
   readonly #open = new Set<Exchange>();
   readonly #handlers = new Set<Promise<unknown>>();
   #isEnding = false;
+
+  addConnection(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
 
   /** Runs the handler of a request and keeps account of both. */
   async track<T>(exchange: Exchange, handle: () => Promise<T>): Promise<T> {
@@ -39,9 +45,15 @@ export class Exchanges {
       );
   }
 
-  /** From now on a connection is closed once it has its answer, instead of being kept for more. */
+  /**
+   * Closes the connections without a request, and from now on every other once it has its answer.
+   * Node does the first for connections that were used before, but waits for the first request of
+   * a new one.
+   */
   endConnections(): void {
     this.#isEnding = true;
+    const busy = new Set(this.#open.values().map(({ incoming }) => incoming.socket));
+    for (const socket of this.#sockets.difference(busy)) socket.destroy();
   }
 
   /** Waits for the handlers that run. */

@@ -55,9 +55,9 @@ export async function listen(
   return {
     port,
     close: async () => {
-      exchanges.endConnections();
       const ended = once(server, "close");
       server.close();
+      exchanges.endConnections();
       const grace = setTimeout(() => {
         stop();
         server.closeAllConnections();
@@ -79,6 +79,7 @@ function createHttpServer(app: Hono, exchanges: Exchanges, limits: ListenerLimit
     keepAliveTimeout: KEEP_ALIVE_MS,
   });
   server.maxConnections = MOST_CONNECTIONS;
+  server.on("connection", (socket) => exchanges.addConnection(socket));
   server.on("request", (incoming, outgoing) => {
     const exchange = { incoming, outgoing };
     const answer = getRequestListener(

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { DatabaseSync } from "node:sqlite";
+import { after, describe, it, mock } from "node:test";
 
 import { Hono } from "hono";
 
@@ -126,7 +127,6 @@ describe("startServer()", () => {
   it("refuses the folder of a later version", async () => {
     await using rig = await startTestServer();
     await rig.server.close();
-    const { DatabaseSync } = await import("node:sqlite");
     const db = new DatabaseSync(join(rig.dir, "cache.sqlite"));
     db.exec("PRAGMA user_version = 99");
     db.close();
@@ -174,6 +174,20 @@ describe("close()", () => {
     assert.equal(await (await slow).text(), "late");
     await closing;
     await rig.server.close();
+  });
+
+  it("does not wait for connections that were never used or are kept for more", async () => {
+    await using rig = await startTestServer();
+    const port = Number(new URL(rig.server.url).port);
+    const unused = connect(port, "127.0.0.1");
+    const kept = connect(port, "127.0.0.1");
+    kept.write("GET /x HTTP/1.1\r\nHost: x\r\n\r\nGET");
+    await once(kept, "data");
+    const closed = [unused, kept].map((socket) => once(socket.resume(), "close"));
+    const start = performance.now();
+    await rig.server.close();
+    await Promise.all(closed);
+    assert.ok(performance.now() - start < 5_000);
   });
 
   it("cuts requests that run longer than the grace", async () => {
@@ -268,10 +282,26 @@ describe("a client that goes away", () => {
   });
 });
 
+describe("the hourly sweep", () => {
+  it("gives up uploads of which nothing was heard for a day", async () => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    after(() => mock.timers.reset());
+    let nowMs = 1_800_000_000_000;
+    await using rig = await startTestServer({}, { now: () => nowMs });
+    const { started } = await rig.client.upload(sample("forgotten"));
+    mock.timers.tick(60 * 60 * 1000);
+    assert.equal((await readdir(join(rig.dir, "parts"))).length, 1);
+    nowMs += 24 * 60 * 60 * 1000 + 1;
+    mock.timers.tick(60 * 60 * 1000);
+    assert.equal((await rig.client.abort(started)).status, 404);
+    await rig.server.close();
+    assert.deepEqual(await readdir(join(rig.dir, "parts")), []);
+  });
+});
+
 describe("a failing disk", () => {
   it("is answered with 500 and logged, without details for the client", async () => {
     await using rig = await startTestServer();
-    const { rm } = await import("node:fs/promises");
     const { started, parts } = await rig.client.upload(sample("x"));
     await rm(join(rig.dir, "tmp"), { recursive: true });
     const response = await rig.client.complete(started, parts, sample("x").narInfoCreate);

@@ -81,10 +81,16 @@ export async function startServer(
   cleanup.defer(() => listener.close());
   address.port = listener.port;
 
+  let sweep = Promise.resolve();
   const sweeper = setInterval(() => {
-    storage.uploads.sweep(now()).catch((error: unknown) => log(`Cannot sweep: ${String(error)}`));
+    sweep = storage.uploads
+      .sweep(now())
+      .catch((error: unknown) => log(`Cannot sweep uploads: ${String(error)}`));
   }, SWEEP_INTERVAL_MS).unref();
-  cleanup.defer(() => clearInterval(sweeper));
+  cleanup.defer(async () => {
+    clearInterval(sweeper);
+    await sweep;
+  });
 
   const resources = cleanup.move();
   let closed: Promise<void> | undefined;
