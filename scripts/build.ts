@@ -1,20 +1,22 @@
-import { chmod, readFile, rm } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const dist = join(root, "dist");
 
 /** Bundles the program into `dist/`: `handpick.js`, its packing worker and what loads on demand. */
 export async function bundle(): Promise<void> {
   const { version } = JSON.parse(await readFile(`${root}/package.json`, "utf8")) as {
     version: string;
   };
-  await rm(`${root}/dist`, { recursive: true, force: true });
-  await build({
+  const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: { handpick: "src/main.ts", "pack-worker": "src/push/pack-worker.ts" },
     outdir: "dist",
+    write: false,
     chunkNames: "chunk-[hash]",
     bundle: true,
     splitting: true,
@@ -31,7 +33,22 @@ export async function bundle(): Promise<void> {
     },
     logLevel: "warning",
   });
-  await chmod(`${root}/dist/handpick.js`, 0o755);
+  await mkdir(dist, { recursive: true });
+  for (const { path, contents } of outputFiles) await update(path, contents);
+  const wanted = new Set(outputFiles.map(({ path }) => basename(path)));
+  for (const name of await readdir(dist)) {
+    if (!wanted.has(name)) await rm(join(dist, name), { recursive: true });
+  }
+  await chmod(join(dist, "handpick.js"), 0o755);
+}
+
+/** Leaves a file alone that is up to date: the program may be running from there right now. */
+async function update(file: string, contents: Uint8Array): Promise<void> {
+  const before = await readFile(file).catch(() => undefined);
+  if (before?.equals(contents)) return;
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, contents);
+  await rename(temporary, file);
 }
 
 if (import.meta.main) await bundle();
