@@ -3,26 +3,28 @@
  * them, and `docs/errors.md` explains them one by one.
  */
 export type ErrorCode =
-  // usage and configuration (exit 2)
+  // usage, configuration and this machine (exit 2)
   | "USAGE"
   | "CONFIG_INVALID"
   | "CONFIG_UNREADABLE"
   | "CACHE_UNKNOWN"
   | "CACHE_URL_UNSUPPORTED"
-  | "TOKEN_MISSING"
   | "KEY_INVALID"
   | "MANIFEST_INVALID"
   | "NOT_A_STORE_PATH"
   | "PATH_NOT_VALID"
-  | "INSTALLABLE_FAILED"
   | "STORE_UNAVAILABLE"
   | "STORE_UNSUPPORTED"
-  // the cache refused us (exit 3)
+  | "FILE_UNUSABLE"
+  | "LISTEN_FAILED"
+  // the cache refused us, or would (exit 3)
+  | "TOKEN_MISSING"
   | "CACHE_NOT_FOUND"
   | "CACHE_REFUSED"
   | "CACHE_READ_ONLY"
   | "KEY_MISMATCH"
-  // what makes single paths or requests fail (exit 1)
+  // what makes single paths, builds or requests fail (exit 1)
+  | "INSTALLABLE_FAILED"
   | "STORE_PROTOCOL"
   | "STORE_FAILED"
   | "STORE_PATH_GONE"
@@ -32,9 +34,7 @@ export type ErrorCode =
   | "CACHE_UNAVAILABLE"
   | "CACHE_PROTOCOL"
   | "UPLOAD_REJECTED"
-  | "COMPRESSOR_FAILED"
-  | "FILE_UNUSABLE"
-  | "LISTEN_FAILED";
+  | "COMPRESSOR_FAILED";
 
 export interface HandpickErrorOptions extends ErrorOptions {
   /** What the user can do about it, one sentence. */
