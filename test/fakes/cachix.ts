@@ -63,7 +63,7 @@ export async function startFakeCachix(cacheName = "acme"): Promise<FakeCachix> {
     requests.push(request);
     script.tellArrival(request);
     const reply = body === CUT ? undefined : await script.answer(request, service);
-    if (reply === undefined) incoming.destroy();
+    if (reply === undefined) incoming.socket.destroy();
     else send(response, reply);
   };
   const api = await listen((incoming, response) =>

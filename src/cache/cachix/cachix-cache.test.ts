@@ -1,0 +1,342 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { createCachixRig } from "../../../test/cachix-rig.ts";
+import { sampleUpload } from "../../../test/sample-upload.ts";
+import { fromBaseName, hashPartOf, parseHashPart } from "../../nix/store-path.ts";
+import { DEFAULT_TIMEOUTS } from "../http-message.ts";
+import { createCachixCache } from "./cachix-cache.ts";
+
+const { signal } = new AbortController();
+const sample = sampleUpload({ name: "hello-1.0" });
+const hash = hashPartOf(sample.storePath);
+
+describe("info() of a Cachix cache", () => {
+  it("reads the cache object", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.service.publicSigningKeys.push("acme.cachix.org-1:AAAA");
+    assert.deepEqual(await rig.cache.info(signal), {
+      readUrl: rig.fake.url,
+      publicKeys: ["acme.cachix.org-1:AAAA"],
+      isPublic: true,
+      writable: true,
+      preferredCompression: "zstd",
+    });
+    const [request] = rig.fake.of("info");
+    assert.equal(request?.target, "/api/v1/cache/acme");
+    assert.equal(request?.headers.authorization, "Bearer fake-token");
+    assert.equal(request?.headers.accept, "application/json");
+    assert.equal(request?.headers["user-agent"], "handpick");
+  });
+
+  it("translates permission and preferred method", async () => {
+    await using rig = await createCachixRig();
+    const { service } = rig.fake;
+    const answers = [
+      ["Read", "XZ", false, "xz"],
+      ["Admin", "ZSTD", true, "zstd"],
+      ["Write", "BROTLI", true, undefined],
+      ["Write", null, true, undefined],
+    ] as const;
+    for (const [permission, method, writable, preferredCompression] of answers) {
+      service.permission = permission;
+      service.preferredCompressionMethod = method;
+      const info = await rig.cache.info(signal);
+      assert.deepEqual(
+        [info.writable, info.preferredCompression],
+        [writable, preferredCompression],
+      );
+    }
+  });
+
+  it("sends no authorization without a token, or with an empty one", async () => {
+    for (const token of [undefined, ""]) {
+      await using rig = await createCachixRig({ token });
+      await rig.cache.info(signal);
+      assert.equal(rig.fake.of("info")[0]?.headers.authorization, undefined);
+    }
+  });
+
+  it("tells a cache that does not exist from one that fails", async () => {
+    const codes = [
+      [401, "CACHE_NOT_FOUND"],
+      [404, "CACHE_NOT_FOUND"],
+      [403, "CACHE_REFUSED"],
+      [400, "CACHE_PROTOCOL"],
+      [301, "CACHE_PROTOCOL"],
+    ] as const;
+    await using rig = await createCachixRig();
+    for (const [status, code] of codes) {
+      rig.fake.next("info").reply(status, { body: "no" });
+      const message = `Cannot read about cache "mine": expected status 200, received ${status}: no`;
+      await assert.rejects(rig.cache.info(signal), { code, message });
+    }
+  });
+
+  it("hints at a token where there is none", async () => {
+    await using rig = await createCachixRig({ token: undefined });
+    rig.fake.next("info").reply(401);
+    await assert.rejects(rig.cache.info(signal), { hint: /a private one needs a token/ });
+  });
+
+  it("accepts any 2xx and JSON of any content type", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("info").handle((_request, serve) => {
+      const body = JSON.stringify(serve().body);
+      return { status: 203, body, headers: { "content-type": "text/plain" } };
+    });
+    assert.equal((await rig.cache.info(signal)).writable, true);
+  });
+
+  it("refuses an answer that is not the one documented", async () => {
+    await using rig = await createCachixRig();
+    const good = { uri: "https://a", isPublic: true, publicSigningKeys: [], permission: "Read" };
+    const bad: readonly unknown[] = [
+      "",
+      "<html>Welcome</html>",
+      "[]",
+      "null",
+      { ...good, uri: 5 },
+      { ...good, uri: "file:///etc/passwd" },
+      { ...good, uri: "https://" },
+      { ...good, isPublic: "yes" },
+      { ...good, publicSigningKeys: [1] },
+      { ...good, permission: "Owner" },
+      { ...good, publicSigningKeys: ["x".repeat(5000)] },
+    ];
+    for (const body of bad) {
+      rig.fake.next("info").reply(200, { body });
+      await assert.rejects(
+        rig.cache.info(signal),
+        { code: "CACHE_PROTOCOL", message: /^.{1,300}$/ },
+        JSON.stringify(body).slice(0, 80),
+      );
+    }
+  });
+
+  it("repeats through 502 HTML and a problem document, and shows no page when it gives up", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("info").reply(502, { body: "<html>Bad Gateway</html>" });
+    rig.fake.next("info").reply(503, {
+      headers: { "content-type": "application/problem+json" },
+      body: '{"retry_after": 12}',
+    });
+    rig.fake.next("info").reply(429, { headers: { "retry-after": "2" } });
+    await rig.cache.info(signal);
+    assert.deepEqual(rig.clock.sleeps, [500, 12_000, 2000]);
+    for (let count = 0; count < 10; count++) {
+      rig.fake.next("info").reply(502, { body: "<html>Bad Gateway</html>" });
+    }
+    await assert.rejects(rig.cache.info(signal), {
+      code: "CACHE_UNAVAILABLE",
+      message: /received 502: a page of HTML$/,
+    });
+  });
+
+  it("gives up by itself when answers take minutes", async () => {
+    const timeouts = { ...DEFAULT_TIMEOUTS, answerMs: 10 };
+    await using rig = await createCachixRig({ timeouts });
+    const releases = Array.from({ length: 10 }, () => rig.fake.next("info").hold());
+    await assert.rejects(rig.cache.info(signal), { code: "NETWORK", message: /no answer came/ });
+    for (const release of releases) release();
+  });
+
+  it("keeps a path of the host as prefix", async () => {
+    await using rig = await createCachixRig();
+    const host = `${rig.fake.url}/prefix/`;
+    const cache = createCachixCache({ name: "p", cacheName: "a.b", host, env: {} });
+    rig.fake.next("unknown").reply(401);
+    await assert.rejects(cache.info(signal), { code: "CACHE_NOT_FOUND" });
+    assert.equal(rig.fake.of("unknown")[0]?.target, "/prefix/api/v1/cache/a.b");
+    await cache.close();
+  });
+});
+
+describe("missing() of a Cachix cache", () => {
+  it("sends bare hash parts, each once", async () => {
+    await using rig = await createCachixRig();
+    const other = hashPartOf(sampleUpload({ name: "other" }).storePath);
+    assert.deepEqual(await rig.cache.missing([hash, other, hash], signal), new Set([hash, other]));
+    assert.equal(rig.fake.of("missing")[0]?.body.toString(), JSON.stringify([hash, other]));
+  });
+
+  it("sends nothing for nothing", async () => {
+    await using rig = await createCachixRig();
+    await rig.cache.missing([], signal);
+    assert.equal(rig.fake.requests.length, 0);
+  });
+
+  it("asks for at most 32 768 at once and joins the answers", async () => {
+    await using rig = await createCachixRig();
+    const many = Array.from({ length: 2 * 32_768 + 1 }, (_, index) =>
+      parseHashPart(index.toString(10).padStart(32, "0")),
+    );
+    const present = many[40_000] ?? hash;
+    rig.fake.service.upstream.add(present);
+    const missing = await rig.cache.missing(many, signal);
+    assert.equal(missing.size, many.length - 1);
+    assert.equal(missing.has(present), false);
+    const sizes = rig.fake.of("missing").map(({ body }) => JSON.parse(body.toString()).length);
+    assert.deepEqual(sizes, [32_768, 32_768, 1]);
+  });
+
+  it("ignores hashes that it did not ask for and those named twice", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("missing").reply(200, { body: [hash, hash, "x", "z".repeat(32)] });
+    assert.deepEqual(await rig.cache.missing([hash], signal), new Set([hash]));
+  });
+
+  it("stops at a refusal", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.service.token = "another";
+    await assert.rejects(rig.cache.missing([hash], signal), {
+      code: "CACHE_REFUSED",
+      message: /^Cannot ask cache "mine" which paths it lacks: expected status 200, received 401: /,
+    });
+    assert.equal(rig.fake.requests.length, 1);
+  });
+
+  it("tells that the cache does not exist", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("missing").reply(404);
+    await assert.rejects(rig.cache.missing([hash], signal), { code: "CACHE_NOT_FOUND" });
+  });
+
+  it("refuses anything but a list of texts", async () => {
+    await using rig = await createCachixRig();
+    for (const body of [{}, [1], "[", [["a"]]]) {
+      rig.fake.next("missing").reply(200, { body });
+      await assert.rejects(rig.cache.missing([hash], signal), { code: "CACHE_PROTOCOL" });
+    }
+  });
+
+  it("has room for the whole answer but not for one without end", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("missing").reply(200, { body: `["${"x".repeat(9_000_000)}"]` });
+    await assert.rejects(rig.cache.missing([hash], signal), { code: "CACHE_PROTOCOL" });
+  });
+});
+
+describe("registerKey() and pin() of a Cachix cache", () => {
+  const bare = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
+
+  it("registers the bare key", async () => {
+    await using rig = await createCachixRig();
+    await rig.cache.registerKey?.(`acme.cachix.org-1:${bare}`, signal);
+    await rig.cache.registerKey?.(bare, signal);
+    assert.deepEqual(rig.fake.service.registeredKeys, [bare, bare]);
+    assert.equal(rig.fake.of("key")[0]?.body.toString(), `{"publicKey":"${bare}"}`);
+  });
+
+  it("registers nothing but a key of 32 bytes", async () => {
+    await using rig = await createCachixRig();
+    for (const key of ["", "name:", "name:AAAA", `${bare}${bare}`, `a:b:${bare}`]) {
+      await assert.rejects(async () => rig.cache.registerKey?.(key, signal), {
+        code: "KEY_INVALID",
+      });
+    }
+    assert.equal(rig.fake.requests.length, 0);
+  });
+
+  it("spells a pin as the service wants it", async () => {
+    await using rig = await createCachixRig();
+    await rig.push(sample);
+    const { storePath } = sample;
+    const keeps = [
+      [undefined, null],
+      [{ days: 30 }, { tag: "Days", contents: 30 }],
+      [{ revisions: 5 }, { tag: "Revisions", contents: 5 }],
+      ["forever", { tag: "Forever" }],
+    ] as const;
+    for (const [keep, expected] of keeps) {
+      const request = { name: "release", storePath, ...(keep && { keep }) };
+      await rig.cache.pin?.(request, signal);
+      const sent: unknown = JSON.parse(rig.fake.of("pin").at(-1)?.body.toString() ?? "");
+      assert.deepEqual(sent, { name: "release", storePath, artifacts: [], keep: expected });
+    }
+    await rig.cache.pin?.({ name: "with", storePath, artifacts: ["bin/app"] }, signal);
+    assert.deepEqual(rig.fake.service.pins.at(-1)?.artifacts, ["bin/app"]);
+  });
+
+  it("reports a path that the cache does not have", async () => {
+    await using rig = await createCachixRig();
+    const { storePath } = sampleUpload({ name: "absent" });
+    await assert.rejects(async () => rig.cache.pin?.({ name: "x", storePath }, signal), {
+      code: "UPLOAD_REJECTED",
+      message: /^Cannot pin "x" in cache "mine": expected status 200, received 404: /,
+    });
+  });
+
+  it("pins once when the answer is lost", async () => {
+    for (const lose of ["cut", "524"]) {
+      await using rig = await createCachixRig();
+      await rig.push(sample);
+      const script = rig.fake.next("pin");
+      if (lose === "cut") script.cut({ takeEffect: true });
+      else script.reply(524, { takeEffect: true });
+      await rig.cache.pin?.({ name: "x", storePath: sample.storePath }, signal);
+      assert.equal(rig.fake.of("pin").length, 1);
+      assert.equal(rig.fake.of("list-pins").length, 1);
+      assert.equal(rig.fake.service.pins.length, 1);
+    }
+  });
+
+  it("pins again when the list shows an older path under the name, or no list is to be had", async () => {
+    await using rig = await createCachixRig();
+    const older = sampleUpload({ name: "older" });
+    await rig.push(older);
+    await rig.push(sample);
+    await rig.cache.pin?.({ name: "x", storePath: older.storePath }, signal);
+    rig.fake.next("pin").cut();
+    await rig.cache.pin?.({ name: "x", storePath: sample.storePath }, signal);
+    assert.equal(rig.fake.service.pins.at(-1)?.storePath, sample.storePath);
+    rig.fake.next("pin").cut();
+    rig.fake.next("list-pins").reply(405);
+    await rig.cache.pin?.({ name: "y", storePath: sample.storePath }, signal);
+    assert.equal(rig.fake.service.pins.at(-1)?.name, "y");
+  });
+});
+
+describe("a Cachix cache and what it cannot do", () => {
+  it("refuses store paths outside /nix/store before anything is sent", async () => {
+    await using rig = await createCachixRig();
+    const storePath = fromBaseName(sample.storePath.slice(11), "/home/me/store");
+    const refusal = { code: "STORE_UNSUPPORTED", message: /expected a path in \/nix\/store/ };
+    const request = { storePath, compression: "zstd" } as const;
+    await assert.rejects(rig.cache.beginUpload(request, signal), refusal);
+    await assert.rejects(async () => rig.cache.pin?.({ name: "x", storePath }, signal), refusal);
+    assert.equal(rig.fake.requests.length, 0);
+  });
+
+  it("refuses to upload without compression", async () => {
+    await using rig = await createCachixRig();
+    const request = { storePath: sample.storePath, compression: "none" } as const;
+    await assert.rejects(rig.cache.beginUpload(request, signal), { code: "CONFIG_INVALID" });
+  });
+
+  it("refuses a token that no header can carry, without showing it", () => {
+    for (const token of ["secret\nX-Header: 1", "se cret", "sécret", "secret\u0000"]) {
+      assert.throws(() => createCachixCache({ name: "mine", cacheName: "a", token, env: {} }), {
+        code: "CONFIG_INVALID",
+        message: /^(?!.*s.?e.?cret)/,
+      });
+    }
+  });
+
+  it("refuses a host that is no URL of the web, without showing a password", () => {
+    const hosts = [
+      "cachix.org",
+      "ftp://cachix.org",
+      "https://u:secret@h",
+      "https://h/?a",
+      "https://h/#a",
+      "",
+    ];
+    for (const host of hosts) {
+      assert.throws(() => createCachixCache({ name: "mine", cacheName: "a", host, env: {} }), {
+        code: "CACHE_URL_UNSUPPORTED",
+        message: /^(?!.*secret)/,
+      });
+    }
+  });
+});

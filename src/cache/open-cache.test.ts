@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { startFakeCachix } from "../../test/fakes/cachix.ts";
+import { parseCachixUrl } from "./cachix/cachix-url.ts";
+import { openCache } from "./open-cache.ts";
+
+describe("openCache()", () => {
+  it("opens a Cachix cache at the host given", async () => {
+    await using fake = await startFakeCachix("a-b_c.d");
+    const options = {
+      name: "mine",
+      url: "cachix://a-b_c.d",
+      host: fake.url,
+      userAgent: "x 1",
+      env: {},
+    };
+    await using cache = openCache(options);
+    assert.deepEqual([cache.name, cache.closureRule], ["mine", "cache"]);
+    await cache.info(new AbortController().signal);
+    assert.equal(fake.requests[0]?.headers["user-agent"], "x 1");
+  });
+
+  it("refuses every other kind of cache with a hint", () => {
+    for (const url of ["s3://bucket", "https://h", "file:///srv", "attic://h/c", "mine", ""]) {
+      assert.throws(() => openCache({ name: "mine", url, env: {} }), {
+        code: "CACHE_URL_UNSUPPORTED",
+        hint: "This version pushes to cachix://NAME only.",
+      });
+    }
+  });
+
+  it("shows of a URL it cannot open no more than the scheme", () => {
+    const url = "https://user:secret@host/";
+    assert.throws(() => openCache({ name: "mine", url }), { message: /^(?!.*secret).* https:$/ });
+  });
+});
+
+describe("parseCachixUrl()", () => {
+  it("gives the name", () => {
+    assert.equal(parseCachixUrl("cachix://acme"), "acme");
+    assert.equal(parseCachixUrl("cachix://Acme-2/"), "Acme-2");
+  });
+
+  it("refuses what is no plain name", () => {
+    const bad = [
+      "cachix://",
+      "cachix:acme",
+      "cachix://a/b",
+      "cachix://..",
+      "cachix://a?b",
+      "cachix://-a",
+    ];
+    for (const url of [...bad, `cachix://${"a".repeat(101)}`, "https://acme.cachix.org"]) {
+      assert.throws(() => parseCachixUrl(url), { code: "CACHE_URL_UNSUPPORTED" }, url);
+    }
+  });
+});

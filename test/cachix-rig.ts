@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+
+import type { Cache, Upload } from "../src/cache/contract.ts";
+import { createCachixCache } from "../src/cache/cachix/cachix-cache.ts";
+import type { CachixCacheOptions } from "../src/cache/cachix/cachix-cache.ts";
+import { startFakeCachix } from "./fakes/cachix.ts";
+import type { FakeCachix } from "./fakes/cachix.ts";
+import { createFakeClock } from "./fakes/clock.ts";
+import type { FakeClock } from "./fakes/clock.ts";
+import type { SampleUpload } from "./sample-upload.ts";
+
+/** A Cachix cache that never waits, and the fake it speaks to. */
+export interface CachixRig extends AsyncDisposable {
+  readonly fake: FakeCachix;
+  readonly cache: Cache;
+  readonly clock: FakeClock;
+  readonly signal: AbortSignal;
+  /** Begins an upload and puts all parts. */
+  begin(sample: SampleUpload): Promise<Upload>;
+  /** The whole way of one path. */
+  push(sample: SampleUpload): Promise<void>;
+}
+
+export async function createCachixRig(
+  options: Partial<CachixCacheOptions> = {},
+): Promise<CachixRig> {
+  const fake = await startFakeCachix();
+  const clock = createFakeClock();
+  const { signal } = new AbortController();
+  const cache = createCachixCache({
+    name: "mine",
+    cacheName: fake.cacheName,
+    host: fake.url,
+    token: "fake-token",
+    env: {},
+    random: () => 0,
+    clock,
+    ...options,
+  });
+  const begin = async ({ storePath, parts }: SampleUpload): Promise<Upload> => {
+    const upload = await cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    for (const part of parts) await upload.putPart(part, signal);
+    return upload;
+  };
+  return {
+    fake,
+    cache,
+    clock,
+    signal,
+    begin,
+    push: async (sample) => (await begin(sample)).publish(sample.fields, signal),
+    async [Symbol.asyncDispose]() {
+      await cache.close();
+      await fake.close();
+      assert.deepEqual(fake.violations, []);
+    },
+  };
+}
