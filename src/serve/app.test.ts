@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
+import * as fc from "fast-check";
 import { Hono } from "hono";
 
+import { FUZZ_RUNS } from "../../test/fuzz.ts";
 import {
   sample,
   samplePath,
@@ -236,6 +238,37 @@ describe("a public cache", () => {
       ];
       for (const body of wrong) assert.equal((await pin(body)).status, 400, JSON.stringify(body));
     });
+  });
+
+  it("never fails, whatever is asked of it", async () => {
+    const segment = fc.oneof(
+      fc.constantFrom("api", "v1", "cache", "acme", "nar", "upload", "multipart-nar", "pin", "key"),
+      fc.constantFrom("..", "%2e%2e", "%00", "narinfo", "complete", "abort", "nix-cache-info"),
+      fc.webSegment(),
+    );
+    const ask = fc.record({
+      base: fc.constantFrom("/", "/api/v1/cache/acme/", "/api/v1/cache/acme/multipart-nar/"),
+      path: fc.array(segment, { maxLength: 4 }),
+      query: fc.webQueryParameters(),
+      method: fc.constantFrom("GET", "HEAD", "POST", "PUT", "DELETE"),
+      body: fc.oneof(fc.json(), fc.string()),
+      range: fc.stringMatching(/^bytes=\d{0,3}-\d{0,3}$/),
+    });
+    await fc.assert(
+      fc.asyncProperty(ask, async ({ base, path, query, method, body, range }) => {
+        const response = await fetch(`${rig.server.url}${base}${path.join("/")}?${query}`, {
+          method,
+          headers: { authorization: `Bearer ${rig.client.token}`, range },
+          ...(method === "GET" || method === "HEAD" ? {} : { body }),
+        });
+        assert.ok(response.status < 500, await response.text());
+      }),
+      { numRuns: FUZZ_RUNS },
+    );
+    assert.deepEqual(
+      rig.lines.filter((line) => line.startsWith("Cannot answer")),
+      [],
+    );
   });
 
   it("logs requests without tokens and signatures", async () => {

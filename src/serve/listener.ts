@@ -34,7 +34,7 @@ const DEFAULT_LIMITS: ListenerLimits = {
   graceMs: 10_000,
 };
 const KEEP_ALIVE_MS = 30_000;
-const MOST_CONNECTIONS = 1024;
+const MOST_CONNECTIONS = 512;
 
 /**
  * Serves an app over HTTP.

@@ -4,7 +4,16 @@ import * as v from "valibot";
 
 import { refusal } from "./refusal.ts";
 
-const JSON_LIMIT_BYTES = 8 * 1024 * 1024;
+/** Room for a query about 32 768 paths, which everybody may send. */
+const DEFAULT_JSON_BYTES = 2 * 1024 * 1024;
+
+/** How {@link readJson} reads. */
+export interface JsonOptions {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+  /** @default {2_097_152} */
+  readonly maxBytes?: number;
+}
 
 /**
  * The body's chunks as they arrive, counted.
@@ -37,10 +46,10 @@ export async function* readBody(
 export async function readJson<T>(
   request: Request,
   schema: v.GenericSchema<unknown, T>,
-  { signal, timeoutMs }: { readonly signal: AbortSignal; readonly timeoutMs: number },
+  { signal, timeoutMs, maxBytes = DEFAULT_JSON_BYTES }: JsonOptions,
 ): Promise<T> {
   const limits = {
-    maxBytes: JSON_LIMIT_BYTES,
+    maxBytes,
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
   };
   const text = await collect(readBody(request, limits));

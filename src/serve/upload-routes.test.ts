@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { zstdCompressSync } from "node:zlib";
 
+import * as fc from "fast-check";
+
+import { FUZZ_RUNS, hostileText } from "../../test/fuzz.ts";
 import {
   fileNar,
   md5Of,
@@ -328,8 +331,23 @@ describe("uploading", () => {
       assert.equal((await rig.client.complete(NO_UPLOAD, [], {})).status, 404);
     });
 
+    it("answers 200, 400 or 413 to any body, never a failure", async () => {
+      const pushed = sample("hostile", { references: [samplePath("hostile")] });
+      const { started, parts } = await rig.client.upload(pushed);
+      const path = `/multipart-nar/${started.narId}/complete?uploadId=${started.uploadId}`;
+      const good = JSON.stringify({ parts, narInfoCreate: pushed.narInfoCreate });
+      await fc.assert(
+        fc.asyncProperty(hostileText([good]), async (body) => {
+          const response = await rig.client.get(path, { method: "POST", body });
+          await response.arrayBuffer();
+          assert.ok([200, 400, 413].includes(response.status), `${response.status}`);
+        }),
+        { numRuns: FUZZ_RUNS },
+      );
+    });
+
     it("answers 413 to a body that is too long", async () => {
-      const body = "x".repeat(9 * 1024 * 1024);
+      const body = "x".repeat(3 * 1024 * 1024);
       const response = await rig.client.get("/narinfo", { method: "POST", body }).catch(() => null);
       // The connection may be cut before the client has read the answer.
       if (response !== null) assert.equal(response.status, 413);

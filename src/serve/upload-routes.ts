@@ -10,6 +10,8 @@ import { readBody, readJson } from "./request-body.ts";
 import type { Storage } from "./storage.ts";
 
 const LARGEST_PART_BYTES = 5 * 1024 ** 3;
+/** Room for 10 000 parts and as many references as a narinfo may have. */
+const LARGEST_COMPLETE_BYTES = 8 * 1024 ** 2;
 const PART_NUMBER = /^[1-9]\d{0,4}$/;
 /** Base64 of 16 bytes in its one spelling: the last digit has four bits to spare. */
 const MD5 = /^[0-9A-Za-z+/]{21}[AQgw]==$/;
@@ -39,7 +41,10 @@ export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
   });
   routes.post("/:narId/complete", async (c) => {
     const upload = uploads.get(c.req.param("narId"), c.req.query("uploadId") ?? "");
-    const request = await readJson(c.req.raw, completeRequestSchema, options);
+    const request = await readJson(c.req.raw, completeRequestSchema, {
+      ...options,
+      maxBytes: LARGEST_COMPLETE_BYTES,
+    });
     await uploads.complete(upload, request, options.signal);
     return c.body(null);
   });
