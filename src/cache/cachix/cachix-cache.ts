@@ -1,5 +1,5 @@
 import { HandpickError } from "../../error.ts";
-import { DEFAULT_STORE_DIR, storeDirOf } from "../../nix/store-path.ts";
+import { DEFAULT_STORE_DIR, nameOf, storeDirOf } from "../../nix/store-path.ts";
 import type { HashPart, StorePath } from "../../nix/store-path.ts";
 import { systemClock } from "../clock.ts";
 import type { Clock } from "../clock.ts";
@@ -101,7 +101,7 @@ class CachixCache implements Cache {
     }: { readonly storePath: StorePath; readonly compression: Compression },
     signal: AbortSignal,
   ): Promise<Upload> {
-    const action = `start the upload of ${JSON.stringify(storePath)} to ${this.#api.label}`;
+    const action = `start the upload of ${JSON.stringify(nameOf(storePath))} to ${this.#api.label}`;
     const method = methodOf(compression, action);
     assertInNixStore(storePath, action);
     const response = await this.#api.call(

@@ -1,0 +1,463 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { describe, it } from "node:test";
+
+import { createCachixRig } from "../../../test/cachix-rig.ts";
+import type { CachixRig } from "../../../test/cachix-rig.ts";
+import { samplePart, sampleUpload } from "../../../test/sample-upload.ts";
+import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
+import { fingerprint, signFingerprint } from "../../nix/signature.ts";
+import { fromBaseName, hashPartOf } from "../../nix/store-path.ts";
+import { HandpickError } from "../../error.ts";
+
+const { signal } = new AbortController();
+const sample = sampleUpload({ name: "hello-1.0" });
+const hash = hashPartOf(sample.storePath);
+const { storePath } = sample;
+
+/** How often each call was made. */
+function counts({ fake }: CachixRig): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const { operation } of fake.requests) found[operation] = (found[operation] ?? 0) + 1;
+  return found;
+}
+
+describe("an upload to Cachix, as sent", () => {
+  it("goes begin, URL, PUT, complete, and no further", async () => {
+    await using rig = await createCachixRig();
+    await rig.push(sample);
+    assert.deepEqual(
+      rig.fake.requests.map(({ operation }) => operation),
+      ["begin", "part-url", "put", "complete"],
+    );
+    const [begin, partUrl, , complete] = rig.fake.requests;
+    const narId = "[0-9a-f-]{36}";
+    const uploadId = "uploadId=AB%2Bc%2Fd%3D%26[0-9a-f-]{36}";
+    const api = "/api/v1/cache/acme/multipart-nar";
+    assert.equal(begin?.target, `${api}?compression=zst`);
+    assert.match(partUrl?.target ?? "", new RegExp(`^${api}/${narId}\\?${uploadId}&partNumber=1$`));
+    assert.match(complete?.target ?? "", new RegExp(`^${api}/${narId}/complete\\?${uploadId}$`));
+  });
+
+  it("spells xz as the query wants it", async () => {
+    await using rig = await createCachixRig();
+    await rig.cache.beginUpload({ storePath, compression: "xz" }, signal);
+    assert.match(rig.fake.requests[0]?.target ?? "", /\?compression=xz$/);
+  });
+
+  it("puts a part with its MD5 and nothing of ours but the user agent", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    await upload.putPart(samplePart(1, Buffer.from("hello\n")), signal);
+    const [ask] = rig.fake.of("part-url");
+    assert.equal(ask?.body.toString(), '{"contentMD5":"sZRqySSS0jR8YjW00mERhA=="}');
+    const [put] = rig.fake.of("put");
+    const { host, connection, ...headers } = put?.headers ?? {};
+    assert.equal(`http://${host}`, rig.fake.service.storageUrl);
+    assert.equal(connection, "keep-alive");
+    assert.deepEqual(headers, {
+      "content-length": "6",
+      "content-md5": "sZRqySSS0jR8YjW00mERhA==",
+      "content-type": "application/octet-stream",
+      "user-agent": "handpick",
+    });
+    assert.equal(put?.body.toString(), "hello\n");
+  });
+
+  it("puts an empty part", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    await upload.putPart(samplePart(1, Buffer.alloc(0)), signal);
+    assert.equal(rig.fake.of("put")[0]?.headers["content-md5"], "1B2M2Y8AsgTpgAmY7PhCfg==");
+    assert.equal(rig.fake.of("put")[0]?.headers["content-length"], "0");
+  });
+
+  it("completes with exactly the body that the service wants", async () => {
+    await using rig = await createCachixRig();
+    const references = [
+      "zhrjg6wxrxmdlpn6iapzpp2z2vylpvw5-home-manager.sh",
+      "7m5x92fbfc3zxqmbkhl5fqqydsmdpggb-hm-modules-messages",
+    ];
+    const deriver = fromBaseName("7k3i624w0rfrvcrbbdrw0zrvasywxmz4-hello-1.0.drv");
+    const upload = await rig.begin(sample);
+    const fields = {
+      ...sample.fields,
+      references: references.map((name) => fromBaseName(name)),
+      deriver,
+    };
+    await upload.publish(fields, signal);
+    const md5 = createHash("md5").update(sample.file).digest("hex");
+    const body = {
+      parts: [{ partNumber: 1, eTag: `"${md5}"` }],
+      narInfoCreate: {
+        cStoreHash: hash,
+        cStoreSuffix: "hello-1.0",
+        cNarHash: sample.fields.narHash,
+        cNarSize: sample.fields.narSize,
+        cFileHash: createHash("sha256").update(sample.file).digest("hex"),
+        cFileSize: sample.file.length,
+        cReferences: references.toSorted((a, b) => (a < b ? -1 : 1)),
+        cDeriver: "7k3i624w0rfrvcrbbdrw0zrvasywxmz4-hello-1.0.drv",
+        cSig: null,
+      },
+    };
+    assert.match(sample.fields.narHash, /^sha256:[0-9a-df-np-sv-z]{52}$/);
+    assert.equal(rig.fake.of("complete")[0]?.body.toString(), JSON.stringify(body));
+  });
+
+  it("names no deriver that is none", async () => {
+    for (const deriver of [undefined, storePath]) {
+      await using rig = await createCachixRig();
+      await rig.push({ ...sample, fields: { ...sample.fields, deriver } });
+      assert.equal(rig.fake.service.published.get(hash)?.narInfo["cDeriver"], "unknown-deriver");
+    }
+  });
+
+  it("sends the signature without the name of its key", async () => {
+    await using rig = await createCachixRig();
+    const key = generateSecretKey("mine-1");
+    await rig.cache.registerKey?.(printPublicKey(publicKeyOf(key)), signal);
+    const signature = signFingerprint(fingerprint(sample.fields), key);
+    await rig.push({ ...sample, fields: { ...sample.fields, signature } });
+    const { cSig } = rig.fake.service.published.get(hash)?.narInfo ?? {};
+    assert.equal(`mine-1:${String(cSig)}`, signature);
+  });
+
+  it("lists the parts in order, however they arrived, with ETags as they came", async () => {
+    await using rig = await createCachixRig();
+    const parts = sampleUpload({ name: "many", parts: 3 });
+    const etags = ['W/"Weak"', "bare", '"CaSe"'];
+    for (const etag of etags.toReversed()) {
+      rig.fake.next("put").handle((_request, serve) => {
+        return { ...serve(), headers: { etag } };
+      });
+    }
+    rig.fake.next("complete").reply(200);
+    await rig.push({ ...parts, parts: parts.parts.toReversed() });
+    const sent = JSON.parse(rig.fake.of("complete")[0]?.body.toString() ?? "");
+    assert.deepEqual(
+      sent.parts,
+      etags.map((eTag, index) => ({ partNumber: index + 1, eTag })),
+    );
+  });
+});
+
+describe("putPart() of a Cachix upload", () => {
+  it("repeats a part whose connection is cut, under the same URL", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("put").cut({ afterBytes: 10 });
+    rig.fake.next("put").cut();
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 3, complete: 1 });
+    assert.deepEqual(rig.clock.sleeps, [500, 1000]);
+  });
+
+  it("repeats a part that storage fails at, and waits as long as it asks", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("put").reply(503, { headers: { "retry-after": "2" } });
+    rig.fake.next("put").reply(500, { body: "<Error><Code>InternalError</Code></Error>" });
+    await rig.push(sample);
+    assert.deepEqual(rig.clock.sleeps, [2000, 1000]);
+    assert.equal(rig.fake.of("part-url").length, 1);
+  });
+
+  it("asks for a new URL once the first is older than four minutes", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("put").handle(() => {
+      rig.clock.advance(241_000);
+      return { status: 500 };
+    });
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 2, put: 2, complete: 1 });
+  });
+
+  it("asks for one new URL when the first has expired, for that part only", async () => {
+    await using rig = await createCachixRig();
+    const expired =
+      "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
+    rig.fake.next("put").reply(403, { body: expired });
+    await rig.push(sampleUpload({ name: "three", parts: 3 }));
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 4, put: 4, complete: 1 });
+    assert.deepEqual(rig.clock.sleeps, []);
+  });
+
+  it("fails when storage refuses the second URL as well, and shows no URL", async () => {
+    await using rig = await createCachixRig();
+    for (const status of [403, 400]) {
+      rig.fake.next("put").reply(status, {
+        body: "<Error><Code>SignatureDoesNotMatch</Code><StringToSign>secret</StringToSign></Error>",
+      });
+    }
+    await assert.rejects(rig.begin(sample), {
+      code: "UPLOAD_REJECTED",
+      message:
+        'Cannot upload part 1 of "hello-1.0" to cache "mine": expected status 200, received 400: SignatureDoesNotMatch',
+    });
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 2, put: 2 });
+  });
+
+  it("fails when storage gives no ETag that can be given back", async () => {
+    await using rig = await createCachixRig();
+    for (const headers of [{}, { etag: "" }, { etag: "x".repeat(2000) }]) {
+      rig.fake.next("put").reply(200, { headers });
+      await assert.rejects(rig.begin(sample), {
+        code: "CACHE_PROTOCOL",
+        message: /^Cannot upload part 1 .*: expected an ETag from the storage, received/,
+      });
+    }
+  });
+
+  it("fails at a refusal of the URL without a second try", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("part-url").reply(403, { body: "no" });
+    await assert.rejects(rig.begin(sample), { code: "CACHE_REFUSED" });
+    rig.fake.next("part-url").reply(400, { body: "no" });
+    await assert.rejects(rig.begin(sample), { code: "UPLOAD_REJECTED" });
+    assert.deepEqual(counts(rig), { begin: 2, "part-url": 2 });
+  });
+
+  it("repeats asking for the URL", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("part-url").reply(502);
+    rig.fake.next("part-url").cut();
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 3, put: 1, complete: 1 });
+  });
+
+  it("sends data to no URL that is not one of the web, or carries credentials", async () => {
+    const urls = ["file:///etc/passwd", "http://u:p@127.0.0.1/", "/relative", "", 5, "ftp://h/"];
+    await using rig = await createCachixRig();
+    for (const uploadUrl of urls) {
+      rig.fake.next("part-url").reply(200, { body: { uploadUrl } });
+      await assert.rejects(rig.begin(sample), { code: "CACHE_PROTOCOL" }, `${uploadUrl}`);
+    }
+    assert.equal(rig.fake.of("put").length, 0);
+  });
+
+  it("never shows the signed URL when storage cannot be reached", async () => {
+    await using rig = await createCachixRig();
+    const uploadUrl = "http://127.0.0.1:1/bucket?X-Amz-Signature=secret";
+    rig.fake.next("part-url").reply(200, { body: { uploadUrl } });
+    const error: unknown = await rig.begin(sample).catch((found: unknown) => found);
+    assert.ok(error instanceof HandpickError);
+    assert.equal(error.code, "NETWORK");
+    assert.match(error.message, /127\.0\.0\.1:1/);
+    assert.doesNotMatch(`${error.message} ${String(error.cause)}`, /secret|bucket/);
+  });
+
+  it("stops with the reason of its signal while a part is on its way", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    const script = rig.fake.next("put");
+    const release = script.hold();
+    const stop = new AbortController();
+    const pending = upload.putPart(samplePart(1, sample.file), stop.signal);
+    await script.arrived;
+    const reason = new Error("stop");
+    stop.abort(reason);
+    await assert.rejects(pending, reason);
+    release();
+  });
+});
+
+describe("beginUpload() of a Cachix cache", () => {
+  it("repeats after a passing failure", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("begin").reply(500, { body: "short" });
+    rig.fake.next("begin").cut();
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 3, "part-url": 1, put: 1, complete: 1 });
+  });
+
+  it("tells a revoked token from one that may only read", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.service.permission = "Read";
+    await assert.rejects(rig.begin(sample), { code: "CACHE_REFUSED" });
+    await rig.cache.info(signal);
+    await assert.rejects(rig.begin(sample), {
+      code: "CACHE_READ_ONLY",
+      message:
+        'Cannot start the upload of "hello-1.0" to cache "mine": expected a token that may write, received status 403',
+    });
+    assert.equal(rig.fake.of("begin").length, 2);
+  });
+
+  it("does not repeat what is not acceptable", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("begin").reply(413, { body: "Quota exceeded" });
+    await assert.rejects(rig.begin(sample), {
+      code: "UPLOAD_REJECTED",
+      message: /received 413: Quota exceeded$/,
+    });
+    assert.equal(rig.fake.of("begin").length, 1);
+  });
+
+  it("refuses identifiers that could lead elsewhere", async () => {
+    await using rig = await createCachixRig();
+    const uploadId = "u";
+    for (const narId of ["..", "a/b", "", "x".repeat(200), 7, null]) {
+      rig.fake.next("begin").reply(200, { body: { narId, uploadId } });
+      await assert.rejects(rig.begin(sample), { code: "CACHE_PROTOCOL" }, `${narId}`);
+    }
+    for (const bad of ["", "x".repeat(9000), undefined]) {
+      rig.fake.next("begin").reply(200, { body: { narId: "n", uploadId: bad } });
+      await assert.rejects(rig.begin(sample), { code: "CACHE_PROTOCOL" });
+    }
+  });
+});
+
+describe("publish() of a Cachix upload", () => {
+  it("finds out that complete took effect when its answer is lost", async () => {
+    for (const lose of ["cut", 524, 500, 408] as const) {
+      await using rig = await createCachixRig();
+      const script = rig.fake.next("complete");
+      if (lose === "cut") script.cut({ takeEffect: true });
+      else script.reply(lose, { takeEffect: true });
+      await rig.push(sample);
+      assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 1, missing: 1 });
+      assert.equal(rig.fake.of("missing")[0]?.body.toString(), JSON.stringify([hash]));
+    }
+  });
+
+  it("sends complete again, and not the parts, when it took no effect", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("complete").reply(524);
+    rig.fake.next("complete").cut();
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 3, missing: 2 });
+    assert.deepEqual(rig.clock.sleeps, [500, 1000]);
+  });
+
+  it("waits on while the question fails as well", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("complete").reply(524, { takeEffect: true });
+    rig.fake.next("missing").reply(502);
+    rig.fake.next("missing").cut();
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 1, missing: 3 });
+  });
+
+  it("takes effect minutes later, unseen until the last question", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("complete").reply(524, { takeEffect: true });
+    const stale = { status: 200, body: [hash] };
+    rig.fake.next("missing").handle(() => stale);
+    rig.fake.next("complete").reply(404, { body: "The upload is over." });
+    await rig.push(sample);
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 2, missing: 2 });
+  });
+
+  it("gives up after a bounded number of tries, with a last question", async () => {
+    await using rig = await createCachixRig();
+    for (let count = 0; count < 10; count++) rig.fake.next("complete").reply(503);
+    await assert.rejects(rig.push(sample), { code: "CACHE_UNAVAILABLE" });
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 10, missing: 10 });
+  });
+
+  it("reports the failure that it had when the last question fails too", async () => {
+    await using rig = await createCachixRig();
+    for (let count = 0; count < 10; count++) rig.fake.next("complete").cut();
+    for (let count = 0; count < 9; count++) rig.fake.next("missing");
+    rig.fake.next("missing").cut();
+    await assert.rejects(rig.push(sample), {
+      code: "NETWORK",
+      message: /^Cannot complete the upload of "hello-1\.0" to cache "mine": /,
+    });
+  });
+
+  it("believes the last question after cut upon cut", async () => {
+    await using rig = await createCachixRig();
+    for (let count = 0; count < 9; count++) rig.fake.next("complete").cut();
+    rig.fake.next("complete").cut({ takeEffect: true });
+    await rig.push(sample);
+    assert.equal(rig.fake.of("complete").length, 10);
+  });
+
+  it("stops at a refusal, with one request and one message", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    rig.fake.service.token = "revoked";
+    await assert.rejects(upload.publish(sample.fields, signal), { code: "CACHE_REFUSED" });
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 1 });
+  });
+
+  it("stops when the question is refused", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("complete").reply(524);
+    rig.fake.next("missing").reply(401);
+    await assert.rejects(rig.push(sample), { code: "CACHE_REFUSED" });
+    assert.equal(rig.fake.of("complete").length, 1);
+  });
+
+  it("does not repeat what is not acceptable", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("complete").reply(400, { body: "A signature is needed." });
+    await assert.rejects(rig.push(sample), {
+      code: "UPLOAD_REJECTED",
+      message:
+        'Cannot complete the upload of "hello-1.0" to cache "mine": expected status 200, received 400: A signature is needed.',
+    });
+    assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 1 });
+  });
+
+  it("accepts any 2xx", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("complete").reply(204, { takeEffect: true });
+    await rig.push(sample);
+    assert.equal(rig.fake.of("complete").length, 1);
+  });
+
+  it("stops with the reason of its signal", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    const script = rig.fake.next("complete");
+    const release = script.hold();
+    const stop = new AbortController();
+    const pending = upload.publish(sample.fields, stop.signal);
+    await script.arrived;
+    const reason = new Error("stop");
+    stop.abort(reason);
+    await assert.rejects(pending, reason);
+    release();
+  });
+});
+
+describe("abort() of a Cachix upload", () => {
+  it("tells the service once", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    await Promise.all([upload.abort(), upload.abort()]);
+    await upload.abort();
+    assert.equal(rig.fake.of("abort").length, 1);
+    assert.equal(rig.fake.of("abort")[0]?.headers["content-length"], "0");
+    assert.equal(rig.fake.service.openUploads, 0);
+  });
+
+  it("tells nothing after a publish", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    await upload.publish(sample.fields, signal);
+    await upload.abort();
+    assert.equal(rig.fake.of("abort").length, 0);
+  });
+
+  it("never throws and does not repeat", async () => {
+    await using rig = await createCachixRig();
+    for (const failure of ["cut", "503"]) {
+      const upload = await rig.begin(sample);
+      if (failure === "cut") rig.fake.next("abort").cut();
+      else rig.fake.next("abort").reply(503);
+      await upload.abort();
+    }
+    assert.equal(rig.fake.of("abort").length, 2);
+    assert.deepEqual(rig.clock.sleeps, []);
+  });
+
+  it("does not wait for a service that does not answer", async () => {
+    await using rig = await createCachixRig({ abortMs: 10 });
+    const upload = await rig.begin(sample);
+    const release = rig.fake.next("abort").hold();
+    await upload.abort();
+    release();
+  });
+});
