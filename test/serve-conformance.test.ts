@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { describe, it } from "node:test";
+
+import { openCache } from "../src/cache/open-cache.ts";
+import { availableUpstream } from "../src/cache/upstream.ts";
+import { generateSecretKey, printPublicKey, publicKeyOf } from "../src/nix/key.ts";
+import { parseNarInfo } from "../src/nix/narinfo.ts";
+import { hashPartOf } from "../src/nix/store-path.ts";
+import { startServer } from "../src/serve/server.ts";
+import { cacheConformance } from "./cache-conformance.ts";
+import type { ConformanceRig } from "./cache-conformance.ts";
+import { sampleUpload } from "./sample-upload.ts";
+import { tempDir } from "./temp.ts";
+
+interface ServeRig extends ConformanceRig {
+  readonly url: string;
+}
+
+/** Our client and our server, each with its own reading of the service. */
+async function setup(): Promise<ServeRig> {
+  await using cleanup = new AsyncDisposableStack();
+  const { dir } = cleanup.use(await tempDir());
+  const place = { dir, host: "127.0.0.1", port: 0, name: "acme", isPrivate: false };
+  const server = cleanup.use(await startServer(place));
+  const token = (await readFile(server.tokenFile, "utf8")).trim();
+  const { url } = server;
+  const cache = cleanup.use(
+    openCache({ name: "own", url: "cachix://acme", host: url, token, env: {} }),
+  );
+  const owned = cleanup.move();
+  return {
+    cache,
+    url,
+    isServed: async (hashPart) => {
+      const { signal } = new AbortController();
+      const found = await availableUpstream([hashPart], [url], { signal, env: {} });
+      return found.has(hashPart);
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+cacheConformance({ name: "startServer() behind createCachixCache()", setup });
+
+describe("startServer() and createCachixCache()", () => {
+  it("agree on keys and on what readers get", async () => {
+    await using rig = await setup();
+    const { signal } = new AbortController();
+    const key = printPublicKey(publicKeyOf(generateSecretKey("mine-1")));
+    await rig.cache.registerKey?.(key, signal);
+    const { publicKeys, readUrl, isPublic } = await rig.cache.info(signal);
+    assert.ok(publicKeys.some((known) => known.endsWith(key.slice(key.indexOf(":")))));
+    assert.deepEqual([readUrl, isPublic], [rig.url, true]);
+
+    const { storePath, parts, fields } = sampleUpload({ name: "read" });
+    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    for (const part of parts) await upload.putPart(part, signal);
+    await upload.publish(fields, signal);
+    const answer = await fetch(`${readUrl}/${hashPartOf(storePath)}.narinfo`);
+    const narInfo = parseNarInfo(await answer.text());
+    assert.equal(narInfo.storePath, storePath);
+    assert.deepEqual(
+      [narInfo.fileHash, narInfo.fileSize, narInfo.narHash, narInfo.narSize],
+      [fields.fileHash, fields.fileSize, fields.narHash, fields.narSize],
+    );
+    assert.equal(narInfo.signatures.length, 1);
+  });
+
+  it("agree on a wrong token and on a wrong name", async () => {
+    await using rig = await setup();
+    const { signal } = new AbortController();
+    const host = rig.url;
+    const hashPart = hashPartOf(sampleUpload({ name: "a" }).storePath);
+    await using wrong = openCache({ name: "w", url: "cachix://acme", host, token: "no", env: {} });
+    await assert.rejects(wrong.info(signal), { code: "CACHE_NOT_FOUND" });
+    await assert.rejects(wrong.missing([hashPart], signal), { code: "CACHE_REFUSED" });
+    await using other = openCache({ name: "o", url: "cachix://other", host, env: {} });
+    await assert.rejects(other.info(signal), { code: "CACHE_NOT_FOUND" });
+  });
+});
