@@ -3,10 +3,11 @@ import { HandpickError } from "../error.ts";
 import { FormatError, quote } from "../nix/format-error.ts";
 import { parseStorePath, type StorePath } from "../nix/store-path.ts";
 
+// Of the ways to print what was built, 2.8 knows only JSON.
 const NIX_BUILD = [
   "build",
   "--no-link",
-  "--print-out-paths",
+  "--json",
   "--extra-experimental-features",
   "nix-command flakes",
   "--",
@@ -49,7 +50,9 @@ export async function buildInstallable(
   let output = "";
   for await (const chunk of child.stdout.setEncoding("utf8")) {
     output += String(chunk);
-    if (output.length > MAX_OUTPUT) child.kill();
+    if (output.length <= MAX_OUTPUT) continue;
+    child.kill();
+    break;
   }
   const status = await closed;
   signal.throwIfAborted();
@@ -61,18 +64,22 @@ export async function buildInstallable(
 }
 
 function parseOutput(installable: string, output: string, storeDir: string): StorePath[] {
-  const lines = output.split("\n").filter((line) => line !== "");
-  if (lines.length === 0) throw failed(installable, "nix build printed no path");
   try {
-    return lines.map((line) => parseStorePath(line, storeDir));
+    const results: unknown = JSON.parse(output);
+    const paths = Array.isArray(results) ? results.flatMap(resultPaths) : [];
+    if (paths.length === 0) throw new FormatError("store-path", "no path is printed");
+    return paths.map((path) => parseStorePath(String(path), storeDir));
   } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    throw failed(
-      installable,
-      `nix build printed another thing than paths: ${error.message}`,
-      error,
-    );
+    if (!(error instanceof SyntaxError)) throw error;
+    throw failed(installable, "nix build printed another thing than its results", error);
   }
+}
+
+/** A result has outputs if something was built; a store path stands for itself, since 2.26 bare. */
+function resultPaths(result: unknown): unknown[] {
+  if (typeof result !== "object" || result === null) return [result];
+  const { outputs, path } = result as { readonly outputs?: unknown; readonly path?: unknown };
+  return typeof outputs === "object" && outputs !== null ? Object.values(outputs) : [path];
 }
 
 function failed(installable: string, reason: string, cause?: unknown): HandpickError {
