@@ -94,6 +94,18 @@ describe("DaemonClient", () => {
     assert.deepEqual(await rigged.ask(), [undefined]);
   });
 
+  it("says so when nothing accepts any more", async () => {
+    const daemon = await FakeDaemon.start(healthy);
+    const client = new DaemonClient(daemon.socketPath, { signal: never });
+    await client.connected();
+    await daemon[Symbol.asyncDispose]();
+    const gone = { code: "STORE_UNAVAILABLE", hint: /Start nix-daemon/ };
+    const ask = (): Promise<unknown> =>
+      client.ask((connection) => queryPathInfos(connection, [PATH], "/nix/store"));
+    await assert.rejects(ask, gone);
+    await assert.rejects(() => client.separate(), gone);
+  });
+
   it("leaves separate connections open when it is closed", async () => {
     await using rigged = await rig(healthy);
     const separate = await rigged.client.separate();

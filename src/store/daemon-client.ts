@@ -1,3 +1,5 @@
+import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
 import { type ConnectOptions, connectDaemon, type DaemonConnection } from "./daemon-connection.ts";
 
 /** A daemon, asked over one connection that is opened again when the daemon went away. */
@@ -10,7 +12,7 @@ export class DaemonClient {
   constructor(socketPath: string, options: ConnectOptions) {
     this.#socketPath = socketPath;
     this.#options = options;
-    this.#current = this.#reconnect();
+    this.#current = this.#connect();
   }
 
   /** Resolves when the daemon has answered; rejects as {@link connectDaemon} does. */
@@ -31,7 +33,9 @@ export class DaemonClient {
 
   /** Opens a connection that is the caller's to close; closing the client leaves it alone. */
   async separate(): Promise<DaemonConnection> {
-    return connectDaemon(this.#socketPath, this.#options);
+    return connectDaemon(this.#socketPath, this.#options).catch((error: unknown) => {
+      throw this.#explained(error);
+    });
   }
 
   close(reason: Error): void {
@@ -48,7 +52,28 @@ export class DaemonClient {
   }
 
   async #reconnect(): Promise<DaemonConnection> {
+    return this.#connect().catch((error: unknown) => {
+      throw this.#explained(error);
+    });
+  }
+
+  async #connect(): Promise<DaemonConnection> {
     const signal = AbortSignal.any([this.#options.signal, this.#closed.signal]);
     return connectDaemon(this.#socketPath, { ...this.#options, signal });
   }
+
+  #explained(error: unknown): unknown {
+    const isStopped = this.#options.signal.aborted || this.#closed.signal.aborted;
+    if (error instanceof HandpickError || isStopped) return error;
+    return unreachable(this.#socketPath, error);
+  }
+}
+
+/** The error for a socket on which nothing accepts. */
+export function unreachable(socketPath: string, cause: unknown): HandpickError {
+  return new HandpickError(
+    "STORE_UNAVAILABLE",
+    `Cannot reach the Nix daemon on ${quote(socketPath)}: ${String(cause)}`,
+    { cause, hint: "Start nix-daemon, or open the store with --store local." },
+  );
 }

@@ -11,7 +11,7 @@ import {
   queryValidPaths,
 } from "./daemon-requests.ts";
 import { selectClosure, selectNew } from "./database-queries.ts";
-import type { Database } from "./database.ts";
+import { closedStore, type Database } from "./database.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { protocolError } from "./wire.ts";
@@ -142,9 +142,7 @@ export class DaemonStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#client.close(
-      new HandpickError("STORE_UNAVAILABLE", "Cannot use the Nix store: it was closed"),
-    );
+    this.#client.close(closedStore());
     this.#database?.close();
   }
 

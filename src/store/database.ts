@@ -27,6 +27,7 @@ const CANTOPEN = 14;
 export class Database {
   readonly #file: string;
   #live: DatabaseSync | undefined;
+  #closed = false;
 
   private constructor(file: string) {
     this.#file = file;
@@ -52,6 +53,7 @@ export class Database {
 
   /** Runs `query` if the live file can be read, which needs the files of the WAL. */
   tryLive<T>(query: Query<T>): { readonly value: T } | undefined {
+    if (this.#closed) throw closedStore();
     try {
       this.#live ??= new DatabaseSync(this.#file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
       return { value: inSnapshot(this.#live, query) };
@@ -81,6 +83,7 @@ export class Database {
   }
 
   close(): void {
+    this.#closed = true;
     this.#live?.close();
     this.#live = undefined;
   }
@@ -168,6 +171,11 @@ function isUnreadable(error: unknown): boolean {
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+/** The error for questions after the end. */
+export function closedStore(): HandpickError {
+  return new HandpickError("STORE_UNAVAILABLE", "Cannot use the Nix store: it was closed");
 }
 
 function noDatabase(stateDir: string, cause: unknown): HandpickError {

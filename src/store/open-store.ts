@@ -1,5 +1,5 @@
 import { HandpickError } from "../error.ts";
-import { quote } from "../nix/format-error.ts";
+import { unreachable } from "./daemon-client.ts";
 import { DaemonStore } from "./daemon-store.ts";
 import { DatabaseStore } from "./database-store.ts";
 import { Database } from "./database.ts";
@@ -45,11 +45,7 @@ async function openDaemon(choice: StoreChoice, signal: AbortSignal): Promise<Sto
     if (error instanceof HandpickError || signal.aborted) throw error;
     const isAbsent = error instanceof Error && "code" in error && NOBODY_LISTENS.has(error.code);
     if (isAbsent && choice.way === "auto") return undefined;
-    throw new HandpickError(
-      "STORE_UNAVAILABLE",
-      `Cannot reach the Nix daemon on ${quote(choice.socketPath)}: ${String(error)}`,
-      { cause: error, hint: "Start nix-daemon, or open the store with --store local." },
-    );
+    throw unreachable(choice.socketPath, error);
   }
 }
 
