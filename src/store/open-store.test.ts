@@ -57,20 +57,26 @@ async function nixSays(nix: TestNix, paths: readonly StorePath[]): Promise<PathI
   ];
 }
 
+type Records = Readonly<Record<string, Readonly<Record<string, never>>>>;
+
 async function pathInfo(nix: TestNix, options: readonly string[]): Promise<PathInfo[]> {
   const { stdout } = await nix.run("nix", ["path-info", "--json", ...options]);
   const parse = (path: string): StorePath => parseStorePath(path, nix.storeDir);
-  const records: readonly Record<string, never>[] = JSON.parse(stdout);
+  const found: Records | readonly Records[string][] = JSON.parse(stdout);
+  // Up to Nix 2.18 a list; since then by path, with null for what is absent.
+  const records = Array.isArray(found)
+    ? found
+    : Object.entries(found).map(([path, record]) => ({ ...record, path }));
   return records.map((record) => ({
     path: parse(record["path"] ?? ""),
     narHash: parseSha256(record["narHash"] ?? ""),
     narSize: Number(record["narSize"]),
     references: Array.from<string, StorePath>(record["references"] ?? [], parse),
-    deriver: record["deriver"] === undefined ? undefined : parse(record["deriver"]),
+    deriver: record["deriver"] ? parse(record["deriver"]) : undefined,
     registrationTime: Number(record["registrationTime"]),
     ultimate: record["ultimate"] ?? false,
     signatures: record["signatures"] ?? [],
-    contentAddress: record["ca"],
+    contentAddress: record["ca"] ?? undefined,
   }));
 }
 
@@ -169,6 +175,14 @@ for (const [name, way] of Object.entries(WAYS)) {
       for (const path of [absent, ...outputs]) {
         await assert.rejects(store.derivationOutputs(path), { code: "PATH_NOT_VALID" });
       }
+    });
+
+    it("answers nothing once it is closed", async () => {
+      const closed = await openStore(way.options(nix));
+      await closed.close();
+      const refusal = { code: "STORE_UNAVAILABLE", message: /it was closed$/ };
+      await assert.rejects(closed.validPaths(outputs), refusal);
+      await assert.rejects(closed.closure(outputs), refusal);
     });
 
     it("resolves links to store paths", async () => {
