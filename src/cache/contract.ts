@@ -77,6 +77,8 @@ export interface Cache extends AsyncDisposable {
    * reference order.
    */
   readonly closureRule: "cache" | "client";
+  /** What it takes. */
+  readonly compressions: ReadonlySet<Compression>;
 
   /**
    * @throws {HandpickError} `CACHE_NOT_FOUND`, `CACHE_REFUSED`, `NETWORK`, `CACHE_UNAVAILABLE` or
@@ -95,6 +97,9 @@ export interface Cache extends AsyncDisposable {
 
   /** Pins a path that was published; absent where the cache has no pins. */
   pin?(request: PinRequest, signal: AbortSignal): Promise<void>;
+
+  /** Pin names and the store path that each holds now; absent where they cannot be listed. */
+  pins?(signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

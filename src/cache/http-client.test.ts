@@ -137,14 +137,19 @@ describe("createHttpClient()", () => {
     assert.equal(response.body.toString(), "01020304");
   });
 
-  it("uses one connection for requests in a row", async () => {
+  it("uses one connection for requests in a row and leaves nothing on it", async () => {
+    using sockets = trackSockets();
     const ports = new Set<number | undefined>();
     await using rig = await serve((incoming, response) => {
       ports.add(incoming.socket.remotePort);
       response.end("x");
     });
+    await rig.get("/", { method: "POST" });
+    const [socket] = sockets.open;
+    const listeners = socket?.listenerCount("close");
     for (let count = 0; count < 5; count++) await rig.get("/", { method: "POST" });
     assert.equal(ports.size, 1);
+    assert.equal(socket?.listenerCount("close"), listeners);
   });
 });
 

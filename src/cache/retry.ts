@@ -1,3 +1,4 @@
+import { HandpickError } from "../error.ts";
 import type { Clock } from "./clock.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { isTransient } from "./network-error.ts";
@@ -6,10 +7,20 @@ const LONGEST_DELAY_MS = 15_000;
 const LONGEST_HINT_MS = 120_000;
 const ALL_DELAYS_MS = 90_000;
 
+/** Told before each wait. */
+export interface RetryNotice {
+  /** What failed, for people. */
+  readonly reason: string;
+  readonly delayMs: number;
+}
+
 export interface RetryOptions {
   readonly clock: Clock;
   /** Uniform in [0, 1). @default {Math.random} */
   readonly random?: (() => number) | undefined;
+  readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
+  /** How long all waits together may be while there is no answer at all. @default {90_000} */
+  readonly offlineMs?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -24,16 +35,20 @@ export interface RetryOptions {
  */
 export async function retry(
   attempt: (tries: number) => Promise<HttpResponse>,
-  { clock, random = Math.random, signal }: RetryOptions,
+  { clock, random = Math.random, signal, ...options }: RetryOptions,
 ): Promise<HttpResponse> {
+  const { offlineMs = ALL_DELAYS_MS, onRetry } = options;
   let waitedMs = 0;
   for (let tries = 0; ; tries++) {
     const half = (1000 * 2 ** tries) / 2;
     const ownMs = Math.min(half + random() * half, LONGEST_DELAY_MS);
     const isLast = waitedMs + ownMs > ALL_DELAYS_MS;
-    const outcome = await outcomeOf(() => attempt(tries), isLast);
-    if (outcome !== undefined && (isLast || !isRetryable(outcome.status))) return outcome;
-    const delayMs = (outcome && serverHintMs(outcome, clock.now())) ?? ownMs;
+    const outcome = await outcomeOf(() => attempt(tries), waitedMs + ownMs > offlineMs);
+    const isAnswer = !(outcome instanceof HandpickError);
+    if (isAnswer && (isLast || !isRetryable(outcome.status))) return outcome;
+    const delayMs = (isAnswer ? serverHintMs(outcome, clock.now()) : undefined) ?? ownMs;
+    const reason = isAnswer ? `${outcome.action}: status ${outcome.status}` : outcome.message;
+    onRetry?.({ reason, delayMs });
     await clock.sleep(delayMs, signal);
     waitedMs += delayMs;
   }
@@ -44,15 +59,16 @@ export function isRetryable(status: number): boolean {
   return status === 408 || status === 429 || status >= 500;
 }
 
+/** An answer, or a failure that may pass; throws any other, and the last. */
 async function outcomeOf(
   attempt: () => Promise<HttpResponse>,
   isLast: boolean,
-): Promise<HttpResponse | undefined> {
+): Promise<HttpResponse | HandpickError> {
   try {
     return await attempt();
   } catch (error) {
-    if (isLast || !isTransient(error)) throw error;
-    return undefined;
+    if (isLast || !(error instanceof HandpickError) || !isTransient(error)) throw error;
+    return error;
   }
 }
 

@@ -6,6 +6,7 @@ import type { Check } from "../sync/diagnose.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT, exitCodeOf } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { quietly } from "./prepare-run.ts";
 
 interface DoctorOptions extends CommonOptions {
   readonly store?: string;
@@ -35,6 +36,7 @@ export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
         uid,
         signal,
         caches: args,
+        notify: quietly({ quiet: options.quiet === true || options.json === true }, io),
         configFile: options.config,
         store: options.store,
       });

@@ -42,7 +42,7 @@ export function keygenCommand(io: Io): CommandSpec<KeygenOptions> {
 async function keygen(name: string, options: KeygenOptions, io: Io): Promise<number> {
   if (!KEY_NAME.test(name)) {
     throw new HandpickError("USAGE", `Cannot name a key ${JSON.stringify(name.slice(0, 80))}`, {
-      hint: "Use letters, digits, dots, dashes and underscores, such as mycache.cachix.org-1",
+      hint: "Use letters, digits, dots, dashes and underscores, such as mycache.cachix.org-1.",
     });
   }
   const file = resolve(
@@ -50,10 +50,12 @@ async function keygen(name: string, options: KeygenOptions, io: Io): Promise<num
     options.out ?? join(userConfigDir(io.env), "handpick", "keys", `${name}.sec`),
   );
   const secret = generateSecretKey(name);
-  const publicKey = printPublicKey(publicKeyOf(secret));
+  const ours = printPublicKey(publicKeyOf(secret));
   // First the file, then the cache: a registered key whose secret is lost would lock readers out.
   await writeSecret(file, `${printSecretKey(secret, "nix")}\n`);
-  if (options.register !== undefined) await register(options.register, { publicKey, options, io });
+  const { register } = options;
+  const publicKey =
+    register === undefined ? ours : await registerKey(register, { publicKey: ours, options, io });
   if (options.json === true) {
     io.stdout.write(`${JSON.stringify({ name, publicKey, secretKeyFile: file })}\n`);
     return EXIT.done;
@@ -77,7 +79,7 @@ async function writeSecret(file: string, text: string): Promise<void> {
     const reason = code === "EEXIST" ? "the file exists" : (code ?? String(error));
     throw new HandpickError("FILE_UNUSABLE", `Cannot write the secret key to ${file}: ${reason}`, {
       cause: error,
-      hint: "Give another file with --out",
+      hint: "Give another file with --out.",
     });
   }
 }
@@ -88,7 +90,8 @@ interface Registration {
   readonly io: Io;
 }
 
-async function register(to: string, { publicKey, options, io }: Registration): Promise<void> {
+/** Registers a key and returns it under the name that the cache gave it: readers go by that. */
+async function registerKey(to: string, { publicKey, options, io }: Registration): Promise<string> {
   const file = options.config === undefined ? {} : { file: options.config };
   const config = await loadConfig({ ...file, env: io.env, cwd: io.cwd, uid: io.uid });
   const opened = await openConfigured(chooseCache(config, to), io);
@@ -97,4 +100,7 @@ async function register(to: string, { publicKey, options, io }: Registration): P
     throw new HandpickError("USAGE", `Cache "${cache.name}" does not take signing keys`);
   }
   await cache.registerKey(publicKey, io.signal);
+  const { publicKeys } = await cache.info(io.signal);
+  const bytes = publicKey.slice(publicKey.lastIndexOf(":"));
+  return publicKeys.find((theirs) => theirs.endsWith(bytes)) ?? publicKey;
 }

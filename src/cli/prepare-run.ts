@@ -40,14 +40,14 @@ export interface Readied {
  * @param inspect Looks at each cache before paths are compared with it; throws to stop.
  */
 export async function withPrepared(
-  { args, options, io, inspect }: WithPrepared,
+  { args, options, io, inspect, note = quietly(options, io) }: WithPrepared,
   work: (readied: Readied) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const inputs = [...args, ...(options.stdin === true ? await readWords(io) : [])];
   if (inputs.length === 0 && options.stdin !== true) {
     throw new HandpickError("USAGE", "No path, installable or manifest was given", {
-      hint: "Name one, such as ./result or .#package, or give --stdin",
+      hint: "Name one, such as ./result or .#package, or give --stdin.",
     });
   }
   const file = options.config === undefined ? {} : { file: options.config };
@@ -66,11 +66,10 @@ export async function withPrepared(
     env,
     uid,
     signal,
+    notify: rarely(note),
     ...(inspect === undefined ? {} : { inspect }),
   });
-  for (const warning of prepared.warnings) {
-    if (options.quiet !== true) io.stderr.write(`handpick: warning: ${printable(warning)}\n`);
-  }
+  for (const warning of prepared.warnings) note(`warning: ${warning}`);
   return await work({ config, store, prepared });
 }
 
@@ -79,6 +78,28 @@ export interface WithPrepared {
   readonly options: PathOptions;
   readonly io: Io;
   readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
+  /** Takes warnings. @default {lines on stderr, unless --quiet} */
+  readonly note?: (text: string) => void;
+}
+
+const NOTE_INTERVAL_MS = 5_000;
+
+/** Many paths fail at once when a cache is down; one of them is enough to tell. */
+export function rarely(note: (text: string) => void): (text: string) => void {
+  let lastMs = -Infinity;
+  return (text) => {
+    const nowMs = performance.now();
+    if (nowMs - lastMs < NOTE_INTERVAL_MS) return;
+    lastMs = nowMs;
+    note(text);
+  };
+}
+
+/** Notes as lines on stderr, or nowhere with `--quiet`. */
+export function quietly({ quiet }: CommonOptions, { stderr }: Io): (text: string) => void {
+  return (text) => {
+    if (quiet !== true) stderr.write(`handpick: ${printable(text)}\n`);
+  };
 }
 
 const MAX_STDIN_BYTES = 64 << 20;

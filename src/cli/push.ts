@@ -2,11 +2,12 @@ import { jsonReport, plainReport, quietReport, terminalReport } from "../report/
 import type { PushReport } from "../report/push-report.ts";
 import { assertWritable } from "../sync/open-caches.ts";
 import { pushPlan } from "../sync/push-plan.ts";
+import type { RunEvent } from "../sync/push-plan.ts";
 import type { CommandSpec } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
-import type { PathOptions } from "./prepare-run.ts";
+import type { PathOptions, Readied } from "./prepare-run.ts";
 
 /** `handpick push`: push now, wait, show progress. */
 export function pushCommand(io: Io): CommandSpec<PathOptions> {
@@ -23,26 +24,32 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
       ["handpick push --to cachix://mycache .#foo", "build, then push to a cache"],
       ["nix path-info .#a .#b | handpick push --stdin", "push what another tool lists"],
     ],
-    action: async (args, options) =>
-      withPrepared({ args, options, io, inspect: assertWritable }, async (readied) => {
-        const report = await chooseReport(io, options);
-        const { onHole } = readied.config.rules;
-        try {
-          const { failed, held } = await pushPlan(readied.prepared, {
-            store: readied.store,
-            signal: io.signal,
-            onHole,
-            onEvent: (event) => report.show(event),
-          });
-          if (held > 0 && onHole === "fail") {
-            io.stderr.write('handpick: paths are held and on-hole = "fail": nothing was pushed\n');
-          }
-          return failed + held > 0 ? EXIT.somePathsFailed : EXIT.done;
-        } finally {
-          report.end();
-        }
-      }),
+    action: async (args, options) => {
+      const report = await chooseReport(io, options);
+      const note = (text: string): void => report.note(text);
+      try {
+        return await withPrepared({ args, options, io, note, inspect: assertWritable }, (readied) =>
+          push(readied, report, io),
+        );
+      } finally {
+        report.end();
+      }
+    },
   };
+}
+
+async function push(
+  { prepared, store, config }: Readied,
+  report: PushReport,
+  { signal }: Io,
+): Promise<number> {
+  const { onHole } = config.rules;
+  const onEvent = (event: RunEvent): void => report.show(event);
+  const { failed, held } = await pushPlan(prepared, { store, signal, onHole, onEvent });
+  if (held > 0 && onHole === "fail") {
+    report.note('Nothing was pushed: paths are held, and on-hole = "fail"');
+  }
+  return failed + held > 0 ? EXIT.somePathsFailed : EXIT.done;
 }
 
 async function chooseReport(io: Io, { json, quiet }: PathOptions): Promise<PushReport> {

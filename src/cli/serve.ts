@@ -80,7 +80,7 @@ function parseListen(text: string): { host: string; port: number } {
       "USAGE",
       `Cannot listen on ${JSON.stringify(text.slice(0, 80))}: expected HOST:PORT`,
       {
-        hint: `For example ${DEFAULT_LISTEN}, [::1]:8080 or 127.0.0.1:0`,
+        hint: `For example ${DEFAULT_LISTEN}, [::1]:8080 or 127.0.0.1:0.`,
       },
     );
   }

@@ -223,13 +223,13 @@ function attempt<T>(path: Buffer, operation: () => T): T {
     if (code === "ENOENT" || code === "ENOTDIR") {
       throw new HandpickError("STORE_PATH_GONE", what, {
         cause: error,
-        hint: "It was garbage-collected or removed meanwhile; build it again",
+        hint: "It was garbage-collected or removed meanwhile; build it again.",
       });
     }
     if (code === "ELOOP") throw corrupt(path, "expected a regular file, found a symlink");
     throw new HandpickError("STORE_PATH_UNREADABLE", what, {
       cause: error,
-      hint: "Check the permissions of the file and the health of the disk",
+      hint: "Check the permissions of the file and the health of the disk.",
     });
   }
 }
@@ -238,6 +238,6 @@ function corrupt(path: Buffer, found: string): HandpickError {
   return new HandpickError(
     "STORE_PATH_CORRUPT",
     `Cannot read ${JSON.stringify(path.toString())} as part of a store path: ${found}`,
-    { hint: "Run `nix-store --verify --check-contents --repair`" },
+    { hint: "Run nix-store --verify --check-contents --repair." },
   );
 }

@@ -23,6 +23,7 @@ type Step = "begin" | "part" | "publish" | "abort";
 class RecordingCache implements Cache {
   readonly name = "mine";
   readonly closureRule: "cache" | "client";
+  readonly compressions = new Set(["zstd"] as const);
   readonly log: string[] = [];
   readonly published: NarInfoFields[] = [];
   readonly #interfere: (step: Step, name: string) => Promise<void> | void;

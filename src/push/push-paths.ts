@@ -230,6 +230,6 @@ function assertAsRecorded(info: PathInfo, result: PackResult): void {
     `Cannot push ${nameOf(info.path)}: its files are not what the store recorded\n` +
       `  recorded ${info.narHash}, ${info.narSize} bytes\n` +
       `  found    ${narHash}, ${result.narSize} bytes`,
-    { hint: `Run \`nix-store --repair-path ${info.path}\` or build it again` },
+    { hint: `Run nix-store --repair-path ${info.path}, or build it again.` },
   );
 }

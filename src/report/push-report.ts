@@ -2,6 +2,7 @@ import { performance } from "node:perf_hooks";
 import { styleText } from "node:util";
 
 import type { RunEvent } from "../sync/push-plan.ts";
+import { printable } from "./format.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
 import type { Paint } from "./push-lines.ts";
 import { PushProgress } from "./push-progress.ts";
@@ -9,6 +10,8 @@ import { PushProgress } from "./push-progress.ts";
 /** Shows a run's events. */
 export interface PushReport {
   show(event: RunEvent): void;
+  /** Says something that is no result, such as a warning. */
+  note(text: string): void;
   /** Clears what would be redrawn. Called once, also after a failure. */
   end(): void;
 }
@@ -28,6 +31,7 @@ const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", 
 export function jsonReport({ stdout }: Streams): PushReport {
   return {
     show: (event) => void stdout.write(`${JSON.stringify(event)}\n`),
+    note: (text) => void stdout.write(`${JSON.stringify({ event: "note", text })}\n`),
     end: () => undefined,
   };
 }
@@ -40,6 +44,7 @@ export function quietReport({ stderr }: Streams): PushReport {
       if (event.event !== "failed" && event.event !== "pin-failed") return;
       for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
     },
+    note: () => undefined,
     end: () => undefined,
   };
 }
@@ -64,6 +69,7 @@ export function plainReport(
       shownMs = now();
       shown = status;
     },
+    note: (text) => void stderr.write(`${printable(text)}\n`),
     end: () => undefined,
   };
 }
@@ -91,6 +97,7 @@ export async function terminalReport({ stdout, stderr }: Streams): Promise<PushR
       screen.clear();
       stdout.write(`${summaryLine(event)}\n`);
     },
+    note: (text) => screen.persist(printable(text)),
     end: () => {
       clearInterval(timer);
       screen.clear();

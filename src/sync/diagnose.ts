@@ -71,7 +71,7 @@ async function check(name: string, look: () => Promise<Outcome>): Promise<Check>
 async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outcome> {
   const at = store === undefined ? {} : { store };
   await using opened = await openStore({ env, signal, ...at });
-  await opened.newPaths();
+  await opened.validPaths([]);
   return ok(`${opened.storeDir} through ${opened.description}`);
 }
 

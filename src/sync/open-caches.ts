@@ -19,32 +19,25 @@ export interface OpenedCache {
 export interface OpenOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
+  /** Told in words when a cache is asked again after a failure. */
+  readonly notify?: (text: string) => void;
 }
 
 /**
- * The caches that these picks go to: the one `--to` names, else those the picks name, else the
- * first of the configuration.
+ * The caches one pick goes to: the one that `--to` names, else those the pick names, else the first
+ * of the configuration.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` or `CACHE_URL_UNSUPPORTED`.
  */
-export function cachesFor(
-  picks: readonly Pick[],
-  config: Config,
-  to: string | undefined,
-): CacheConfig[] {
-  if (to !== undefined) return [chooseCache(config, to)];
-  const chosen = new Map<string, CacheConfig>();
-  for (const pick of picks) {
-    for (const name of pick.caches ?? [undefined]) {
-      const cache = chooseCache(config, name);
-      chosen.set(cache.name, cache);
-    }
-  }
-  return [...chosen.values()];
+export function cachesFor(pick: Pick, config: Config, to: string | undefined): CacheConfig[] {
+  const names = to === undefined ? (pick.caches ?? [undefined]) : [to];
+  return names.map((name) => chooseCache(config, name));
 }
 
 /** Opens one cache; nothing is sent yet. */
 export async function openConfigured(
   config: CacheConfig,
-  { env, uid }: OpenOptions,
+  { env, uid, notify }: OpenOptions,
 ): Promise<OpenedCache> {
   const credentials = await readCredentials(config, { env, uid });
   const cache = openCache({
@@ -53,8 +46,21 @@ export async function openConfigured(
     host: config.host ?? credentials.host,
     token: credentials.token?.reveal(),
     env,
+    onRetry: ({ reason, delayMs }) => {
+      notify?.(`${config.name}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`);
+    },
   });
+  assertCompression(config, cache);
   return { config, cache, credentials };
+}
+
+function assertCompression({ name, compression }: CacheConfig, cache: Cache): void {
+  if (compression === undefined || cache.compressions.has(compression)) return;
+  throw new HandpickError(
+    "CONFIG_INVALID",
+    `Cannot use compression "${compression}" with cache "${name}": it takes ${[...cache.compressions].join(" and ")}`,
+    { hint: "Remove the compression setting of this cache; zstd is the default." },
+  );
 }
 
 /**
@@ -67,13 +73,13 @@ export function assertWritable({ cache, credentials }: OpenedCache, info: CacheI
   if (!info.writable) {
     if (credentials.token === undefined) {
       throw new HandpickError("TOKEN_MISSING", `Cannot push to cache "${cache.name}": no token`, {
-        hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment",
+        hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment.",
       });
     }
     throw new HandpickError(
       "CACHE_READ_ONLY",
       `Cannot push to cache "${cache.name}": the token from ${credentials.tokenSource ?? "the configuration"} may only read`,
-      { hint: "Make a token with write access to this cache" },
+      { hint: "Make a token with write access to this cache." },
     );
   }
   if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
@@ -93,7 +99,7 @@ function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
       `  ours   ${bare(ours)}\n` +
       info.publicKeys.map((theirs) => `  theirs ${theirs}`).join("\n"),
     {
-      hint: `Use the key of this cache, or register ours: handpick keygen --register ${cache.name}`,
+      hint: `Use the key of this cache, or register ours: handpick keygen --register ${cache.name}.`,
     },
   );
 }

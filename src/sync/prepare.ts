@@ -1,6 +1,6 @@
 import type { CacheInfo } from "../cache/contract.ts";
 import { availableUpstream } from "../cache/upstream.ts";
-import type { Config } from "../config/config.ts";
+import type { CacheConfig, Config } from "../config/config.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
@@ -29,9 +29,14 @@ export interface PreparedCache extends OpenedCache {
   readonly info: CacheInfo;
 }
 
+/** A pick with the names of the caches it goes to. */
+export interface RoutedPick extends Pick {
+  readonly caches: string[];
+}
+
 /** Everything decided and nothing sent. Dispose to let go of store and caches. */
 export interface Prepared extends AsyncDisposable {
-  readonly picks: readonly Pick[];
+  readonly picks: readonly RoutedPick[];
   readonly plan: Plan;
   readonly caches: readonly PreparedCache[];
   readonly infos: ReadonlyMap<StorePath, PathInfo>;
@@ -47,35 +52,47 @@ export async function prepare(request: PrepareRequest): Promise<Prepared> {
   const { config, store, signal } = request;
   const { picks } = await selectPicks(request.inputs, request);
   stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
+  const routes = new Map(picks.map((pick) => [pick, cachesFor(pick, config, request.to)]));
   const opened = await Promise.all(
-    cachesFor(picks, config, request.to).map((cache) => openConfigured(cache, request)),
+    uniqueCaches([...routes.values()].flat()).map((cache) => openConfigured(cache, request)),
   );
   for (const { cache } of opened) stack.use(cache);
-  const caches = opened.map(async (one) => {
+  const asked = opened.map(async (one) => {
     const info = await one.cache.info(signal);
     request.inspect?.(one, info);
     return { ...one, info };
   });
-  const [prepared, closed] = await Promise.all([Promise.all(caches), closePicks(picks, store)]);
-  const targets = request.to === undefined ? undefined : prepared.map(({ cache }) => cache.name);
+  const [caches, closed] = await Promise.all([Promise.all(asked), closePicks(picks, store)]);
+  const { infos } = closed;
   const planned = closed.picks.map(({ pick, members }) => ({
-    name: pick.name,
+    ...pick,
     members,
-    caches: targets ?? pick.caches ?? prepared.slice(0, 1).map(({ cache }) => cache.name),
-    exclude: pick.exclude,
+    caches: (routes.get(pick) ?? []).map(({ name }) => name),
   }));
-  const input = { closed: planned, infos: closed.infos, rules: config.rules };
-  const hashes = queryHashes(input);
-  const answers = await Promise.all(prepared.map((one) => askCache(one, hashes, request)));
+  const answers = caches.map((one) => {
+    // A cache learns the hashes of what may go there, and no others.
+    const mine = planned.filter((pick) => pick.caches.includes(one.cache.name));
+    return askCache(one, queryHashes({ closed: mine, infos }), request);
+  });
+  const plan = makePlan({
+    closed: planned,
+    infos,
+    rules: config.rules,
+    caches: await Promise.all(answers),
+  });
   const kept = stack.move();
   return {
-    picks,
-    caches: prepared,
-    infos: closed.infos,
-    plan: makePlan({ ...input, caches: answers }),
+    picks: planned,
+    caches,
+    infos,
+    plan,
     warnings: opened.flatMap(({ credentials }) => credentials.warnings),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+function uniqueCaches(caches: readonly CacheConfig[]): CacheConfig[] {
+  return [...new Map(caches.map((cache) => [cache.name, cache])).values()];
 }
 
 interface Answer {

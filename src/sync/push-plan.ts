@@ -1,3 +1,4 @@
+import type { Cache } from "../cache/contract.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Action, Decision } from "../plan/plan.ts";
 import { toFailure } from "../push/events.ts";
@@ -139,23 +140,40 @@ interface PinWork {
   readonly unavailable: ReadonlySet<StorePath>;
 }
 
-/** Pins the first path of every pick that asks for it and is in the cache now. */
+/** Pins the first path of every pick that asks for it, is in the cache and not yet pinned. */
 async function pinPicks(
   { cache }: PreparedCache,
   { prepared, options, unavailable }: PinWork,
 ): Promise<void> {
-  for (const { pin, paths, caches } of prepared.picks) {
+  const mine = prepared.picks.filter((pick) => pick.caches.includes(cache.name));
+  if (cache.pin === undefined || mine.every(({ pin }) => pin === undefined)) return;
+  const pinned = await currentPins(cache, options.signal);
+  for (const { pin, paths } of mine) {
     const path = paths[0];
     if (pin === undefined || path === undefined || unavailable.has(path)) continue;
-    if (caches !== undefined && !caches.includes(cache.name)) continue;
+    if (pinned.get(pin) === path) continue;
     const about = { cache: cache.name, name: pin, path };
     try {
-      await cache.pin?.({ name: pin, storePath: path }, options.signal);
-      if (cache.pin !== undefined) options.onEvent({ event: "pinned", ...about });
+      await cache.pin({ name: pin, storePath: path }, options.signal);
+      options.onEvent({ event: "pinned", ...about });
     } catch (error) {
       options.signal.throwIfAborted();
       options.onEvent({ event: "pin-failed", ...about, error: toFailure(error) });
     }
+  }
+}
+
+/** Every pin adds a revision, so what is pinned already is left alone. */
+async function currentPins(
+  cache: Cache,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
+  try {
+    return (await cache.pins?.(signal)) ?? new Map();
+  } catch {
+    // A service that does not list its pins still takes them; its refusal would tell there.
+    signal.throwIfAborted();
+    return new Map();
   }
 }
 

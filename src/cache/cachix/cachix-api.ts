@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import type { HttpClient } from "../http-client.ts";
 import type { HttpResponse } from "../http-message.ts";
 import { retry } from "../retry.ts";
+import type { RetryNotice, RetryOptions } from "../retry.ts";
 import { isRefusal, statusError } from "../status-error.ts";
 
 /** One call of the API. */
@@ -28,7 +29,11 @@ export interface CachixApiOptions {
   readonly client: HttpClient;
   readonly clock: Clock;
   readonly random: (() => number) | undefined;
+  readonly onRetry: ((notice: RetryNotice) => void) | undefined;
 }
+
+/** How long to go on without an answer. */
+export type Patience = Pick<RetryOptions, "offlineMs">;
 
 /** Speaks HTTP with the service about one cache. Answers are returned whatever their status. */
 export class CachixApi {
@@ -50,8 +55,8 @@ export class CachixApi {
   }
 
   /** Calls until there is an answer that will not change by itself. */
-  call(call: Call, signal: AbortSignal): Promise<HttpResponse> {
-    return this.retry(() => this.callOnce(call, signal), signal);
+  call(call: Call, signal: AbortSignal, patience?: Patience): Promise<HttpResponse> {
+    return this.retry(() => this.callOnce(call, signal), signal, patience);
   }
 
   /** Calls without repetition, as a part of an attempt that is repeated as a whole. */
@@ -74,9 +79,13 @@ export class CachixApi {
   }
 
   /** See {@link retry}. */
-  retry(attempt: () => Promise<HttpResponse>, signal: AbortSignal): Promise<HttpResponse> {
-    const { clock, random } = this.#options;
-    return retry(attempt, { clock, random, signal });
+  retry(
+    attempt: () => Promise<HttpResponse>,
+    signal: AbortSignal,
+    patience: Patience = {},
+  ): Promise<HttpResponse> {
+    const { clock, random, onRetry } = this.#options;
+    return retry(attempt, { clock, random, onRetry, signal, ...patience });
   }
 
   /** The error for an answer of the API that is no success; see {@link statusError}. */

@@ -6,13 +6,15 @@ import type { Clock } from "../clock.ts";
 import type { Cache, CacheInfo, Compression, PinRequest, Upload } from "../contract.ts";
 import { createHttpClient } from "../http-client.ts";
 import type { HttpResponse, Timeouts } from "../http-message.ts";
+import type { RetryNotice } from "../retry.ts";
 import { isSuccess, statusMessage } from "../status-error.ts";
-import { readCacheInfo, readMissing, readUploadIds } from "./answers.ts";
+import { readCacheInfo, readMissing, readPins, readUploadIds } from "./answers.ts";
 import { CachixApi } from "./cachix-api.ts";
+import type { Patience } from "./cachix-api.ts";
 import { CachixUpload } from "./cachix-upload.ts";
 import { DEFAULT_HOST, parseHost } from "./cachix-url.ts";
 import { MISSING_BATCH, missingCall } from "./missing.ts";
-import { sendPin } from "./pin.ts";
+import { pinsCall, sendPin } from "./pin.ts";
 
 /** The two methods of the service, in the spelling of its query. */
 const METHODS: Readonly<Record<Compression, string | undefined>> = {
@@ -20,6 +22,9 @@ const METHODS: Readonly<Record<Compression, string | undefined>> = {
   xz: "xz",
   none: undefined,
 };
+
+/** A wrong host or a machine without network shows soon; nothing is lost by saying so. */
+const FIRST_CONTACT: Patience = { offlineMs: 4_000 };
 
 export interface CachixCacheOptions {
   /** The name users gave it in the configuration, for messages. */
@@ -37,6 +42,8 @@ export interface CachixCacheOptions {
   /** Spreads retries; uniform in [0, 1). @default {Math.random} */
   readonly random?: (() => number) | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** Told whenever something is about to be tried again. */
+  readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
   /** How long giving up an upload may take. @default {3000} */
   readonly abortMs?: number | undefined;
 }
@@ -54,12 +61,13 @@ export function createCachixCache(options: CachixCacheOptions): Cache {
 class CachixCache implements Cache {
   readonly name: string;
   readonly closureRule = "cache";
+  readonly compressions: ReadonlySet<Compression> = new Set(["zstd", "xz"]);
   readonly #api: CachixApi;
   readonly #hasToken: boolean;
   readonly #abortMs: number;
 
   constructor(options: CachixCacheOptions) {
-    const { name, cacheName, env, timeouts, clock = systemClock, random } = options;
+    const { name, cacheName, env, timeouts, clock = systemClock, random, onRetry } = options;
     const token = options.token === "" ? undefined : options.token;
     if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw unusableToken(name);
     this.name = name;
@@ -67,12 +75,13 @@ class CachixCache implements Cache {
     this.#abortMs = options.abortMs ?? 3000;
     const base = parseHost(options.host ?? DEFAULT_HOST);
     const client = createHttpClient({ userAgent: options.userAgent ?? "handpick", env, timeouts });
-    this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random });
+    this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random, onRetry });
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
     const action = `read about ${this.#api.label}`;
-    const response = await this.#api.call({ action, method: "GET", path: [] }, signal);
+    const call = { action, method: "GET", path: [] } as const;
+    const response = await this.#api.call(call, signal, FIRST_CONTACT);
     // The service answers 401 for a name that does not exist as well.
     if (response.status === 401 || response.status === 404) throw this.#notFound(response);
     const info = readCacheInfo(this.#checked(response));
@@ -115,6 +124,11 @@ class CachixCache implements Cache {
   async pin(request: PinRequest, signal: AbortSignal): Promise<void> {
     assertInNixStore(request.storePath, `pin a path in ${this.#api.label}`);
     this.#checked(await sendPin(this.#api, request, signal), "UPLOAD_REJECTED");
+  }
+
+  async pins(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_CONTACT);
+    return readPins(this.#checked(response));
   }
 
   async registerKey(publicKey: string, signal: AbortSignal): Promise<void> {
