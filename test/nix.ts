@@ -6,6 +6,8 @@ import {
   constants,
   mkdir,
   mkdtemp,
+  open,
+  readFile,
   realpath,
   rm,
   writeFile,
@@ -193,12 +195,15 @@ class PrivateNix implements TestNix {
 
   async startDaemon(): Promise<TestDaemon> {
     const socket = join(this.stateDir, "daemon-socket/socket");
+    // Not a pipe: it would end only with the last client, whose process in the daemon has it too.
+    const logFile = join(this.dir, "daemon.log");
+    const log = await open(logFile, "w");
     const child = spawn("nix-daemon", [], {
       cwd: this.dir,
       env: { ...this.env, NIX_DAEMON_SOCKET_PATH: socket },
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "ignore", log.fd],
     });
-    const log = text(child.stderr);
+    await log.close();
     const ended = exitStatus(child);
     const killNow = (): void => void child.kill("SIGKILL");
     process.once("exit", killNow);
@@ -214,7 +219,9 @@ class PrivateNix implements TestNix {
     };
     this.#daemons.add(daemon);
     const failed = ended.then(async (status) => {
-      throw new Error(`Cannot start nix-daemon: exit status ${status}\n${await log}`);
+      throw new Error(
+        `Cannot start nix-daemon: exit status ${status}\n${await readFile(logFile, "utf8")}`,
+      );
     });
     failed.catch(() => undefined);
     await Promise.race([accepting(socket), failed]);

@@ -99,7 +99,7 @@ export interface Cache extends AsyncDisposable {
   pin?(request: PinRequest, signal: AbortSignal): Promise<void>;
 
   /** Pin names and the store path that each holds now; absent where they cannot be listed. */
-  pins?(signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  pins?(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

@@ -261,6 +261,18 @@ describe("openStore()", () => {
     });
   });
 
+  it("outlives the daemon it was opened with", async () => {
+    await using nix = await createTestNix();
+    const path = parseStorePath(await nix.add("a", "1"), nix.storeDir);
+    const daemon = await nix.startDaemon();
+    await using store = await openStore({ env: nix.env });
+    await daemon.stop();
+    await assert.rejects(store.hold([path]), { code: "STORE_UNAVAILABLE" });
+    await nix.startDaemon();
+    await using held = await store.hold([path]);
+    assert.deepEqual([...held.valid], [path]);
+  });
+
   it("says so when the daemon refuses an ordinary user", async () => {
     await using nix = await createTestNix();
     await appendFile(join(nix.dir, "etc/nix.conf"), "allowed-users = somebody-else\n");

@@ -167,7 +167,7 @@ async function pinPicks(
 async function currentPins(
   cache: Cache,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, string>> {
+): Promise<ReadonlyMap<string, string | undefined>> {
   try {
     return (await cache.pins?.(signal)) ?? new Map();
   } catch {

@@ -126,7 +126,7 @@ class CachixCache implements Cache {
     this.#checked(await sendPin(this.#api, request, signal), "UPLOAD_REJECTED");
   }
 
-  async pins(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  async pins(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>> {
     const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_CONTACT);
     return readPins(this.#checked(response));
   }
