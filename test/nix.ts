@@ -197,13 +197,12 @@ class PrivateNix implements TestNix {
     const socket = join(this.stateDir, "daemon-socket/socket");
     // Not a pipe: it would end only with the last client, whose process in the daemon has it too.
     const logFile = join(this.dir, "daemon.log");
-    const log = await open(logFile, "w");
+    await using log = await open(logFile, "w");
     const child = spawn("nix-daemon", [], {
       cwd: this.dir,
       env: { ...this.env, NIX_DAEMON_SOCKET_PATH: socket },
       stdio: ["ignore", "ignore", log.fd],
     });
-    await log.close();
     const ended = exitStatus(child);
     const killNow = (): void => void child.kill("SIGKILL");
     process.once("exit", killNow);
