@@ -10,7 +10,12 @@ import { fileURLToPath } from "node:url";
 import type { TestNix } from "./nix.ts";
 
 /** The program as users get it; `npm test` bundles it before the tests run. */
-export const PROGRAM: string = fileURLToPath(new URL("../dist/handpick.js", import.meta.url));
+export const BUNDLE: string = fileURLToPath(new URL("../dist/handpick.js", import.meta.url));
+
+/** Where coverage is measured the sources run instead, so that what children do counts. */
+const coverage = process.env["NODE_V8_COVERAGE"];
+const program =
+  coverage === undefined ? BUNDLE : fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
 export interface Result {
   readonly status: number;
@@ -29,8 +34,7 @@ export function startHandpick(
   args: readonly string[],
   { env = {}, cwd = nix.dir }: StartOptions = {},
 ): ChildProcessWithoutNullStreams {
-  const coverage = process.env["NODE_V8_COVERAGE"];
-  return spawn(process.execPath, [PROGRAM, ...args], {
+  return spawn(process.execPath, [program, ...args], {
     cwd,
     env: {
       ...nix.env,

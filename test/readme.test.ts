@@ -7,7 +7,7 @@ import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { PROGRAM, startServe } from "./handpick.ts";
+import { BUNDLE, startServe } from "./handpick.ts";
 import type { ServeRig } from "./handpick.ts";
 import { codeBlocks, readProject, ROOT } from "./markdown.ts";
 import { createTestNix } from "./nix.ts";
@@ -20,11 +20,11 @@ const { scripts } = JSON.parse(await readProject("package.json")) as {
 };
 
 before(async () => {
-  const there = await access(PROGRAM).then(
+  const there = await access(BUNDLE).then(
     () => true,
     () => false,
   );
-  assert.ok(there, `${PROGRAM} is missing: run npm run build, or the tests by npm test`);
+  assert.ok(there, `${BUNDLE} is missing: run npm run build, or the tests by npm test`);
 });
 
 describe("README.md", () => {
@@ -147,7 +147,7 @@ async function becomeReader(): Promise<Reader> {
   await symlink(path, join(cwd, "result"));
   await writeFile(
     join(bin, "handpick"),
-    `#!/bin/sh\nexec '${process.execPath}' '${PROGRAM}' "$@"\n`,
+    `#!/bin/sh\nexec '${process.execPath}' '${BUNDLE}' "$@"\n`,
   );
   await chmod(join(bin, "handpick"), 0o755);
   await writeFile(join(cachix, "cachix.dhall"), `{ hostname = "${cache.url}" }\n`, { mode: 0o600 });
