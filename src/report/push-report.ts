@@ -75,7 +75,10 @@ export function plainReport(
 }
 
 /** The terminal: finished lines stay, the last line is redrawn at most ten times a second. */
-export async function terminalReport({ stdout, stderr }: Streams): Promise<PushReport> {
+export async function terminalReport(
+  { stdout, stderr }: Streams,
+  { redrawMs = REDRAW_MS }: { readonly redrawMs?: number } = {},
+): Promise<PushReport> {
   const { createLogUpdate } = await import("log-update");
   const screen = createLogUpdate(stderr, { showCursor: true });
   const progress = new PushProgress();
@@ -87,7 +90,7 @@ export async function terminalReport({ stdout, stderr }: Streams): Promise<PushR
     if (line === undefined) screen.clear();
     else screen(`${SPINNER[frame % SPINNER.length] ?? ""} ${line}`);
   };
-  const timer = setInterval(redraw, REDRAW_MS).unref();
+  const timer = setInterval(redraw, redrawMs).unref();
   return {
     show: (event) => {
       follow(progress, event);

@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
+import { describe, it } from "node:test";
+
+import { parseStorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import type { RunEvent } from "../sync/push-plan.ts";
+import { formatDuration, formatSize, printable } from "./format.ts";
+import { pushLines, summaryLine } from "./push-lines.ts";
+import { PushProgress } from "./push-progress.ts";
+import { jsonReport, plainReport, quietReport, terminalReport } from "./push-report.ts";
+import type { PushReport } from "./push-report.ts";
+
+const path = (name: string): StorePath => parseStorePath(`/nix/store/${"a".repeat(32)}-${name}`);
+const MIB = 1 << 20;
+
+const EVENTS = {
+  plan: {
+    event: "plan",
+    cache: "mine",
+    selected: 412,
+    push: 3,
+    pushBytes: 6 * MIB,
+    present: 400,
+    upstream: 5,
+    held: 1,
+    excluded: 3,
+  },
+  start: { event: "start", cache: "mine", path: path("firefox-141.0"), narSize: 4 * MIB },
+  sent: { event: "sent", cache: "mine", path: path("firefox-141.0"), sentBytes: MIB },
+  pushed: {
+    event: "pushed",
+    cache: "mine",
+    path: path("ripgrep-14.1.1"),
+    narSize: 6 * MIB,
+    fileSize: 2 * MIB,
+    compression: "zstd",
+    durationMs: 1_900,
+  },
+  failed: {
+    event: "failed",
+    cache: "mine",
+    path: path("zoom-5.12.9"),
+    error: { code: "UPLOAD_REJECTED", message: "expected 201, received 413", hint: "Ask them." },
+  },
+  held: {
+    event: "held",
+    cache: "mine",
+    path: path("user"),
+    reason: { code: "reference-failed", text: "needs zoom" },
+  },
+  excluded: {
+    event: "excluded",
+    cache: "mine",
+    path: path("src-source"),
+    reason: { code: "exclude-rule", text: 'by rule "*-source"' },
+  },
+  pinned: { event: "pinned", cache: "mine", name: "editor", path: path("ripgrep-14.1.1") },
+  pinFailed: {
+    event: "pin-failed",
+    cache: "mine",
+    name: "editor",
+    path: path("ripgrep-14.1.1"),
+    error: { code: "CACHE_UNAVAILABLE", message: "status 503" },
+  },
+  summary: {
+    event: "summary",
+    pushed: 1,
+    present: 400,
+    upstream: 5,
+    held: 1,
+    excluded: 3,
+    failed: 1,
+    uploadedBytes: 2 * MIB,
+    durationMs: 65_000,
+  },
+} as const satisfies Record<string, RunEvent>;
+
+interface Screen {
+  readonly streams: { readonly stdout: PassThrough; readonly stderr: PassThrough };
+  readonly out: () => string;
+  readonly err: () => string;
+}
+
+function screen(): Screen {
+  const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+  const read = (stream: PassThrough): string => String(stream.read() ?? "");
+  return { streams, out: () => read(streams.stdout), err: () => read(streams.stderr) };
+}
+
+function showAll(report: PushReport): void {
+  for (const event of Object.values(EVENTS)) report.show(event);
+  report.end();
+}
+
+const LINES = [
+  "mine: 412 selected, 3 to push (6.0 MiB), 400 already there, 5 upstream, 1 held, 3 excluded",
+  "✓ ripgrep-14.1.1                          2.0 MiB  zstd 3.0x     1.9 s",
+  "✗ zoom-5.12.9                          UPLOAD_REJECTED: expected 201, received 413",
+  "  Ask them.",
+  "- user                                 held: needs zoom",
+  '- src-source                           excluded: by rule "*-source"',
+  "✓ ripgrep-14.1.1                       pinned as editor",
+  "✗ ripgrep-14.1.1                       pin editor: CACHE_UNAVAILABLE: status 503",
+];
+const SUMMARY =
+  "1 pushed (2.0 MiB), 400 already there, 5 upstream, 1 held, 3 excluded, 1 failed in 1 min 5 s";
+
+describe("formatSize() and formatDuration()", () => {
+  it("use binary units and the coarsest useful time", () => {
+    assert.deepEqual([0, 1023, 1024, 1.5 * MIB, 5 * 2 ** 40, 3000 * 2 ** 40].map(formatSize), [
+      "0 B",
+      "1023 B",
+      "1.0 KiB",
+      "1.5 MiB",
+      "5.0 TiB",
+      "3000.0 TiB",
+    ]);
+    assert.deepEqual([40, 9_949, 36_000, 250_000, 7_500_000].map(formatDuration), [
+      "0.0 s",
+      "9.9 s",
+      "36 s",
+      "4 min 10 s",
+      "2 h 5 min",
+    ]);
+  });
+});
+
+describe("printable()", () => {
+  it("drops what steers a terminal and keeps lines", () => {
+    assert.equal(printable("\u001b[31mred\u0007\r\nnext\u009b1m é"), "[31mred\nnext1m é");
+  });
+});
+
+describe("plainReport()", () => {
+  it("prints what stays on stderr and the summary on stdout, without colours", () => {
+    const { streams, out, err } = screen();
+    showAll(plainReport(streams));
+    assert.deepEqual(err().trimEnd().split("\n"), LINES);
+    assert.equal(out(), `${SUMMARY}\n`);
+  });
+
+  it("adds a status every ten seconds at most, and only if it changed", () => {
+    const { streams, err } = screen();
+    let nowMs = 0;
+    const report = plainReport(streams, () => nowMs);
+    report.show(EVENTS.plan);
+    report.show(EVENTS.start);
+    nowMs = 9_000;
+    report.show(EVENTS.sent);
+    assert.equal(err().split("\n").length, 2);
+    nowMs = 10_000;
+    report.show({ ...EVENTS.sent, sentBytes: 2 * MIB });
+    assert.equal(err(), "0% [0/3] 1 uploading, 6.0 MiB left, 204.8 KiB/s  firefox-141.0\n");
+    report.note("mine: trying again in 2 s");
+    assert.equal(err(), "mine: trying again in 2 s\n");
+  });
+});
+
+describe("quietReport()", () => {
+  it("prints failures only", () => {
+    const { streams, out, err } = screen();
+    const report = quietReport(streams);
+    report.note("nothing to worry about");
+    showAll(report);
+    assert.deepEqual(err().trimEnd().split("\n"), [LINES[2], LINES[3], LINES[7]]);
+    assert.equal(out(), "");
+  });
+});
+
+describe("jsonReport()", () => {
+  it("prints every event as a line of JSON on stdout", () => {
+    const { streams, out, err } = screen();
+    const report = jsonReport(streams);
+    report.note("careful");
+    showAll(report);
+    const lines = out()
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as unknown);
+    assert.deepEqual(lines, [{ event: "note", text: "careful" }, ...Object.values(EVENTS)]);
+    assert.equal(err(), "");
+  });
+});
+
+describe("terminalReport()", () => {
+  it("keeps finished lines, redraws the last one and leaves a clean screen", async () => {
+    const { streams, out, err } = screen();
+    const report = await terminalReport(streams, { redrawMs: 1 });
+    report.show(EVENTS.plan);
+    report.show(EVENTS.start);
+    const drawn = new Promise<string>((resolve) => {
+      let seen = "";
+      streams.stderr.on("data", (chunk: Buffer) => {
+        seen += chunk.toString();
+        if (seen.includes("1 uploading")) resolve(seen);
+      });
+    });
+    assert.match(await drawn, /[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] {3}0% \[0\/3\] 1 uploading, 6\.0 MiB left/);
+    streams.stderr.removeAllListeners("data");
+    streams.stderr.pause();
+    report.note("careful");
+    report.show(EVENTS.pushed);
+    report.show(EVENTS.summary);
+    report.end();
+    const rest = err();
+    assert.ok(rest.includes("careful\n") && rest.includes(LINES[1] ?? ""), rest);
+    assert.equal(out(), `${SUMMARY}\n`);
+  });
+});
+
+describe("PushProgress", () => {
+  it("counts paths and bytes over caches and estimates the rest", () => {
+    let nowMs = 0;
+    const progress = new PushProgress(() => nowMs);
+    assert.equal(progress.line(), undefined);
+    progress.expect(2, 8 * MIB);
+    progress.update(EVENTS.start);
+    progress.update({ ...EVENTS.start, cache: "other" });
+    progress.update({ ...EVENTS.sent, sentBytes: 2 * MIB });
+    nowMs = 2_000;
+    progress.update({ ...EVENTS.pushed, path: EVENTS.start.path });
+    assert.equal(
+      progress.line(),
+      " 50% [1/2] 1 uploading, 4.0 MiB left, 1.0 MiB/s, 2.0 s  firefox-141.0",
+    );
+    progress.update({ ...EVENTS.failed, cache: "other", path: EVENTS.start.path });
+    assert.equal(progress.line(), undefined);
+  });
+});
+
+describe("pushLines()", () => {
+  it("says when there is nothing to push", () => {
+    const idle = { ...EVENTS.plan, push: 0, pushBytes: 0, upstream: 0, held: 0, excluded: 0 };
+    const [line] = pushLines(idle, (_, text) => text);
+    assert.equal(line, "mine: 412 selected, nothing to push, 400 already there");
+    const none = { ...EVENTS.summary, pushed: 0, upstream: 0, held: 0, excluded: 0, failed: 0 };
+    assert.equal(summaryLine({ ...none, durationMs: 40 }), "0 pushed, 400 already there in 0.0 s");
+  });
+});
