@@ -99,6 +99,34 @@ describe("retry()", () => {
     );
   });
 
+  it("bounds the waits without any answer apart, and leaves those after an answer alone", async () => {
+    const options = { random: () => 0, signal, offlineMs: 4000 };
+    const offline = createFakeClock();
+    const down = retry(() => Promise.reject(NETWORK), { ...options, clock: offline });
+    await assert.rejects(down, NETWORK);
+    assert.deepEqual(offline.sleeps, [500, 1000, 2000]);
+    const busy = createFakeClock();
+    await retry(async () => response({ status: 503 }), { ...options, clock: busy });
+    assert.equal(busy.sleeps.length, 9);
+  });
+
+  it("tells of each wait before it", async () => {
+    const told: unknown[] = [];
+    const clock = createFakeClock();
+    const attempt = async (tries: number): Promise<HttpResponse> => {
+      if (tries === 0) throw NETWORK;
+      return response({ status: tries === 1 ? 429 : 200 });
+    };
+    const onRetry = (notice: unknown): void => void told.push(notice, clock.sleeps.length);
+    await retry(attempt, { clock, random: () => 0, signal, onRetry });
+    assert.deepEqual(told, [
+      { reason: "gone", delayMs: 500 },
+      0,
+      { reason: "try it: status 429", delayMs: 1000 },
+      1,
+    ]);
+  });
+
   it("stops waiting when the signal is aborted", async () => {
     const stop = new AbortController();
     const reason = new Error("stop");

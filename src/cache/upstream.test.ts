@@ -29,7 +29,8 @@ async function startUpstream(status: (hash: string) => number): Promise<FakeUpst
     assert.ok(hash !== undefined, incoming.url);
     asked.push(hash);
     ports.add(incoming.socket.remotePort);
-    response.writeHead(status(hash)).end();
+    // As real caches do; without a length, Node takes the end of a HEAD for that of the connection.
+    response.writeHead(status(hash), { "content-length": 0 }).end();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -258,6 +258,15 @@ describe("registerKey() and pin() of a Cachix cache", () => {
     assert.deepEqual(rig.fake.service.pins.at(-1)?.artifacts, ["bin/app"]);
   });
 
+  it("lists what each pin holds now", async () => {
+    await using rig = await createCachixRig();
+    await rig.push(sample);
+    await rig.cache.pin?.({ name: "x", storePath: sample.storePath }, signal);
+    assert.deepEqual(await rig.cache.pins?.(signal), new Map([["x", sample.storePath]]));
+    rig.fake.next("list-pins").reply(403);
+    await assert.rejects(async () => rig.cache.pins?.(signal), { code: "CACHE_REFUSED" });
+  });
+
   it("reports a path that the cache does not have", async () => {
     await using rig = await createCachixRig();
     const { storePath } = sampleUpload({ name: "absent" });
