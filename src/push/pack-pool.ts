@@ -65,17 +65,22 @@ export class PackPool implements AsyncDisposable {
    * @throws The reason `signal` was aborted with.
    */
   async pack(request: PackRequest, signal: AbortSignal): Promise<PackResult> {
-    const isLarge = request.narSize >= CHUNK_BYTES;
-    const endLarge = isLarge ? await this.#large.take(1, signal) : undefined;
+    const failed = new AbortController();
+    const job: Job = {
+      request,
+      failed,
+      signal: AbortSignal.any([signal, failed.signal]),
+      parts: [],
+    };
     try {
-      const endSlot = await this.#slots.take(1, signal);
-      try {
-        return await this.#run(request, signal);
-      } finally {
-        endSlot();
-      }
-    } finally {
-      endLarge?.();
+      const result = await this.#inThread(job);
+      // Parts may still be under way; the thread packs the next path meanwhile.
+      await Promise.all(job.parts);
+      return result;
+    } catch (error) {
+      failed.abort(error);
+      await Promise.allSettled(job.parts);
+      throw error;
     }
   }
 
@@ -85,42 +90,55 @@ export class PackPool implements AsyncDisposable {
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 
-  async #run(request: PackRequest, outer: AbortSignal): Promise<PackResult> {
-    const failed = new AbortController();
-    const signal = AbortSignal.any([outer, failed.signal]);
+  async #inThread(job: Job): Promise<PackResult> {
+    const isLarge = job.request.narSize >= CHUNK_BYTES;
+    const endLarge = isLarge ? await this.#large.take(1, job.signal) : nothing;
+    try {
+      const endSlot = await this.#slots.take(1, job.signal);
+      try {
+        return await this.#run(job);
+      } finally {
+        endSlot();
+      }
+    } finally {
+      endLarge();
+    }
+  }
+
+  async #run(job: Job): Promise<PackResult> {
     const worker = this.#idle.pop() ?? new Worker(workerUrl());
     this.#busy.add(worker);
-    const parts: Promise<void>[] = [];
-    const takePart = (
-      message: Extract<FromWorker, { type: "part" }>,
-      release: () => void,
-    ): void => {
-      const bytes = new Uint8Array(message.memory, 0, message.sizeBytes);
-      const part = { number: message.number, bytes, md5: message.md5 };
-      const sent = request.onPart(part, signal).finally(() => {
-        if (message.memory.byteLength >= KEEP_FROM_BYTES) this.#spare.push(message.memory);
-        release();
-      });
-      parts.push(sent);
-      sent.catch((error: unknown) => failed.abort(error));
-    };
     try {
-      const result = await this.#converse(worker, { request, signal, takePart });
-      await Promise.all(parts);
+      const result = await this.#converse(worker, job);
       this.#idle.push(worker);
       return result;
     } catch (error) {
-      failed.abort(error);
       // A thread that stopped in the middle is not asked again; its files close with it.
-      await Promise.all([worker.terminate(), Promise.allSettled(parts)]);
+      await worker.terminate();
       throw error;
     } finally {
       this.#busy.delete(worker);
     }
   }
 
-  /** Sends the job, grants memory and collects parts until the worker is done. */
-  #converse(worker: Worker, { request, signal, takePart }: Conversation): Promise<PackResult> {
+  /** Hands a part on; its memory is free again when that is done. */
+  #sendPart(
+    { memory, sizeBytes, number, md5 }: Extract<FromWorker, { type: "part" }>,
+    { request, signal, failed, parts }: Job,
+    release: () => void,
+  ): void {
+    const bytes = new Uint8Array(memory, 0, sizeBytes);
+    const sent = request.onPart({ number, bytes, md5 }, signal).finally(() => {
+      if (memory.byteLength >= KEEP_FROM_BYTES) this.#spare.push(memory);
+      release();
+    });
+    parts.push(sent);
+    sent.catch((error: unknown) => failed.abort(error));
+  }
+
+  /** Sends the job, grants memory and takes parts until the worker is done. */
+  #converse(worker: Worker, job: Job): Promise<PackResult> {
+    const { request, signal } = job;
     const { promise, resolve, reject } = Promise.withResolvers<PackResult>();
     const onAbort = (): void => reject(signal.reason as Error);
     let release = nothing;
@@ -136,7 +154,7 @@ export class PackPool implements AsyncDisposable {
     };
     const onMessage = (message: FromWorker): void => {
       if (message.type === "need") grant(message.sizeBytes).catch(reject);
-      else if (message.type === "part") takePart(message, take());
+      else if (message.type === "part") this.#sendPart(message, job, take());
       else if (message.type === "done") resolve(message);
       else reject(workerError(message, request.physicalPath));
     };
@@ -144,8 +162,8 @@ export class PackPool implements AsyncDisposable {
     worker.on("message", onMessage).on("error", reject).on("exit", onExit);
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
-    const { onPart: _, ...job } = request;
-    worker.postMessage({ type: "job", ...job, threads: this.threads } satisfies PackJob);
+    const { onPart: _, ...plain } = request;
+    worker.postMessage({ type: "job", ...plain, threads: this.threads } satisfies PackJob);
     return promise.finally(() => {
       worker.off("message", onMessage).off("error", reject).off("exit", onExit);
       signal.removeEventListener("abort", onAbort);
@@ -164,10 +182,12 @@ export class PackPool implements AsyncDisposable {
 
 const nothing = (): void => undefined;
 
-interface Conversation {
+interface Job {
   readonly request: PackRequest;
+  /** Aborted by the first part that fails. */
+  readonly failed: AbortController;
   readonly signal: AbortSignal;
-  readonly takePart: (message: Extract<FromWorker, { type: "part" }>, release: () => void) => void;
+  readonly parts: Promise<void>[];
 }
 
 /** The worker stands beside this file: as source in the repository, bundled in a release. */

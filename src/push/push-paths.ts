@@ -129,9 +129,8 @@ class Run {
         await upload.abort();
         return false;
       }
-      const stored = this.#ready.get(info.path);
-      if (cache.closureRule === "cache") stored?.resolve(true);
-      await upload.publish(this.#narInfo(info, result), this.#signal);
+      if (cache.closureRule === "cache") this.#ready.get(info.path)?.resolve(true);
+      await this.#publish(upload, this.#narInfo(info, result));
       const durationMs = Math.round(performance.now() - startMs);
       const { narSize, fileSize } = result;
       onEvent({
@@ -147,6 +146,16 @@ class Run {
     } catch (error) {
       await upload.abort();
       throw error;
+    }
+  }
+
+  /** The place given up while waiting for references is taken again. */
+  async #publish(upload: Upload, fields: NarInfoFields): Promise<void> {
+    const endSlot = await this.#slots.take(1, this.#signal);
+    try {
+      await upload.publish(fields, this.#signal);
+    } finally {
+      endSlot();
     }
   }
 
