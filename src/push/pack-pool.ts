@@ -30,11 +30,11 @@ export interface PackRequest {
 export interface PackPoolOptions {
   /** @default {one a core} */
   readonly threads?: number;
-  /** Memory for parts that wait or are being sent, in bytes. @default {48 MiB} */
+  /** Memory for parts that wait or are being sent, in bytes. @default {32 MiB} */
   readonly memoryBytes?: number;
 }
 
-const DEFAULT_MEMORY_BYTES = 48 << 20;
+const DEFAULT_MEMORY_BYTES = 32 << 20;
 /** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */
 const KEEP_FROM_BYTES = 1 << 20;
 

@@ -12,8 +12,8 @@ export const CHUNK_BYTES: number = 8 << 20;
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
  *
- *     read + SHA-256 chunk n+1   (this thread)
- *     compress chunk n           (threads of the compressor)     -> parts, MD5 each -> sink
+ *     this thread       read + SHA-256 chunk n+1, SHA-256 + MD5 + parts of chunk n-1 -> sink
+ *     compressor        compress chunk n
  *
  * A NAR that fits into one chunk is compressed in this thread; the pool runs several such jobs.
  */
@@ -52,11 +52,11 @@ async function packStream(job: PackJob, read: Read, writer: PartWriter): Promise
     let chunk = read(scratch(turn));
     while (chunk.length > 0) {
       const written = compressor.write(chunk);
-      written.catch(() => undefined); // awaited below, after the next chunk was read
+      written.catch(() => undefined); // awaited below; the work between is why it is not at once
       turn = 1 - turn;
       chunk = read(scratch(turn));
-      await written;
       await writer.drain();
+      await written;
     }
     await compressor.end();
   } finally {
