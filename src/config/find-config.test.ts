@@ -57,6 +57,23 @@ describe("loadConfig()", () => {
     assert.equal(config.file, join(dir, "handpick.toml"));
   });
 
+  it("uses a project's host elsewhere only if the file is named", async () => {
+    const file = join(dir, "handpick.toml");
+    const hosts = (host: string): Promise<void> =>
+      writeFile(file, `[caches.c]\nurl = "cachix://c"\nhost = ${JSON.stringify(host)}\n`);
+    const harmless = ["https://cachix.org", "https://app.cachix.org", "http://127.0.0.1:8080"];
+    for (const host of [...harmless, "http://[::1]:1", "http://localhost"]) {
+      await hosts(host);
+      assert.equal((await load()).caches[0]?.host, host);
+    }
+    const elsewhere = ["https://cachix.org.evil.example", "http://cachix.org", "http://10.0.0.1"];
+    for (const host of [...elsewhere, "https://127.0.0.1.example", "https://evilcachix.org"]) {
+      await hosts(host);
+      await assert.rejects(load(), { code: "CONFIG_INVALID", hint: /--config handpick\.toml/ });
+      assert.equal((await load(file)).caches[0]?.host, host);
+    }
+  });
+
   it("refuses a named file that is missing, a folder, too large or not text", async () => {
     await writeFile(join(dir, "large"), "#".repeat(256 * 1024 + 1));
     await writeFile(join(dir, "binary"), Uint8Array.of(0xff, 0xfe));

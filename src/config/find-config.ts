@@ -2,6 +2,7 @@ import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { HandpickError } from "../error.ts";
 import { parseConfig, type Config } from "./config.ts";
+import { assertProjectHosts } from "./project-hosts.ts";
 import { isAbsent, readBounded, readFailure } from "./read-bounded.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
@@ -25,7 +26,8 @@ export interface Candidate {
  * Reads the first configuration file there is; without any, the configuration is empty.
  *
  * @throws {HandpickError} `CONFIG_UNREADABLE` if a file was named and is missing, or if one is
- *   there and cannot be read; `CONFIG_INVALID` if its text is wrong.
+ *   there and cannot be read; `CONFIG_INVALID` if its text is wrong, or if it was found in the
+ *   working directory and names a host elsewhere.
  */
 export async function loadConfig(options: FindConfigOptions): Promise<Config> {
   for (const { path, named } of configCandidates(options)) {
@@ -37,7 +39,10 @@ export async function loadConfig(options: FindConfigOptions): Promise<Config> {
         hint: "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.",
       });
     });
-    if (text !== undefined) return parseConfig(text, path);
+    if (text === undefined) continue;
+    const config = parseConfig(text, path);
+    if (path === projectFile(options) && !named) assertProjectHosts(config);
+    return config;
   }
   return {
     file: undefined,
@@ -51,9 +56,13 @@ export async function loadConfig(options: FindConfigOptions): Promise<Config> {
 export function configCandidates({ file, env, cwd, uid }: FindConfigOptions): Candidate[] {
   const named = file ?? (env["HANDPICK_CONFIG"] || undefined);
   if (named !== undefined) return [{ path: resolve(cwd, named), named: true }];
-  const paths = [join(cwd, "handpick.toml"), join(userConfigDir(env), "handpick", "config.toml")];
+  const paths = [projectFile({ cwd }), join(userConfigDir(env), "handpick", "config.toml")];
   if (uid === 0) paths.push("/etc/handpick/config.toml");
   return paths.map((path) => ({ path, named: false }));
+}
+
+function projectFile({ cwd }: Pick<FindConfigOptions, "cwd">): string {
+  return join(cwd, "handpick.toml");
 }
 
 /** `$XDG_CONFIG_HOME`, which counts only if absolute, else `~/.config`. */
