@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Compression } from "../cache/contract.ts";
 import { quote } from "../nix/format-error.ts";
+import { isGlob } from "../nix/glob.ts";
 import { nearest } from "../nix/nearest.ts";
 import { isCacheName, urlFault } from "./cache-url.ts";
 import { parseSize } from "./size.ts";
@@ -115,11 +116,8 @@ function typeName(value: unknown): string {
   return typeof value === "number" ? "a number" : `a ${typeof value}`;
 }
 
-// The grammar of compileGlob() in plan/, which this room must not import; a test holds them equal.
-const GLOB = /^(?:(?:[\w+.?=*-]|\[!?[\w+.?=*-]+\])+|\/(?:[^[\]{}]|\[!?[^[\]{}!]+\])+)$/;
-const MAX_GLOB = 512;
 const glob = text((value) =>
-  value.length <= MAX_GLOB && GLOB.test(value)
+  isGlob(value)
     ? undefined
     : `must be a glob such as "*-source" or a full store path, found ${quote(value)}`,
 );

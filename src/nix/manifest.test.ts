@@ -113,7 +113,10 @@ describe("parseManifest(), where it says what is wrong:", () => {
     ],
     [pick({ caches: [] }), "picks[1].caches: expected at least one cache, found a list of 0"],
     [pick({ caches: ["a b"] }), 'picks[1].caches[0]: expected the name of a cache, found "a b"'],
-    [pick({ exclude: [null] }), `picks[1].exclude[0]: ${label}, found null`],
+    [
+      pick({ exclude: ["*-doc", "[a"] }),
+      'picks[1].exclude[1]: expected a glob such as "*-doc" or a full store path, found "[a"',
+    ],
     [pick({ pin: "a\u202eb" }), String.raw`picks[1].pin: ${label}, found "a\u202eb"`],
   ] as const) {
     it(message.slice(0, 70), () => {

@@ -1,4 +1,5 @@
 import { FormatError, quote } from "./format-error.ts";
+import { isGlob } from "./glob.ts";
 import { nearest } from "./nearest.ts";
 import { DEFAULT_STORE_DIR, isStorePath, type StorePath } from "./store-path.ts";
 
@@ -80,9 +81,16 @@ function parsePick(spot: Spot, storeDir: string): Pick {
     paths: list(field("paths")).map((path) => storePath(path, storeDir)),
     closure: optional(field("closure"), closure) ?? "runtime",
     caches: optional(field("caches"), caches),
-    exclude: optional(field("exclude"), (globs) => list(globs).map(label)) ?? [],
+    exclude: optional(field("exclude"), (globs) => list(globs).map(glob)) ?? [],
     pin: optional(field("pin"), label),
   };
+}
+
+function glob(spot: Spot): string {
+  if (typeof spot.value !== "string" || !isGlob(spot.value)) {
+    throw wrong(spot, 'a glob such as "*-doc" or a full store path');
+  }
+  return spot.value;
 }
 
 function parseJson(text: string): unknown {

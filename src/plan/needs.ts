@@ -1,7 +1,7 @@
 import { quote } from "../nix/format-error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import { compileGlob } from "./glob.ts";
+import { compileGlob } from "../nix/glob.ts";
 import type { Decision } from "./plan.ts";
 
 /** One pick and every path it stands for. */

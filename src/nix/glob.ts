@@ -1,4 +1,5 @@
-import { nameOf, type StorePath } from "../nix/store-path.ts";
+import { quote } from "./format-error.ts";
+import { nameOf, type StorePath } from "./store-path.ts";
 
 const MAX_LENGTH = 512;
 const NAME_GLOB = /^(?:[\w+.?=*-]|\[!?[\w+.?=*-]+\])+$/;
@@ -9,6 +10,13 @@ const RANGE = /([^])-([^])|[^]/g;
 /** Tells whether one character fits; `undefined` stands for `*`, any number of characters. */
 type Piece = ((character: string) => boolean) | undefined;
 
+/** Whether {@link compileGlob} takes the pattern. */
+export function isGlob(pattern: string): boolean {
+  return (
+    pattern.length <= MAX_LENGTH && (pattern.startsWith("/") ? PATH_GLOB : NAME_GLOB).test(pattern)
+  );
+}
+
 /**
  * Compiles a glob on the name part of store paths, or on the full path if it starts with a slash:
  * `*` is any text, `?` any character, `[a-z]` one of these and `[!a-z]` none of these. Matching
@@ -17,11 +25,10 @@ type Piece = ((character: string) => boolean) | undefined;
  * @throws {RangeError} If the pattern is not such a glob, or longer than 512 characters.
  */
 export function compileGlob(pattern: string): (path: StorePath) => boolean {
-  const onPath = pattern.startsWith("/");
-  if (pattern.length > MAX_LENGTH || !(onPath ? PATH_GLOB : NAME_GLOB).test(pattern)) {
-    const shown = JSON.stringify(pattern.slice(0, 80));
-    throw new RangeError(`Cannot use ${shown} as a glob on names or full store paths`);
+  if (!isGlob(pattern)) {
+    throw new RangeError(`Cannot use ${quote(pattern)} as a glob on names or full store paths`);
   }
+  const onPath = pattern.startsWith("/");
   const pieces = Array.from(pattern.matchAll(PIECE), ([text, not, set]) => piece(text, not, set));
   return (path) => matches(pieces, onPath ? path : nameOf(path));
 }
