@@ -52,10 +52,14 @@ async function push(
   return failed + held > 0 ? EXIT.somePathsFailed : EXIT.done;
 }
 
+const MIN_COLUMNS = 20;
+
 async function chooseReport(io: Io, { json, quiet }: PathOptions): Promise<PushReport> {
   if (json === true) return jsonReport(io);
   if (quiet === true) return quietReport(io);
-  const isTerminal =
-    io.stderr.isTTY === true && io.env["CI"] === undefined && io.env["TERM"] !== "dumb";
+  const { stderr, env } = io;
+  // Serial consoles and test harnesses have terminals without a size: nothing to redraw on.
+  const hasRoom = stderr.isTTY === true && (stderr.columns ?? 0) >= MIN_COLUMNS;
+  const isTerminal = hasRoom && env["CI"] === undefined && env["TERM"] !== "dumb";
   return isTerminal ? await terminalReport(io) : plainReport(io);
 }

@@ -20,7 +20,10 @@ export interface Streams {
   /** Results. */
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** Everything else. */
-  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly stderr: NodeJS.WritableStream & {
+    readonly isTTY?: boolean;
+    readonly columns?: number;
+  };
 }
 
 const REDRAW_MS = 100;
