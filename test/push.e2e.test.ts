@@ -208,6 +208,24 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(await pins.text(), /"name":"app-pin"/);
   });
 
+  it("sends each pick to its own caches, and to the first where it names none", async () => {
+    const { lib, other } = await addPackages(nix, "routes");
+    await using second = await startServe(nix, { name: "second" });
+    const picks = [
+      { name: "there", paths: [lib], caches: ["second"], pin: "there" },
+      { name: "here", paths: [other], pin: "here" },
+    ];
+    await writeFile(join(nix.dir, "routes.json"), JSON.stringify({ version: 1, name: "r", picks }));
+    const result = await handpick(nix, ["push", "routes.json"]);
+    assert.equal(result.status, 0, result.stderr);
+    const found = [serve, second].map((cache) => [statusOf(cache, lib), statusOf(cache, other)]);
+    assert.deepEqual(await Promise.all(found.flat()), [404, 200, 200, 404]);
+    const again = await handpick(nix, ["push", "--json", "routes.json"]);
+    assert.ok(!again.stdout.includes('"pinned"'), "what is pinned already gets no new revision");
+    const all = await handpick(nix, ["push", "--to", "second", "routes.json"]);
+    assert.deepEqual([all.status, await statusOf(second, other)], [0, 200]);
+  });
+
   it("pins by hand", async () => {
     const { lib, other } = await addPackages(nix, "pin");
     await handpick(nix, ["push", lib]);
@@ -346,6 +364,9 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       [["push", "--config", "dead.toml", lib], 3, /TOKEN_MISSING/],
       [["push", "--config", "wrong.toml", lib], 3, /CACHE_(?:NOT_FOUND|REFUSED)/],
       [["push", "--store", "https://cache.nixos.org", lib], 2, /STORE_UNSUPPORTED/],
+      [["pin", "x", lib, "--keep-days", "0"], 2, /--keep-days takes a whole number/],
+      [["pin", "x", lib, "--keep-days", "1", "--keep-forever"], 2, /exclude each other/],
+      [["keygen", "no/name"], 2, /Cannot name a key/],
       [["psuh"], 2, /Did you mean push/],
       [["serve", "--listen", "here"], 2, /HOST:PORT/],
     ];
