@@ -3,7 +3,7 @@ import * as v from "valibot";
 
 import { parseHashPart, type HashPart } from "../nix/store-path.ts";
 import { judgeAccess } from "./access.ts";
-import type { AppOptions } from "./app.ts";
+import type { AppOptions } from "./app-options.ts";
 import { pinRequestSchema } from "./pins.ts";
 import { refusal } from "./refusal.ts";
 import { readJson } from "./request-body.ts";

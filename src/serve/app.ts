@@ -4,26 +4,11 @@ import { HTTPException } from "hono/http-exception";
 import { FormatError } from "../nix/format-error.ts";
 import { judgeAccess } from "./access.ts";
 import { queryRoutes, settingRoutes } from "./api-routes.ts";
+import type { AppOptions } from "./app-options.ts";
 import { readRoutes } from "./read-routes.ts";
 import { refusal } from "./refusal.ts";
 import type { Storage } from "./storage.ts";
 import { partRoute, uploadRoutes } from "./upload-routes.ts";
-
-export interface AppOptions {
-  /** Name of the cache in the API. */
-  readonly name: string;
-  /** Whether reading needs the token, too. */
-  readonly isPrivate: boolean;
-  /** The URL of this server for the sender of a request with that Host header. */
-  readonly baseUrl: (hostHeader: string | undefined) => string;
-  readonly log: (line: string) => void;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-  /** Aborted when the server stops; ends what takes long. */
-  readonly signal: AbortSignal;
-  /** How long a JSON body may take to arrive. */
-  readonly timeoutMs: number;
-}
 
 const LONGEST_LOGGED_PATH = 200;
 

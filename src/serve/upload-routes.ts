@@ -1,7 +1,7 @@
 import { Hono } from "hono";
 import * as v from "valibot";
 
-import type { AppOptions } from "./app.ts";
+import type { AppOptions } from "./app-options.ts";
 import type { FileCompression } from "./check-nar.ts";
 import { completeRequestSchema, MOST_PARTS } from "./complete-request.ts";
 import { checkPartUrl, PART_URL_LIFETIME_MS, signPartUrl } from "./part-url.ts";

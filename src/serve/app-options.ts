@@ -1,0 +1,16 @@
+/** What the routes know of the server around them. */
+export interface AppOptions {
+  /** Name of the cache in the API. */
+  readonly name: string;
+  /** Whether reading needs the token, too. */
+  readonly isPrivate: boolean;
+  /** The URL of this server for the sender of a request with that Host header. */
+  readonly baseUrl: (hostHeader: string | undefined) => string;
+  readonly log: (line: string) => void;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Aborted when the server stops; ends what takes long. */
+  readonly signal: AbortSignal;
+  /** How long a JSON body may take to arrive. */
+  readonly timeoutMs: number;
+}
