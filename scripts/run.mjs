@@ -20,8 +20,10 @@ if (task === undefined || !existsSync(file)) {
 }
 if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).mtimeMs) {
   step("Installing npm dependencies");
-  // Quiet, for npm itself may run under an older Node than the project asks for, and says so.
-  execute("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms. This keeps
+  // to the lock file as well and does not write it. Quiet, for npm itself may run under an older
+  // Node than the project asks for, and says so.
+  execute("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 if (needsNix.has(task)) installPrograms();
 process.exit(execute(node, [file, ...args], { mayFail: true }));
