@@ -34,8 +34,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => st
 try {
   await tryIt();
 } catch (error) {
-  if (!stopped.signal.aborted) throw error;
-  process.exitCode = 130;
+  process.exitCode = stopped.signal.aborted ? 130 : 1;
+  if (!stopped.signal.aborted) process.stderr.write(`\n${explain(error)}\n`);
 } finally {
   await run("chmod", ["-R", "u+w", dir], { quiet: true });
   await rm(dir, { recursive: true, force: true });
@@ -170,6 +170,16 @@ async function run(
   const [printed, complaint] = await output;
   if (status !== 0) throw new Error(`${command} ended with ${status ?? "a signal"}\n${complaint}`);
   return printed;
+}
+
+/** What went wrong, and for the usual cause what to do about it. */
+function explain(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!/permission/i.test(message) || process.getuid?.() === 0) return message;
+  return `${message}
+You may not use the Nix of this machine. On Debian, run nix-daemon and join its group,
+  sudo usermod -aG nix-users "$USER"
+then log in again; or run this as root.`;
 }
 
 function cleanEnv(): NodeJS.ProcessEnv {

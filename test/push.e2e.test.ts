@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { freshMachine, handpick, resultOf, startHandpick, startServe } from "./handpick.ts";
+import { BUNDLE, freshMachine, handpick, resultOf, startHandpick, startServe } from "./handpick.ts";
 import type { ServeRig } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
 import type { TestNix } from "./nix.ts";
@@ -52,6 +52,15 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     await serve[Symbol.asyncDispose]();
     await nix[Symbol.asyncDispose]();
   });
+
+  /** A configuration with one cache of `handpick.toml` and more lines for it; returns the file. */
+  async function configWith(name: string, lines: string): Promise<string> {
+    const config = await readFile(join(nix.dir, "handpick.toml"), "utf8");
+    const [table = ""] = new RegExp(String.raw`\[caches\.${name}\][^[]*`).exec(config) ?? [];
+    const file = join(nix.dir, "with.toml");
+    await writeFile(file, `${table}${lines}\n`);
+    return file;
+  }
 
   it("pushes a closure that an empty store substitutes, signatures required, and nothing else", async () => {
     const { lib, app, other } = await addPackages(nix, "closure");
@@ -159,9 +168,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
 
   it("holds what needs an excluded path, exits with 1 and pushes the rest", async () => {
     const { lib, app, other } = await addPackages(nix, "rules");
-    const config = await readFile(join(nix.dir, "handpick.toml"), "utf8");
-    const file = join(nix.dir, "rules.toml");
-    await writeFile(file, `${config}\n[rules]\nexclude = ["lib-*"]\n`);
+    const file = await configWith("mine", `[rules]\nexclude = ["lib-*"]\n`);
     const result = await handpick(nix, ["push", "--config", file, app, other]);
     assert.equal(result.status, 1);
     assert.match(result.stderr, /excluded: .*"lib-\*"/);
@@ -171,7 +178,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.equal(await statusOf(serve, other), 200);
     const failing = await handpick(nix, ["plan", "--config", file, app]);
     assert.equal(failing.status, 1);
-    await writeFile(file, `${config}\n[rules]\nexclude = ["lib-*"]\non-hole = "push-anyway"\n`);
+    await configWith("mine", `[rules]\nexclude = ["lib-*"]\non-hole = "push-anyway"\n`);
     const anyway = await handpick(nix, ["push", "--config", file, app]);
     assert.equal(anyway.status, 0, anyway.stderr);
     // The cache knows better than to show a path whose reference it lacks.
@@ -180,9 +187,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
 
   it("pushes nothing while something is held with on-hole = fail", async () => {
     const { app, other } = await addPackages(nix, "fail");
-    const config = await readFile(join(nix.dir, "handpick.toml"), "utf8");
-    const file = join(nix.dir, "fail.toml");
-    await writeFile(file, `${config}\n[rules]\nexclude = ["lib-*"]\non-hole = "fail"\n`);
+    const file = await configWith("mine", `[rules]\nexclude = ["lib-*"]\non-hole = "fail"\n`);
     const result = await handpick(nix, ["push", "--config", file, app, other]);
     assert.equal(result.status, 1);
     assert.match(result.stderr, /Nothing was pushed/);
@@ -237,13 +242,12 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
 
   it("pushes with xz where the configuration says so", async () => {
     const { lib } = await addPackages(nix, "xz");
-    const config = await readFile(join(nix.dir, "handpick.toml"), "utf8");
-    const file = join(nix.dir, "xz.toml");
-    await writeFile(file, `${config}compression = "xz"\n`);
+    const file = await configWith("mine", 'compression = "xz"');
     const result = await handpick(nix, ["push", "--config", file, lib]);
     assert.equal(result.status, 0, result.stderr);
     const fresh = freshMachine(nix, serve, "fresh-xz");
     await nix.run("nix-store", ["--realise", lib], { env: fresh.env });
+    assert.ok((await readdir(join(serve.dir, "nar"))).some((name) => name.endsWith(".nar.xz")));
   });
 
   it("reports a corrupt path, holds what needs it and pushes the rest", async () => {
@@ -274,9 +278,9 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     ]);
     assert.equal(made.status, 0, made.stderr);
     const { publicKey } = JSON.parse(made.stdout) as { publicKey: string };
-    const config = await readFile(join(nix.dir, "handpick.toml"), "utf8");
-    const file = join(nix.dir, "own.toml");
-    await writeFile(file, `${config}signing-key-file = ${JSON.stringify(out)}\n`);
+    const signing = (key: string): Promise<string> =>
+      configWith("own", `signing-key-file = ${JSON.stringify(key)}`);
+    const file = await signing(out);
     const pushed = await handpick(nix, ["push", "--config", file, "--to", "own", lib]);
     assert.equal(pushed.status, 0, pushed.stderr);
     const trusting = {
@@ -286,8 +290,18 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     await nix.run("nix-store", ["--realise", lib], { env: fresh.env });
     const again = await handpick(nix, ["keygen", "own-1", "--out", out]);
     assert.deepEqual([again.status, /exists/.test(again.stderr)], [2, true]);
+    const kept = await readFile(out, "utf8");
+    const repeated = await handpick(nix, ["keygen", "own-1", "--out", out, "--register", "own"]);
+    assert.deepEqual([repeated.status, repeated.stdout], [0, `${publicKey}\n`]);
+    assert.equal(await readFile(out, "utf8"), kept);
+    const astray = ["keygen", "own-1", "--out", `${out}3`, "--register", "nocache"];
+    assert.equal((await handpick(nix, astray)).status, 2);
+    await assert.rejects(readFile(`${out}3`), { code: "ENOENT" });
+    await writeFile(`${out}4`, "no key");
+    const rubbish = ["keygen", "own-1", "--out", `${out}4`, "--register", "own"];
+    assert.match((await handpick(nix, rubbish)).stderr, /KEY_INVALID/);
     await handpick(nix, ["keygen", "stranger-1", "--out", `${out}2`]);
-    await writeFile(file, `${config}signing-key-file = ${JSON.stringify(`${out}2`)}\n`);
+    await signing(`${out}2`);
     const refused = await handpick(nix, ["push", "--config", file, "--to", "own", other]);
     assert.equal(refused.status, 3);
     assert.match(refused.stderr, /KEY_MISMATCH/);
@@ -347,6 +361,8 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     await writeFile(join(nix.dir, "empty-token"), "");
     const dead = `[caches.dead]\nurl = "cachix://x"\nhost = "${serve.url}"\ntoken-file = "empty-token"\n`;
     await writeFile(join(nix.dir, "dead.toml"), dead);
+    const unset = `[caches.u]\nurl = "cachix://mine"\nhost = "${serve.url}"\ntoken-env = "UNSET"\n`;
+    await writeFile(join(nix.dir, "unset.toml"), unset);
     const wrong = `[caches.w]\nurl = "cachix://mine"\nhost = "${serve.url}"\ntoken-env = "WRONG"\n`;
     await writeFile(join(nix.dir, "wrong.toml"), wrong);
     const table: readonly (readonly [args: string[], status: number, error: RegExp])[] = [
@@ -362,6 +378,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       [["push", "--config", "typo.toml", lib], 2, /"token-fil".*|token-file/],
       [["push", "--config", "missing.toml", lib], 2, /CONFIG_UNREADABLE/],
       [["push", "--config", "dead.toml", lib], 3, /TOKEN_MISSING/],
+      [["push", "--config", "unset.toml", lib], 3, /no token; .*UNSET.* \[TOKEN_MISSING\]/],
       [["push", "--config", "wrong.toml", lib], 3, /CACHE_(?:NOT_FOUND|REFUSED)/],
       [["push", "--store", "https://cache.nixos.org", lib], 2, /STORE_UNSUPPORTED/],
       [["pin", "x", lib, "--keep-days", "0"], 2, /--keep-days takes a whole number/],
@@ -378,12 +395,44 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     }
   });
 
-  it("ends quietly when its reader goes away", async () => {
+  it("goes on to its end when its reader goes away", async () => {
     const { app } = await addPackages(nix, "epipe");
-    const child = startHandpick(nix, ["plan", "--json", app]);
-    child.stdout.destroy();
-    const [status] = (await once(child, "exit")) as [number];
-    assert.equal(status, 0);
+    for (const command of ["plan", "push"]) {
+      const child = startHandpick(nix, [command, "--json", app]);
+      child.stdout.destroy();
+      const [status] = (await once(child, "exit")) as [number];
+      assert.equal(status, 0);
+    }
+    assert.equal(await statusOf(serve, app), 200);
+  });
+
+  it("says so when it cannot write its answer", async () => {
+    const { app } = await addPackages(nix, "full");
+    const line = `exec '${process.execPath}' '${BUNDLE}' plan ${app} >/dev/full`;
+    const { status, stderr } = await nix.run("sh", ["-c", line], { allowFailure: true });
+    assert.deepEqual([status, stderr], [1, "handpick: Cannot write to stdout: ENOSPC\n"]);
+  });
+
+  it("says so when nothing is selected", async () => {
+    const { status, stderr } = await handpick(nix, ["plan", "--stdin"], { stdin: "\n" });
+    assert.deepEqual([status, stderr], [0, "handpick: warning: nothing is selected\n"]);
+  });
+
+  it("leaves out what a declared upstream has, and gives up soon on one that is down", async () => {
+    const { lib, app } = await addPackages(nix, "upstream");
+    await using upstream = await startServe(nix, { name: "up" });
+    await handpick(nix, ["push", "--to", "up", lib]);
+    const file = await configWith("mine", `upstreams = [${JSON.stringify(upstream.url)}]`);
+    const picks = [{ name: "lib", paths: [lib], pin: "lib" }];
+    await writeFile(join(nix.dir, "up.json"), JSON.stringify({ version: 1, name: "u", picks }));
+    const pushed = await handpick(nix, ["push", "--config", file, "up.json"]);
+    assert.equal(pushed.status, 0, pushed.stderr);
+    assert.match(pushed.stdout, /0 pushed, 1 upstream/);
+    assert.match(pushed.stderr, /is not pinned as lib: an upstream has it/);
+    upstream.process.kill("SIGKILL");
+    await once(upstream.process, "exit");
+    const down = await handpick(nix, ["plan", "--config", file, app]);
+    assert.deepEqual([down.status, /NETWORK/.test(down.stderr)], [1, true]);
   });
 
   it("answers Ctrl-C within two seconds with 130 and gives its uploads up", async () => {

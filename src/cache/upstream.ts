@@ -9,9 +9,12 @@ import type { HttpClient } from "./http-client.ts";
 import { endpointOf } from "./http-message.ts";
 import type { Timeouts } from "./http-message.ts";
 import { retry } from "./retry.ts";
+import type { RetryNotice } from "./retry.ts";
 import { isSuccess, statusError } from "./status-error.ts";
 
 const REQUESTS_AT_ONCE = 64;
+/** Nothing was sent yet, so a host that does not answer ends the run soon. */
+const OFFLINE_MS = 4_000;
 
 export interface UpstreamOptions {
   readonly signal: AbortSignal;
@@ -22,6 +25,8 @@ export interface UpstreamOptions {
   readonly clock?: Clock | undefined;
   readonly random?: (() => number) | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** Told whenever something is about to be asked again. */
+  readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
 }
 
 /**
@@ -74,11 +79,13 @@ function parseUpstream(text: string): URL {
 }
 
 async function isServed(client: HttpClient, url: URL, options: UpstreamOptions): Promise<boolean> {
-  const { signal, clock = systemClock, random } = options;
+  const { signal, clock = systemClock, random, onRetry } = options;
   const action = `ask upstream ${endpointOf(url)} for a path`;
   const response = await retry(() => client.request({ action, method: "HEAD", url, signal }), {
     clock,
     random,
+    onRetry,
+    offlineMs: OFFLINE_MS,
     signal,
   });
   // Storage that may not be listed answers 403 for what it does not have.

@@ -25,7 +25,7 @@ export interface CommandSpec<Options> {
 const COMMON: readonly (readonly [string, string])[] = [
   ["-c, --config <file>", "Configuration file (default: see docs/configuration.md)"],
   ["--json", "Print JSON on stdout (default: text)"],
-  ["-q, --quiet", "Print nothing but errors (default: off)"],
+  ["-q, --quiet", "Print errors and answers only (default: off)"],
 ];
 
 /** Turns a table into a command; `ended` receives the exit code. */

@@ -1,11 +1,11 @@
-import { mkdir, open } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 
 import { chooseCache } from "../config/choose-cache.ts";
 
 import { loadConfig, userConfigDir } from "../config/find-config.ts";
 import { HandpickError } from "../error.ts";
-import { generateSecretKey, printPublicKey, printSecretKey, publicKeyOf } from "../nix/key.ts";
+import { printPublicKey, publicKeyOf } from "../nix/key.ts";
+import { makeKeyFile, readKeyFile } from "../sync/key-file.ts";
 import { openConfigured } from "../sync/open-caches.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
@@ -26,7 +26,8 @@ export function keygenCommand(io: Io): CommandSpec<KeygenOptions> {
     summary: "Make a signing key",
     description:
       "Make a signing key: the secret goes into a file that only you can read, the\n" +
-      "public key, which readers need, to stdout. Existing files are not replaced.",
+      "public key, which readers need, to stdout. An existing file is never replaced;\n" +
+      "with --register the key in it is registered.",
     options: [
       ["-o, --out <file>", "Secret key file (default: <config folder>/keys/<name>.sec)"],
       ["--register <cache>", "Tell this cache that it is signed with the key (default: no)"],
@@ -45,17 +46,12 @@ async function keygen(name: string, options: KeygenOptions, io: Io): Promise<num
       hint: "Use letters, digits, dots, dashes and underscores, such as mycache.cachix.org-1.",
     });
   }
-  const file = resolve(
-    io.cwd,
-    options.out ?? join(userConfigDir(io.env), "handpick", "keys", `${name}.sec`),
-  );
-  const secret = generateSecretKey(name);
-  const ours = printPublicKey(publicKeyOf(secret));
-  // First the file, then the cache: a registered key whose secret is lost would lock readers out.
-  await writeSecret(file, `${printSecretKey(secret, "nix")}\n`);
-  const { register } = options;
+  const standard = join(userConfigDir(io.env), "handpick", "keys", `${name}.sec`);
+  const file = resolve(io.cwd, options.out ?? standard);
   const publicKey =
-    register === undefined ? ours : await registerKey(register, { publicKey: ours, options, io });
+    options.register === undefined
+      ? printPublicKey(publicKeyOf(await makeKeyFile(file, name)))
+      : await makeAndRegister(options.register, { file, name, options, io });
   if (options.json === true) {
     io.stdout.write(`${JSON.stringify({ name, publicKey, secretKeyFile: file })}\n`);
     return EXIT.done;
@@ -68,39 +64,34 @@ async function keygen(name: string, options: KeygenOptions, io: Io): Promise<num
   return EXIT.done;
 }
 
-async function writeSecret(file: string, text: string): Promise<void> {
-  try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    await using handle = await open(file, "wx", 0o600);
-    await handle.writeFile(text);
-    await handle.sync();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const reason = code === "EEXIST" ? "the file exists" : (code ?? String(error));
-    throw new HandpickError("FILE_UNUSABLE", `Cannot write the secret key to ${file}: ${reason}`, {
-      cause: error,
-      hint: "Give another file with --out.",
-    });
-  }
-}
-
 interface Registration {
-  readonly publicKey: string;
+  readonly file: string;
+  readonly name: string;
   readonly options: KeygenOptions;
   readonly io: Io;
 }
 
-/** Registers a key and returns it under the name that the cache gave it: readers go by that. */
-async function registerKey(to: string, { publicKey, options, io }: Registration): Promise<string> {
-  const file = options.config === undefined ? {} : { file: options.config };
-  const config = await loadConfig({ ...file, env: io.env, cwd: io.cwd, uid: io.uid });
-  const opened = await openConfigured(chooseCache(config, to), io);
-  await using cache = opened.cache;
+/** Returns the public key under the name that the cache gave it: readers go by that. */
+async function makeAndRegister(
+  to: string,
+  { file, name, options, io }: Registration,
+): Promise<string> {
+  // All that may be wrong with the cache shows before a file is written.
+  const named = options.config === undefined ? {} : { file: options.config };
+  const config = await loadConfig({ ...named, env: io.env, cwd: io.cwd, uid: io.uid });
+  await using cache = (await openConfigured(chooseCache(config, to), io)).cache;
   if (cache.registerKey === undefined) {
     throw new HandpickError("USAGE", `Cache "${cache.name}" does not take signing keys`);
   }
-  await cache.registerKey(publicKey, io.signal);
+  await cache.info(io.signal);
+  // First the file, then the cache: a registered key whose secret is lost would lock readers out.
+  const secret = (await readKeyFile(file, name)) ?? (await makeKeyFile(file, name));
+  const ours = printPublicKey(publicKeyOf(secret));
+  await cache.registerKey(ours, io.signal);
   const { publicKeys } = await cache.info(io.signal);
-  const bytes = publicKey.slice(publicKey.lastIndexOf(":"));
-  return publicKeys.find((theirs) => theirs.endsWith(bytes)) ?? publicKey;
+  const theirs = publicKeys.find((key) => key.endsWith(ours.slice(ours.lastIndexOf(":")))) ?? ours;
+  if (theirs !== ours && options.quiet !== true) {
+    io.stderr.write(`Cache "${cache.name}" has a name of its own for the key:\n`);
+  }
+  return theirs;
 }

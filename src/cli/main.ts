@@ -1,23 +1,27 @@
+import { EXIT } from "./exit-code.ts";
 import { run } from "./run.ts";
 
 /** Cancelled work gets this long to tell the cache; the promise is two seconds in all. */
 const GRACE_MS = 1_700;
-const INTERRUPTED = 130;
 
 /** Runs the program for this process: its arguments, streams and signals. */
 export async function main(): Promise<void> {
   const interrupted = new AbortController();
   const interrupt = (): void => {
-    if (interrupted.signal.aborted) process.exit(INTERRUPTED);
+    if (interrupted.signal.aborted) process.exit(EXIT.interrupted);
     interrupted.abort(new DOMException("Interrupted", "AbortError"));
-    setTimeout(() => process.exit(INTERRUPTED), GRACE_MS).unref();
+    setTimeout(() => {
+      process.stderr.write("\nhandpick: interrupted\n");
+      process.exit(EXIT.interrupted);
+    }, GRACE_MS).unref();
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
 
-  // A reader that went away (`handpick plan | head`) is no error of ours.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
+    // A reader that went away (`handpick push --json | head -1`) changes nothing of what is done.
+    if (error.code === "EPIPE") return;
+    process.stderr.write(`handpick: Cannot write to stdout: ${error.code ?? error.message}\n`);
+    process.exit(EXIT.somePathsFailed);
   });
   process.stderr.on("error", () => undefined); // nobody is left to be told
 

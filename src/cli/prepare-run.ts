@@ -69,7 +69,8 @@ export async function withPrepared(
     notify: rarely(note),
     ...(inspect === undefined ? {} : { inspect }),
   });
-  for (const warning of prepared.warnings) note(`warning: ${warning}`);
+  for (const warning of new Set(prepared.warnings)) note(`warning: ${warning}`);
+  if (prepared.plan.paths.length === 0) note("warning: nothing is selected");
   return await work({ config, store, prepared });
 }
 

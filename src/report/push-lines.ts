@@ -37,6 +37,8 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
         `${paint("red", "✗")} ${nameOf(event.path).padEnd(36)} pin ${event.name}: ${failureText(event.error)}`,
         ...hintLines(event.error),
       ];
+    case "note":
+      return [printable(event.text)];
     case "start":
     case "sent":
     case "summary":

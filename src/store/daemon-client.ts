@@ -69,11 +69,20 @@ export class DaemonClient {
   }
 }
 
+function isForbidden(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "EACCES";
+}
+
 /** The error for a socket on which nothing accepts. */
 export function unreachable(socketPath: string, cause: unknown): HandpickError {
   return new HandpickError(
     "STORE_UNAVAILABLE",
     `Cannot reach the Nix daemon on ${quote(socketPath)}: ${String(cause)}`,
-    { cause, hint: "Start nix-daemon, or open the store with --store local." },
+    {
+      cause,
+      hint: isForbidden(cause)
+        ? "Join the group that may use the daemon (nix-users on Debian), and log in again."
+        : "Start nix-daemon, or open the store with --store local.",
+    },
   );
 }

@@ -1,5 +1,6 @@
 import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
 import { openCache } from "../cache/open-cache.ts";
+import type { RetryNotice } from "../cache/retry.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { readCredentials } from "../config/credentials.ts";
@@ -8,6 +9,9 @@ import { HandpickError } from "../error.ts";
 import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
 import type { Pick } from "../nix/manifest.ts";
+
+/** An interrupted run ends within two seconds, and tells the cache before. */
+const ABORT_MS = 1_200;
 
 /** A cache of the configuration with the credentials it is used with. */
 export interface OpenedCache {
@@ -46,12 +50,20 @@ export async function openConfigured(
     host: config.host ?? credentials.host,
     token: credentials.token?.reveal(),
     env,
-    onRetry: ({ reason, delayMs }) => {
-      notify?.(`${config.name}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`);
-    },
+    onRetry: retryNotice(config.name, notify),
+    abortMs: ABORT_MS,
   });
   assertCompression(config, cache);
   return { config, cache, credentials };
+}
+
+/** Puts a retry into words for {@link OpenOptions.notify}. */
+export function retryNotice(
+  name: string,
+  notify: OpenOptions["notify"],
+): (notice: RetryNotice) => void {
+  return ({ reason, delayMs }) =>
+    notify?.(`${name}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`);
 }
 
 function assertCompression({ name, compression }: CacheConfig, cache: Cache): void {
@@ -72,7 +84,8 @@ function assertCompression({ name, compression }: CacheConfig, cache: Cache): vo
 export function assertWritable({ cache, credentials }: OpenedCache, info: CacheInfo): void {
   if (!info.writable) {
     if (credentials.token === undefined) {
-      throw new HandpickError("TOKEN_MISSING", `Cannot push to cache "${cache.name}": no token`, {
+      const why = ["no token", ...credentials.warnings].join("; ");
+      throw new HandpickError("TOKEN_MISSING", `Cannot push to cache "${cache.name}": ${why}`, {
         hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment.",
       });
     }
@@ -99,7 +112,7 @@ function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
       `  ours   ${bare(ours)}\n` +
       info.publicKeys.map((theirs) => `  theirs ${theirs}`).join("\n"),
     {
-      hint: `Use the key of this cache, or register ours: handpick keygen --register ${cache.name}.`,
+      hint: `Use the key of this cache, or register ours: handpick keygen NAME --out ITS-FILE --register ${cache.name}.`,
     },
   );
 }

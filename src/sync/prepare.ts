@@ -9,7 +9,7 @@ import type { Plan } from "../plan/plan.ts";
 import { closePicks } from "../select/closure.ts";
 import { selectPicks } from "../select/select.ts";
 import type { Store } from "../store/store.ts";
-import { cachesFor, openConfigured } from "./open-caches.ts";
+import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
 
 export interface PrepareRequest extends OpenOptions {
@@ -48,6 +48,18 @@ export interface Prepared extends AsyncDisposable {
  * garbage collection before they are read, until the result is disposed.
  */
 export async function prepare(request: PrepareRequest): Promise<Prepared> {
+  // What runs side by side ends with the first failure, and asks nobody again after it.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([request.signal, failed.signal]);
+  try {
+    return await decide({ ...request, signal });
+  } catch (error) {
+    failed.abort(error);
+    throw error;
+  }
+}
+
+async function decide(request: PrepareRequest): Promise<Prepared> {
   await using stack = new AsyncDisposableStack();
   const { config, store, signal } = request;
   const { picks } = await selectPicks(request.inputs, request);
@@ -105,9 +117,13 @@ interface Answer {
 async function askCache(
   { cache, config }: PreparedCache,
   hashes: ReadonlySet<HashPart>,
-  { env, signal }: PrepareRequest,
+  { env, signal, notify }: PrepareRequest,
 ): Promise<Answer> {
   const missing = await cache.missing(hashes, signal);
-  const upstream = await availableUpstream(missing, config.upstreams ?? [], { env, signal });
+  const upstream = await availableUpstream(missing, config.upstreams ?? [], {
+    env,
+    signal,
+    onRetry: retryNotice(cache.name, notify),
+  });
   return { name: cache.name, missing, upstream };
 }

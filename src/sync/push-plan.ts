@@ -44,6 +44,7 @@ export type RunEvent =
       readonly path: StorePath;
       readonly error: Failure;
     }
+  | { readonly event: "note"; readonly text: string }
   | Summary;
 
 export interface PushPlanOptions {
@@ -148,10 +149,20 @@ async function pinPicks(
   const mine = prepared.picks.filter((pick) => pick.caches.includes(cache.name));
   if (cache.pin === undefined || mine.every(({ pin }) => pin === undefined)) return;
   const pinned = await currentPins(cache, options.signal);
+  const upstream = new Set(
+    prepared.plan.paths
+      .filter((one) => one.cache === cache.name && one.action === "upstream")
+      .map(({ path }) => path),
+  );
   for (const { pin, paths } of mine) {
     const path = paths[0];
     if (pin === undefined || path === undefined || unavailable.has(path)) continue;
     if (pinned.get(pin) === path) continue;
+    if (upstream.has(path)) {
+      const text = `${cache.name}: ${path} is not pinned as ${pin}: an upstream has it, not this cache`;
+      options.onEvent({ event: "note", text });
+      continue;
+    }
     const about = { cache: cache.name, name: pin, path };
     try {
       await cache.pin({ name: pin, storePath: path }, options.signal);
