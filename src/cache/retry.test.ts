@@ -174,6 +174,7 @@ describe("retry() with a hint of the server", () => {
     assert.equal(await waitAfter(problem("application/json", "null")), 500);
     assert.equal(await waitAfter(problem("application/json", '{"retry_after":"x"}')), 500);
     assert.equal(await waitAfter(problem("application/json", '{"retry_after":1e99}')), 120_000);
+    assert.equal(await waitAfter(problem("application/json", '{"retry_after":1e-9}')), 1000);
   });
 
   it("gets no more tries by it", async () => {

@@ -4,6 +4,8 @@ import type { HttpResponse } from "./http-message.ts";
 import { isTransient } from "./network-error.ts";
 
 const LONGEST_DELAY_MS = 15_000;
+/** A hint of next to nothing would have us ask without end, as only waiting counts. */
+const SHORTEST_HINT_MS = 1_000;
 const LONGEST_HINT_MS = 120_000;
 const ALL_DELAYS_MS = 90_000;
 
@@ -27,7 +29,7 @@ export interface RetryOptions {
 /**
  * Repeats `attempt` while it fails for a passing reason: no answer, 408, 429 or 5xx. Waits
  * `2^n / 2` seconds plus up to as much again by chance, at most 15 s at once, or what the server
- * asked for, at most 120 s; gives up before all waits together pass 90 s. Returns the last answer,
+ * asked for, from 1 s to 120 s; gives up before all waits together pass 90 s. Returns the last answer,
  * whatever its status.
  *
  * @param attempt Gets the number of tries before it; settles with one answer.
@@ -76,7 +78,7 @@ async function outcomeOf(
 function serverHintMs(response: HttpResponse, nowMs: number): number | undefined {
   const header = response.headers["retry-after"];
   const ms = header === undefined ? bodyHintMs(response) : headerHintMs(header, nowMs);
-  return ms > 0 ? Math.min(ms, LONGEST_HINT_MS) : undefined;
+  return ms > 0 ? Math.min(Math.max(ms, SHORTEST_HINT_MS), LONGEST_HINT_MS) : undefined;
 }
 
 function headerHintMs(header: string, nowMs: number): number {
