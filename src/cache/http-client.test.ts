@@ -348,11 +348,12 @@ describe("createHttpClient() with a signal", () => {
 describe("createHttpClient() redirected", () => {
   it("follows GET and HEAD to another place of the same origin with credentials", async () => {
     await using rig = await serve((incoming, response) => {
-      if (incoming.url === "/to") return void response.end(incoming.headers.authorization);
+      const { authorization = "" } = incoming.headers;
+      if (incoming.url === "/to") return void response.end(authorization.toUpperCase());
       response.writeHead(302, { location: "to" }).end();
     });
     const headers = { authorization: "Bearer secret" };
-    assert.equal((await rig.get("/from", { headers })).body.toString(), "Bearer secret");
+    assert.equal((await rig.get("/from", { headers })).body.toString(), "BEARER SECRET");
     assert.equal((await rig.get("/from", { method: "HEAD" })).status, 200);
   });
 
@@ -420,6 +421,14 @@ describe("createHttpClient() and secrets", () => {
     });
     const response = await rig.get("/", { headers: { authorization: "Bearer secret" } });
     assert.equal(response.body.toString(), "bad token Bearer …, …");
+  });
+
+  it("removes them from a success too, which is quoted if it is not understood", async () => {
+    await using rig = await serve((incoming, response) => {
+      response.end(`you said ${incoming.headers.authorization}`);
+    });
+    const response = await rig.get("/", { headers: { authorization: "Bearer secret" } });
+    assert.equal(response.body.toString(), "you said Bearer …");
   });
 
   it("goes through the proxy of the environment, except where no_proxy says not to", async () => {

@@ -39,7 +39,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       for (let redirects = 0; ; redirects++) {
         const response = await exchange(current, { agent: agents.agentFor(current.url), timeouts });
         const target = redirectTarget(current, response);
-        if (target === undefined) return withoutCredentials(response, current);
+        if (target === undefined) return withoutCredentials(response, request);
         if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");
         current = redirected(current, target);
       }
@@ -71,10 +71,10 @@ function redirected(request: HttpRequest, target: URL): HttpRequest {
   return { ...request, url: target, headers };
 }
 
-/** Error bodies are shown to people, and a server may repeat in them what we sent. */
+/** Bodies that are not understood are shown to people, and may repeat what we sent. */
 function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
   const secret = headers?.["authorization"]?.replace(/^\w+ /, "");
-  if (response.status < 300 || !secret || !response.body.includes(secret)) return response;
+  if (!secret || !response.body.includes(secret)) return response;
   return { ...response, body: Buffer.from(response.body.toString().replaceAll(secret, "…")) };
 }
 
