@@ -1,5 +1,8 @@
 const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const URL_SHAPE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#\s]*)([^\s]*)$/;
+/** The pages of a cache at Cachix: where people see it, and where readers find it. */
+const CACHIX_PAGE =
+  /^https?:\/\/(?:app\.cachix\.org\/cache\/|(?!app\.)(?=[a-z0-9-]+\.cachix\.org(?:\/|$)))([a-z0-9-]{1,63})/;
 // oxlint-disable-next-line no-control-regex -- finding them is the purpose
 const CONTROL = /[\u0000-\u0020\u007f-\u009f]/;
 
@@ -8,16 +11,26 @@ export function isCacheName(text: string): boolean {
   return CACHE_NAME.test(text);
 }
 
-/** The rule that the URL of a cache or server breaks, to be said after "it"; undefined if none. */
-export function urlFault(text: string, schemes?: readonly string[]): string | undefined {
-  const [, scheme, authority] = URL_SHAPE.exec(text) ?? [];
-  if (scheme === undefined || authority === undefined || CONTROL.test(text)) {
-    return "must be a URL such as cachix://mycache";
-  }
-  if (authority.includes("@")) return "must not contain a user name or password";
-  if (schemes === undefined) return undefined;
-  if (!schemes.includes(scheme)) return `must start with ${schemes.join(":// or ")}://`;
+/** The rule that the URL of a cache breaks, to be said after "it"; undefined if none. */
+export function cacheUrlFault(text: string): string | undefined {
+  const fault = shapeFault(text, "cachix://mycache");
+  if (fault !== undefined) return fault;
+  const name = CACHIX_PAGE.exec(text)?.[1];
+  return name && `must be cachix://${name}, the name of that cache at Cachix`;
+}
+
+/** The rule that the URL of a server breaks, to be said after "it"; undefined if none. */
+export function serverUrlFault(text: string): string | undefined {
+  const fault = shapeFault(text, "http://127.0.0.1:8080");
+  if (fault !== undefined) return fault;
+  if (!/^https?:/.test(text)) return "must start with http:// or https://";
   return URL.canParse(text) ? undefined : "is not a valid URL";
+}
+
+function shapeFault(text: string, example: string): string | undefined {
+  const authority = URL_SHAPE.exec(text)?.[2];
+  if (authority === undefined || CONTROL.test(text)) return `must be a URL such as ${example}`;
+  return authority.includes("@") ? "must not contain a user name or password" : undefined;
 }
 
 /** The name of the cache at the service for `cachix://NAME`, undefined for other URLs. */

@@ -51,6 +51,14 @@ describe("chooseCache()", () => {
     });
   });
 
+  it("tells the name of a cache of which it is given the address", () => {
+    assert.throws(() => chooseCache(EMPTY, "https://office.cachix.org"), {
+      code: "CACHE_URL_UNSUPPORTED",
+      message: /it must be cachix:\/\/office, /,
+    });
+    assert.equal(chooseCache(EMPTY, "https://cachix.org").name, "cachix.org");
+  });
+
   it("refuses a URL with a password without repeating it", () => {
     assert.throws(() => chooseCache(EMPTY, "https://u:SECRET@example.org"), {
       code: "CACHE_URL_UNSUPPORTED",

@@ -1,7 +1,7 @@
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
-import { nameFromUrl, urlFault } from "./cache-url.ts";
+import { cacheUrlFault, nameFromUrl } from "./cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
 
 /**
@@ -34,7 +34,7 @@ function throwNoCache(): never {
 }
 
 function cacheAt(url: string): CacheConfig {
-  const fault = urlFault(url);
+  const fault = cacheUrlFault(url);
   if (fault !== undefined) {
     // The URL is left out: what is wrong with it may be the password in it.
     throw new HandpickError(

@@ -143,7 +143,17 @@ describe("parseConfig()", () => {
       ["caches = 1", "caches must be a table, found a number"],
       ["caches.a = true", "caches.a must be a table, found a boolean"],
       ["[caches.a]", ':1: caches.a needs the key "url"'],
-      ['[caches.a]\nurl = "mycache"', ":2: caches.a.url must be a URL such as"],
+      ['[caches.a]\nurl = "mycache"', ":2: caches.a.url must be a URL such as cachix://mycache"],
+      [
+        '[caches.a]\nurl = "https://office.cachix.org"',
+        "caches.a.url must be cachix://office, the",
+      ],
+      [
+        '[caches.a]\nurl = "https://app.cachix.org/cache/office#x"',
+        "url must be cachix://office, ",
+      ],
+      [`${cache}host = "127.0.0.1:8080"`, "host must be a URL such as http://127.0.0.1:8080"],
+      [`${cache}upstreams = ["x"]`, "upstreams[0] must be a URL such as http://127.0.0.1:8080"],
       ['[caches."a/b"]\nurl = "cachix://a"', ':1: caches."a/b" must be 1 to 64 of'],
       ['[caches.7]\nurl = "cachix://a"', ":1: caches.7 must not be a number only"],
       [`${cache}token-file = 5`, ":3: caches.a.token-file must be a string, found a number"],

@@ -149,7 +149,7 @@ describe("readCredentials()", () => {
       [{ signingKeyFile: empty }, "KEY_INVALID", /: it is empty$/],
     ];
     for (const [cache, code, message] of cases) {
-      await assert.rejects(read(cache), { code, message, hint: /user 1000 may read it/ });
+      await assert.rejects(read(cache), { code, message, hint: /the user who runs handpick has/ });
     }
   });
 

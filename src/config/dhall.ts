@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
-import { urlFault } from "./cache-url.ts";
+import { serverUrlFault } from "./cache-url.ts";
 import { type DhallRecord, type DhallValue, readDhall } from "./dhall-reader.ts";
 import { userConfigDir } from "./find-config.ts";
 import { Secret } from "./secret.ts";
@@ -55,7 +55,7 @@ export function parseCachixDhall(
 
 function hostnameOf(record: DhallRecord, file: string): string | undefined {
   const hostname = textAt(record, "hostname", file);
-  const fault = hostname === undefined ? undefined : urlFault(hostname, ["http", "https"]);
+  const fault = hostname === undefined ? undefined : serverUrlFault(hostname);
   if (fault !== undefined) throw invalid(file, `hostname ${fault}`);
   return hostname;
 }

@@ -3,7 +3,7 @@ import type { Compression } from "../cache/contract.ts";
 import { quote } from "../nix/format-error.ts";
 import { isGlob } from "../nix/glob.ts";
 import { nearest } from "../nix/nearest.ts";
-import { isCacheName, urlFault } from "./cache-url.ts";
+import { cacheUrlFault, isCacheName, serverUrlFault } from "./cache-url.ts";
 import { parseSize } from "./size.ts";
 
 /** `[caches.NAME]` as it stands in the file. */
@@ -135,8 +135,8 @@ const variable = text((value) =>
   VARIABLE.test(value) ? undefined : "must be the name of an environment variable",
 );
 
-const cacheUrl = text((value) => urlFault(value));
-const webUrl = text((value) => urlFault(value, ["http", "https"]));
+const cacheUrl = text(cacheUrlFault);
+const webUrl = text(serverUrlFault);
 const cacheName = text((value) => {
   // JavaScript moves such keys to the front of a table, and the first cache is the default one.
   if (/^\d+$/.test(value)) return "must not be a number only";

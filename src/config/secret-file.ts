@@ -42,9 +42,9 @@ export function secretFileError(
   { path, content, uid }: SecretFile,
   { found, cause }: { readonly found: string; readonly cause?: unknown },
 ): HandpickError {
-  const reader = uid === undefined ? "you" : `user ${uid}`;
+  const reader = uid === 0 ? "root" : "the user who runs handpick";
   return new HandpickError(code, `Cannot read ${content} from file ${path}: ${found}`, {
     cause,
-    hint: `Write it to that file, where ${reader} may read it and others may not.`,
+    hint: `Write it to that file, which ${reader} has to own and others must not read (chmod 600).`,
   });
 }
