@@ -20,7 +20,7 @@ export interface Place {
 export async function locate(input: string, file: string, store: Store): Promise<Place> {
   const path = pathInStore(input, file, store.storeDir) ?? (await followLinks(file, store));
   return path === undefined
-    ? { path, real: await realFile(input, file) }
+    ? { path, real: await realFile(input, file, store.storeDir) }
     : { path, real: store.physicalPath(path) };
 }
 
@@ -61,7 +61,7 @@ async function followLinks(file: string, store: Store): Promise<StorePath | unde
   }
 }
 
-async function realFile(input: string, file: string): Promise<string> {
+async function realFile(input: string, file: string, storeDir: string): Promise<string> {
   try {
     return await realpath(file);
   } catch (error) {
@@ -69,11 +69,7 @@ async function realFile(input: string, file: string): Promise<string> {
     if (!isAbsent)
       throw notAStorePath(input, `it cannot be reached: ${String(error)}`, ACCESS_HINT);
     if (await exists(file)) throw notAStorePath(input, "it is a link to nothing", BROKEN_HINT);
-    throw notAStorePath(
-      input,
-      "it does not exist",
-      /^[\w+.-]+$/.test(input) ? word(input) : BUILD_HINT,
-    );
+    throw notAStorePath(input, "it does not exist", absentHint(input, storeDir));
   }
 }
 
@@ -82,6 +78,10 @@ const BROKEN_HINT = "Build it again: what it links to was removed.";
 const BUILD_HINT =
   "Build first, then name the link to the result; or name an installable such as .#tool.";
 
-function word(input: string): string {
+function absentHint(input: string, storeDir: string): string {
+  if (isStorePath(`${storeDir}/${input}`, storeDir)) {
+    return `Did you mean ${storeDir}/${input}?`;
+  }
+  if (!/^[\w+.-]+$/.test(input)) return BUILD_HINT;
   return `Say nixpkgs#${input} for the package of nixpkgs, or build first and say ./result.`;
 }

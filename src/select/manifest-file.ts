@@ -4,20 +4,29 @@ import { FormatError } from "../nix/format-error.ts";
 import { type Manifest, parseManifest } from "../nix/manifest.ts";
 
 const MAX_BYTES = 16 * 1024 * 1024;
-const BRACE = 0x7b;
+const HEAD_BYTES = 512;
+
+/** How a file is told from a manifest, and how paths in one are read. */
+export interface ManifestFileOptions {
+  readonly storeDir: string;
+  /**
+   * Whether the file may stand for itself. If so, only a JSON object with `version` and `picks` is
+   * meant as a manifest; else everything is that begins as an object does.
+   */
+  readonly isStorePath: boolean;
+}
 
 /**
- * Reads the manifest in a regular file; undefined if the file holds anything else. A JSON object
- * with `version` and `picks` is meant as a manifest.
+ * Reads the manifest in a regular file; undefined if the file is not meant as one.
  *
  * @throws {HandpickError} `MANIFEST_INVALID` if it is meant as a manifest and is none.
  */
 export async function readManifestFile(
   file: string,
-  storeDir: string,
+  { storeDir, isStorePath }: ManifestFileOptions,
 ): Promise<Manifest | undefined> {
   const text = await readObjectText(file);
-  if (text === undefined || !isMeantAsManifest(text)) return undefined;
+  if (text === undefined || (isStorePath && !hasManifestKeys(text))) return undefined;
   try {
     return parseManifest(text, { storeDir });
   } catch (cause) {
@@ -33,12 +42,13 @@ export async function readManifestFile(
 async function readObjectText(file: string): Promise<string | undefined> {
   await using handle = await open(file, "r");
   const { size } = await handle.stat();
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, 0);
-  if (size > MAX_BYTES || bytesRead === 0 || buffer[0] !== BRACE) return undefined;
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+  const head = buffer.toString("latin1", 0, bytesRead);
+  if (size > MAX_BYTES || !head.trimStart().startsWith("{")) return undefined;
   return handle.readFile("utf8");
 }
 
-function isMeantAsManifest(text: string): boolean {
+function hasManifestKeys(text: string): boolean {
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && "version" in value && "picks" in value;

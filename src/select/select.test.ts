@@ -114,6 +114,18 @@ describe("selectPicks()", () => {
     });
   });
 
+  it("says where a file of ours that begins as JSON goes wrong", async () => {
+    const cases = [
+      ['{"version":1,', /m7\.json: Cannot read manifest: not JSON: .* position 13/],
+      ["\n  { notes }", /m7\.json: Cannot read manifest: not JSON: .* position 5/],
+      ['{"version":1}', /m7\.json: Cannot read manifest: picks: expected a list/],
+    ] as const;
+    for (const [text, message] of cases) {
+      await writeFile(join(work, "m7.json"), text);
+      await assert.rejects(select(["m7.json"]), { code: "MANIFEST_INVALID", message }, text);
+    }
+  });
+
   it("takes a path that exists for a path, whatever it looks like", async () => {
     for (const name of ["a#b", "x:y"]) {
       await symlink(app, join(work, name));
@@ -124,7 +136,7 @@ describe("selectPicks()", () => {
   it("tells first users what to do", async () => {
     await symlink(`${nix.storeDir}/${ABSENT}`, join(work, "dangling"));
     await symlink("loop", join(work, "loop"));
-    await writeFile(join(work, "notes.txt"), "{ notes }");
+    await writeFile(join(work, "notes.txt"), "my notes");
     const cases: [input: string, code: string, message: string | RegExp, hint: RegExp][] = [
       ["./missing", "NOT_A_STORE_PATH", 'Cannot select "./missing": it does not exist', /^Build f/],
       ["hello", "NOT_A_STORE_PATH", 'Cannot select "hello": it does not exist', /nixpkgs#hello/],
@@ -136,7 +148,8 @@ describe("selectPicks()", () => {
       ],
       ["loop", "NOT_A_STORE_PATH", /"loop": it cannot be reached: .*ELOOP/, /folder/],
       [".", "NOT_A_STORE_PATH", /it is a folder outside of the Nix store/, /\.\/result/],
-      ["", "NOT_A_STORE_PATH", /it is a folder outside of the Nix store/, /\.\/result/],
+      ["", "NOT_A_STORE_PATH", 'Cannot select "": it is empty', /\.\/result/],
+      [ABSENT, "NOT_A_STORE_PATH", /it does not exist$/, /^Did you mean \/.*-1\.0\?$/],
       ["notes.txt", "NOT_A_STORE_PATH", /it is a file outside .* and no manifest$/, /\.\/result/],
       [`${nix.storeDir}/hello`, "NOT_A_STORE_PATH", /"hello" is not the base name/, /whole name/],
       [nix.storeDir, "NOT_A_STORE_PATH", /it is a folder outside of/, /store path/],

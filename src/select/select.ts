@@ -22,6 +22,8 @@ export interface SelectOptions {
   readonly signal: AbortSignal;
 }
 
+const INPUTS_HINT = "Name a store path, a link to one such as ./result, a manifest or .#package.";
+
 /** What an input stands for: the picks of a manifest, else paths that make one pick. */
 interface Found {
   readonly input: string;
@@ -58,6 +60,7 @@ export function parseStdin(text: string): string[] {
 
 async function find(input: string, options: SelectOptions): Promise<Found> {
   const { store, cwd } = options;
+  if (input === "") throw notAStorePath(input, "it is empty", INPUTS_HINT);
   const file = resolve(cwd, input);
   if (looksInstallable(input) && !(await exists(file))) {
     const paths = await buildInstallable(input, { ...options, storeDir: store.storeDir });
@@ -65,12 +68,14 @@ async function find(input: string, options: SelectOptions): Promise<Found> {
   }
   const { path, real } = await locate(input, file, store);
   const status = await lstat(real).catch(() => undefined);
-  const manifest = status?.isFile() ? await readManifestFile(real, store.storeDir) : undefined;
+  const manifest = status?.isFile()
+    ? await readManifestFile(real, { storeDir: store.storeDir, isStorePath: path !== undefined })
+    : undefined;
   if (manifest !== undefined) return { input, paths: [], picks: manifest.picks };
   if (path === undefined) {
     const kind = status?.isDirectory() ? "folder" : "file";
-    const hint = "Name a store path, a link to one such as ./result, a manifest or .#package.";
-    throw notAStorePath(input, `it is a ${kind} outside of the Nix store and no manifest`, hint);
+    const reason = `it is a ${kind} outside of the Nix store and no manifest`;
+    throw notAStorePath(input, reason, INPUTS_HINT);
   }
   return { input, paths: isDerivation(path) ? await outputsOf(input, path, store) : [path] };
 }
