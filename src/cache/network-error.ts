@@ -14,32 +14,47 @@ const WORDS: Readonly<Record<string, string>> = {
   EAI_AGAIN: "the host name does not resolve at present",
 };
 
+/** OpenSSL's words for bytes that are no TLS record, such as a page of HTTP. */
+const PLAIN = /wrong version number|packet length too long/;
+
 /** The names under which OpenSSL and Node report a certificate that is not trusted. */
 const CERTIFICATE = /CERT|UNABLE_TO_|SELF_SIGNED|ISSUER/;
 
 /** Tells of a request without an answer. Shows host and port only, as URLs may be secrets. */
 export function networkError(request: HttpRequest, cause: unknown): HandpickError {
-  const code = codeOf(cause);
-  const what = WORDS[code] ?? excerpt(cause instanceof Error ? cause.message : String(cause));
+  const what = isPlain(cause)
+    ? "the server does not speak TLS there"
+    : (WORDS[codeOf(cause)] ?? excerpt(cause instanceof Error ? cause.message : String(cause)));
   return new HandpickError(
     "NETWORK",
     `Cannot ${request.action}: expected an answer from ${endpointOf(request.url)}, but ${what}${addressOf(cause)}`,
     {
       cause,
-      hint: CERTIFICATE.test(code)
-        ? "Set NIX_SSL_CERT_FILE to a file that holds the authority of this certificate."
-        : "Check the network, the proxy variables and the host of this cache.",
+      hint: hintFor(cause),
     },
   );
 }
 
-/** Whether a failed request may be repeated with hope: the network failed, not its trust. */
+function hintFor(cause: unknown): string {
+  if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";
+  return CERTIFICATE.test(codeOf(cause))
+    ? "Set NIX_SSL_CERT_FILE to a file that holds the authority of this certificate."
+    : "Check the network, the proxy variables and the host of this cache.";
+}
+
+/** Whether a failed request may be repeated with hope: the network failed, not TLS. */
 export function isTransient(error: unknown): boolean {
   return (
     error instanceof HandpickError &&
     error.code === "NETWORK" &&
-    !CERTIFICATE.test(codeOf(error.cause))
+    !CERTIFICATE.test(codeOf(error.cause)) &&
+    !isPlain(error.cause)
   );
+}
+
+/** Whether a TLS handshake was answered by something else, as OpenSSL tells it. */
+function isPlain(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "EPROTO" && PLAIN.test(error.message);
 }
 
 function codeOf(error: unknown): string {

@@ -59,9 +59,41 @@ describe("the answers of Cachix", () => {
   });
 
   it("name what is wrong with them, in one short line", () => {
-    assert.throws(() => readCacheInfo(answer({ ...CACHE, publicSigningKeys: ["a", 5] })), {
-      message: "Cannot try it: expected publicSigningKeys.1 to be string",
-    });
+    const { uri: _, ...nameless } = CACHE;
+    const cases: readonly (readonly [read: () => unknown, expected: string])[] = [
+      [
+        () => readCacheInfo(answer({ ...CACHE, publicSigningKeys: ["a", 5] })),
+        "publicSigningKeys.1 to be a text, found 5",
+      ],
+      [() => readCacheInfo(answer(nameless)), "uri to be a text, found nothing"],
+      [
+        () => readCacheInfo(answer({ ...CACHE, uri: "ftp://x/?secret" })),
+        'uri to be a URL of http:// or https://, found "ftp://x/?…"',
+      ],
+      [
+        () => readCacheInfo(answer({ ...CACHE, permission: "Owner" })),
+        'permission to be Read, Write or Admin, found "Owner"',
+      ],
+      [
+        () => readCacheInfo(answer({ ...CACHE, isPublic: null })),
+        "isPublic to be true or false, found null",
+      ],
+      [() => readCacheInfo(answer([])), "uri to be a text, found nothing"],
+      [() => readCacheInfo(answer("5")), "the answer to be an object, found 5"],
+      [() => readMissing(answer({})), "the answer to be a list, found an object"],
+      [() => readPins(answer([[]])), "0.name to be a text, found nothing"],
+      [
+        () => readPins(answer([{ name: "a", lastRevision: {} }])),
+        "0.lastRevision.storePath to be a text, found nothing",
+      ],
+      [
+        () => readUploadIds(answer({ narId: ["a"], uploadId: "" })),
+        "narId to be a text, found a list",
+      ],
+    ];
+    for (const [read, expected] of cases) {
+      assert.throws(read, { message: `Cannot try it: expected ${expected}` });
+    }
     assert.throws(() => readMissing(answer("<html>Hello</html>")), {
       message: "Cannot try it: expected JSON, received a page of HTML",
     });

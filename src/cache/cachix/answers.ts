@@ -1,6 +1,7 @@
 import * as v from "valibot";
 
 import { HandpickError } from "../../error.ts";
+import { quote } from "../../nix/format-error.ts";
 import type { CacheInfo } from "../contract.ts";
 import { excerpt } from "../excerpt.ts";
 import type { HttpResponse } from "../http-message.ts";
@@ -11,31 +12,51 @@ export interface UploadIds {
   readonly uploadId: string;
 }
 
+// The message of a schema is what was expected.
+
 const text = (maxLength: number): v.GenericSchema<unknown, string> =>
-  v.pipe(v.string(), v.maxLength(maxLength));
+  v.pipe(v.string("a text"), v.maxLength(maxLength, `a text of at most ${maxLength} characters`));
 
-const webUrl = v.pipe(text(2048), v.regex(/^https?:\/\//), v.url());
+const WEB_URL = "a URL of http:// or https://";
+const webUrl = v.pipe(text(2048), v.regex(/^https?:\/\//, WEB_URL), v.url(WEB_URL));
 
-const CacheSchema = v.object({
+const listOf = <T>(item: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, T[]> =>
+  v.array(item, "a list");
+
+/** An object; of a key that is not there, the message is that of its value. */
+function objectOf<T extends v.ObjectEntries>(
+  entries: T,
+): v.ObjectSchema<T, (issue: v.ObjectIssue) => string> {
+  return v.object(entries, ({ path }) => {
+    const entry = entries[String(path?.at(-1)?.key)];
+    const issue = entry && v.safeParse(entry, undefined).issues?.[0];
+    return issue?.message ?? "an object";
+  });
+}
+
+const CacheSchema = objectOf({
   uri: webUrl,
-  isPublic: v.boolean(),
-  publicSigningKeys: v.pipe(v.array(text(1024)), v.maxLength(1000)),
-  permission: v.picklist(["Read", "Write", "Admin"]),
+  isPublic: v.boolean("true or false"),
+  publicSigningKeys: v.pipe(listOf(text(1024)), v.maxLength(1000, "a list of at most 1000")),
+  permission: v.picklist(["Read", "Write", "Admin"], "Read, Write or Admin"),
   preferredCompressionMethod: v.optional(v.unknown()),
 });
 
-const MissingSchema = v.array(text(1024));
+const MissingSchema = listOf(text(1024));
 
 /** An identifier becomes a segment of a path, so it must not be able to leave it. */
-const UploadSchema = v.object({
-  narId: v.pipe(v.string(), v.regex(/^[0-9A-Za-z_-]{1,128}$/)),
-  uploadId: v.pipe(text(8192), v.minLength(1)),
+const UploadSchema = objectOf({
+  narId: v.pipe(text(128), v.regex(/^[0-9A-Za-z_-]+$/, "a text of letters, digits, _ and -")),
+  uploadId: v.pipe(text(8192), v.minLength(1, "a text that is not empty")),
 });
 
-const PartUrlSchema = v.object({ uploadUrl: text(16_384) });
+const PartUrlSchema = objectOf({ uploadUrl: text(16_384) });
 
-const PinsSchema = v.array(
-  v.object({ name: v.string(), lastRevision: v.nullish(v.object({ storePath: v.string() })) }),
+const PinsSchema = listOf(
+  objectOf({
+    name: v.string("a text"),
+    lastRevision: v.nullish(objectOf({ storePath: v.string("a text") })),
+  }),
 );
 
 const COMPRESSIONS = new Map<unknown, CacheInfo["preferredCompression"]>([
@@ -93,7 +114,18 @@ function read<T>(schema: v.GenericSchema<unknown, T>, response: HttpResponse): T
   if (result.success) return result.output;
   const [issue] = result.issues;
   const where = v.getDotPath(issue) ?? "the answer";
-  throw unexpected(response, `${excerpt(where)} to be ${issue.expected ?? "valid"}`);
+  throw unexpected(
+    response,
+    `${excerpt(where)} to be ${issue.message}, found ${show(issue.input)}`,
+  );
+}
+
+/** A foreign value in a few words. */
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (typeof value === "string") return quote(excerpt(value));
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" && value !== null ? "an object" : JSON.stringify(value);
 }
 
 /** Reads JSON whatever the content type says: the service forgets it at times. */

@@ -79,6 +79,12 @@ describe("info() of a Cachix cache", () => {
     await assert.rejects(rig.cache.info(signal), { hint: /a private one needs a token/ });
   });
 
+  it("hints at the setting host where there is one", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("info").reply(404, { body: "<html>Not Found</html>" });
+    await assert.rejects(rig.cache.info(signal), { hint: /the setting host names no Cachix/ });
+  });
+
   it("accepts any 2xx and JSON of any content type", async () => {
     await using rig = await createCachixRig();
     rig.fake.next("info").handle((_request, serve) => {
@@ -273,6 +279,7 @@ describe("registerKey() and pin() of a Cachix cache", () => {
     await assert.rejects(async () => rig.cache.pin?.({ name: "x", storePath }, signal), {
       code: "UPLOAD_REJECTED",
       message: /^Cannot pin "x" in cache "mine": expected status 200, received 404: /,
+      hint: `Push the path first: handpick push ${storePath}.`,
     });
   });
 

@@ -64,6 +64,7 @@ class CachixCache implements Cache {
   readonly compressions: ReadonlySet<Compression> = new Set(["zstd", "xz"]);
   readonly #api: CachixApi;
   readonly #hasToken: boolean;
+  readonly #hasOwnHost: boolean;
   readonly #abortMs: number;
 
   constructor(options: CachixCacheOptions) {
@@ -74,6 +75,7 @@ class CachixCache implements Cache {
     this.#hasToken = token !== undefined;
     this.#abortMs = options.abortMs ?? 3000;
     const base = parseHost(options.host ?? DEFAULT_HOST);
+    this.#hasOwnHost = base.href !== parseHost(DEFAULT_HOST).href;
     const client = createHttpClient({ userAgent: options.userAgent ?? "handpick", env, timeouts });
     this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random, onRetry });
   }
@@ -123,7 +125,13 @@ class CachixCache implements Cache {
 
   async pin(request: PinRequest, signal: AbortSignal): Promise<void> {
     assertInNixStore(request.storePath, `pin a path in ${this.#api.label}`);
-    this.#checked(await sendPin(this.#api, request, signal), "UPLOAD_REJECTED");
+    const response = await sendPin(this.#api, request, signal);
+    if (response.status === 404) {
+      throw new HandpickError("UPLOAD_REJECTED", statusMessage(response), {
+        hint: `Push the path first: handpick push ${request.storePath}.`,
+      });
+    }
+    this.#checked(response, "UPLOAD_REJECTED");
   }
 
   async pins(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>> {
@@ -152,10 +160,12 @@ class CachixCache implements Cache {
   }
 
   #notFound(response: HttpResponse): HandpickError {
+    const advice = this.#hasToken
+      ? "Check the name of the cache, and that the token is valid and belongs to it"
+      : "Check the name of the cache; a private one needs a token";
+    const doubt = this.#hasOwnHost ? "; or the setting host names no Cachix service" : "";
     return new HandpickError("CACHE_NOT_FOUND", statusMessage(response), {
-      hint: this.#hasToken
-        ? "Check the name of the cache, and that the token is valid and belongs to it."
-        : "Check the name of the cache; a private one needs a token.",
+      hint: `${advice}${doubt}.`,
     });
   }
 }

@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, it } from "node:test";
+
+import { createFakeClock } from "../../test/fakes/clock.ts";
+import { createCachixCache } from "./cachix/cachix-cache.ts";
+
+describe("networkError()", () => {
+  it("tells of a server without TLS, once", async () => {
+    const server = createServer((_incoming, response) => void response.end("plain"));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const clock = createFakeClock();
+    const host = `https://127.0.0.1:${port}`;
+    const cache = createCachixCache({ name: "mine", cacheName: "acme", host, clock, env: {} });
+    await assert.rejects(cache.info(new AbortController().signal), {
+      code: "NETWORK",
+      message: `Cannot read about cache "mine": expected an answer from 127.0.0.1:${port}, but the server does not speak TLS there`,
+      hint: /^Write http:/,
+    });
+    assert.deepEqual(clock.sleeps, []);
+    await cache.close();
+    server.close();
+    await once(server, "close");
+  });
+});
