@@ -135,11 +135,15 @@ describe("makePlan()", () => {
   });
 
   it("excludes what is larger than max-nar-size", () => {
-    const infos = infosOf(APP).set(storePath("data"), info("data", [], 101));
-    const plan = planApp({ infos, rules: { ...RULES, maxNarSize: 100 } });
+    const infos = infosOf(APP).set(storePath("data"), info("data", [], 2049));
+    const plan = planApp({ infos, rules: { ...RULES, maxNarSize: 1536 } });
     assert.equal(decided(plan)["data"], "excluded max-nar-size");
     assert.equal(decided(plan)["app"], "held reference-excluded");
-    assert.deepEqual(plan.totals.excluded, { paths: 1, narSize: 101 });
+    assert.deepEqual(plan.totals.excluded, { paths: 1, narSize: 2049 });
+    assert.deepEqual(
+      plan.paths.filter(({ action }) => action === "excluded").map(({ reason }) => reason.text),
+      ["larger than max-nar-size: 2.0 KiB, the limit is 1.5 KiB"],
+    );
   });
 
   it("excludes by the globs of picks only what no other pick of that cache wants", () => {

@@ -1,6 +1,7 @@
 import { quote } from "../nix/format-error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { formatSize } from "./format-size.ts";
 import { compileGlob } from "../nix/glob.ts";
 import type { Decision } from "./plan.ts";
 
@@ -70,7 +71,7 @@ export function exclusionCheck(
     if (glob !== undefined)
       return { code: "exclude-rule", text: `excluded by rule ${quote(glob)}` };
     if (narSize <= limit) return undefined;
-    const text = `larger than max-nar-size: ${narSize} bytes, the limit is ${limit}`;
+    const text = `larger than max-nar-size: ${formatSize(narSize)}, the limit is ${formatSize(limit)}`;
     return { code: "max-nar-size", text };
   };
   return (info) => {

@@ -1,15 +1,6 @@
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
+import { nameOf, type StorePath } from "../nix/store-path.ts";
 
-/** A size in binary units with one decimal: `812 B`, `5.2 MiB`. */
-export function formatSize(sizeBytes: number): string {
-  let value = sizeBytes;
-  let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit] ?? "B"}`;
-}
+export { formatSize } from "../plan/format-size.ts";
 
 /** A duration: `0.4 s`, `36 s`, `4 min 10 s`, `2 h 5 min`. */
 export function formatDuration(durationMs: number): string {
@@ -19,6 +10,11 @@ export function formatDuration(durationMs: number): string {
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** The name part of a store path in a column that keeps lines within 72 characters. */
+export function paddedName(path: StorePath): string {
+  return nameOf(path).padEnd(32);
 }
 
 /** Makes hostile text printable: control characters, which could steer a terminal, are dropped. */

@@ -1,23 +1,32 @@
-import { nameOf } from "../nix/store-path.ts";
-import type { Decision, Plan } from "../plan/plan.ts";
-import { formatSize, printable } from "./format.ts";
+import type { Action, Decision, Plan } from "../plan/plan.ts";
+import { formatSize, paddedName, printable } from "./format.ts";
+import { headingLine } from "./heading-line.ts";
 
 /** A plan as text: a heading a cache, then a line a path with action, size, name and reason. */
 export function planLines(plan: Plan): string[] {
   const caches = Map.groupBy(plan.paths, (decision) => decision.cache);
   return [...caches].flatMap(([cache, decisions]) => [
-    `${cache}: ${countText(decisions)}`,
+    heading(cache, decisions),
     ...decisions.map(decisionLine),
   ]);
 }
 
-function countText(decisions: readonly Decision[]): string {
-  const toPush = decisions.filter(({ action }) => action === "push");
-  const size = toPush.reduce((sum, { narSize }) => sum + narSize, 0);
-  return `${decisions.length} selected, ${toPush.length} to push (${formatSize(size)})`;
+function heading(cache: string, decisions: readonly Decision[]): string {
+  const sizes = (wanted: Action): number[] =>
+    decisions.flatMap(({ action, narSize }) => (action === wanted ? [narSize] : []));
+  return headingLine({
+    cache,
+    selected: decisions.length,
+    push: sizes("push").length,
+    pushBytes: sizes("push").reduce((sum, size) => sum + size, 0),
+    present: sizes("present").length,
+    upstream: sizes("upstream").length,
+    held: sizes("held").length,
+    excluded: sizes("excluded").length,
+  });
 }
 
 function decisionLine({ path, action, narSize, reason, picks }: Decision): string {
   const why = `${printable(reason.text)} (for ${picks.map(printable).join(", ")})`;
-  return `  ${action.padEnd(8)} ${formatSize(narSize).padStart(10)}  ${nameOf(path).padEnd(32)} ${why}`;
+  return `  ${action.padEnd(8)} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
 }

@@ -1,7 +1,7 @@
-import { nameOf } from "../nix/store-path.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { Failure } from "../push/events.ts";
-import { formatDuration, formatSize, printable } from "./format.ts";
+import { formatDuration, formatSize, paddedName, printable } from "./format.ts";
+import { headingLine } from "./heading-line.ts";
 
 /** Colours a word, or leaves it alone where colours are off. */
 export type Paint = (style: "green" | "red" | "yellow" | "dim", text: string) => string;
@@ -10,31 +10,31 @@ export type Paint = (style: "green" | "red" | "yellow" | "dim", text: string) =>
 export function pushLines(event: RunEvent, paint: Paint): string[] {
   switch (event.event) {
     case "plan":
-      return [planLine(event)];
+      return [headingLine(event)];
     case "pushed": {
       const { narSize, fileSize, compression, durationMs } = event;
       const ratio = fileSize === 0 ? "" : ` ${(narSize / fileSize).toFixed(1)}x`;
       const size = formatSize(fileSize).padStart(10);
       const how = `${compression}${ratio}`.padEnd(10);
       return [
-        `${paint("green", "✓")} ${nameOf(event.path).padEnd(36)} ${size}  ${how} ${formatDuration(durationMs).padStart(8)}`,
+        `${paint("green", "✓")} ${paddedName(event.path)} ${size}  ${how} ${formatDuration(durationMs).padStart(8)}`,
       ];
     }
     case "failed":
       return [
-        `${paint("red", "✗")} ${nameOf(event.path).padEnd(36)} ${failureText(event.error)}`,
+        `${paint("red", "✗")} ${paddedName(event.path)} ${failureText(event.error)}`,
         ...hintLines(event.error),
       ];
     case "held":
     case "excluded":
       return [
-        `${paint("yellow", "-")} ${nameOf(event.path).padEnd(36)} ${event.event}: ${printable(event.reason.text)}`,
+        `${paint("yellow", "-")} ${paddedName(event.path)} ${event.event}: ${reasonText(event.reason)}`,
       ];
     case "pinned":
-      return [`${paint("green", "✓")} ${nameOf(event.path).padEnd(36)} pinned as ${event.name}`];
+      return [`${paint("green", "✓")} ${paddedName(event.path)} pinned as ${event.name}`];
     case "pin-failed":
       return [
-        `${paint("red", "✗")} ${nameOf(event.path).padEnd(36)} pin ${event.name}: ${failureText(event.error)}`,
+        `${paint("red", "✗")} ${paddedName(event.path)} pin ${event.name}: ${failureText(event.error)}`,
         ...hintLines(event.error),
       ];
     case "note":
@@ -55,12 +55,9 @@ export function summaryLine(event: Extract<RunEvent, { event: "summary" }>): str
   return `${[`${pushed} pushed${size}`, ...rest].join(", ")} in ${formatDuration(event.durationMs)}`;
 }
 
-function planLine(event: Extract<RunEvent, { event: "plan" }>): string {
-  const { cache, selected, push, pushBytes, present, upstream, held, excluded } = event;
-  const toPush = push === 0 ? "nothing to push" : `${push} to push (${formatSize(pushBytes)})`;
-  const counted = Object.entries({ "already there": present, upstream, held, excluded });
-  const rest = counted.flatMap(([word, count]) => (count > 0 ? [`${count} ${word}`] : []));
-  return `${cache}: ${[`${selected} selected`, toPush, ...rest].join(", ")}`;
+/** What is left to say after the word "excluded". */
+function reasonText({ text }: { readonly text: string }): string {
+  return printable(text).replace(/^excluded /, "");
 }
 
 function failureText({ code, message }: Failure): string {

@@ -53,7 +53,7 @@ const EVENTS = {
     event: "excluded",
     cache: "mine",
     path: path("src-source"),
-    reason: { code: "exclude-rule", text: 'by rule "*-source"' },
+    reason: { code: "exclude-rule", text: 'excluded by rule "*-source"' },
   },
   pinned: { event: "pinned", cache: "mine", name: "editor", path: path("ripgrep-14.1.1") },
   pinFailed: {
@@ -95,13 +95,13 @@ function showAll(report: PushReport): void {
 
 const LINES = [
   "mine: 412 selected, 3 to push (6.0 MiB), 400 already there, 5 upstream, 1 held, 3 excluded",
-  "✓ ripgrep-14.1.1                          2.0 MiB  zstd 3.0x     1.9 s",
-  "✗ zoom-5.12.9                          UPLOAD_REJECTED: expected 201, received 413",
+  "✓ ripgrep-14.1.1                      2.0 MiB  zstd 3.0x     1.9 s",
+  "✗ zoom-5.12.9                      UPLOAD_REJECTED: expected 201, received 413",
   "  Ask them.",
-  "- user                                 held: needs zoom",
-  '- src-source                           excluded: by rule "*-source"',
-  "✓ ripgrep-14.1.1                       pinned as editor",
-  "✗ ripgrep-14.1.1                       pin editor: CACHE_UNAVAILABLE: status 503",
+  "- user                             held: needs zoom",
+  '- src-source                       excluded: by rule "*-source"',
+  "✓ ripgrep-14.1.1                   pinned as editor",
+  "✗ ripgrep-14.1.1                   pin editor: CACHE_UNAVAILABLE: status 503",
 ];
 const SUMMARY =
   "1 pushed (2.0 MiB), 400 already there, 5 upstream, 1 held, 3 excluded, 1 failed in 1 min 5 s";
@@ -236,5 +236,18 @@ describe("pushLines()", () => {
     assert.equal(line, "mine: 412 selected, nothing to push, 400 already there");
     const none = { ...EVENTS.summary, pushed: 0, upstream: 0, held: 0, excluded: 0, failed: 0 };
     assert.equal(summaryLine({ ...none, durationMs: 40 }), "0 pushed, 400 already there in 0.0 s");
+  });
+
+  it("keeps what was pushed within 72 columns for names up to 32 characters", () => {
+    const long = {
+      ...EVENTS.pushed,
+      path: path("x".repeat(32)),
+      narSize: 1023 * 12 * MIB,
+      fileSize: 1023 * MIB,
+      durationMs: 3_599_000,
+    };
+    const [line = ""] = pushLines(long, (_, text) => text);
+    assert.match(line, /^✓ x{32} 1023\.0 MiB {2}zstd 12\.0x 59 min 59 s$/);
+    assert.ok(line.length <= 72);
   });
 });

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { parseStorePath } from "../nix/store-path.ts";
+import type { Action, Decision, Plan } from "../plan/plan.ts";
+import { planLines } from "./plan-lines.ts";
+
+const NONE = { paths: 0, narSize: 0 };
+const totals = { push: NONE, present: NONE, upstream: NONE, held: NONE, excluded: NONE };
+
+function decision(name: string, action: Action, cache = "mine"): Decision {
+  const path = parseStorePath(`/nix/store/${"a".repeat(32)}-${name}`);
+  const reason = { code: "missing", text: `why ${name}` } as const;
+  return { path, cache, action, reason, narSize: 1536, picks: ["app", "tool"] };
+}
+
+const linesOf = (...paths: Decision[]): string[] => {
+  const plan: Plan = { version: 1, paths, totals };
+  return planLines(plan);
+};
+
+describe("planLines()", () => {
+  it("counts as a push does, cache by cache", () => {
+    const lines = linesOf(
+      decision("a", "push"),
+      decision("b", "push"),
+      decision("c", "present"),
+      decision("d", "upstream"),
+      decision("e", "held"),
+      decision("f", "excluded"),
+      decision("a", "present", "other"),
+    );
+    assert.equal(
+      lines[0],
+      "mine: 6 selected, 2 to push (3.0 KiB), 1 already there, 1 upstream, 1 held, 1 excluded",
+    );
+    assert.equal(lines[7], "other: 1 selected, nothing to push, 1 already there");
+  });
+
+  it("gives each path a line with action, size, name, reason and picks", () => {
+    const [, line] = linesOf(decision("words-1.0", "push"));
+    assert.equal(
+      line,
+      "  push        1.5 KiB  words-1.0                        why words-1.0 (for app, tool)",
+    );
+  });
+
+  it("lets no reason or name steer the terminal", () => {
+    const hostile = { ...decision("a", "push"), picks: ["\u001b[2J"] };
+    assert.match(linesOf(hostile)[1] ?? "", /\(for \[2J\)$/);
+  });
+});
