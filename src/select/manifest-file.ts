@@ -19,13 +19,17 @@ export interface ManifestFileOptions {
 /**
  * Reads the manifest in a regular file; undefined if the file is not meant as one.
  *
- * @throws {HandpickError} `MANIFEST_INVALID` if it is meant as a manifest and is none.
+ * @throws {HandpickError} `MANIFEST_INVALID` if it is meant as a manifest and is none,
+ *   `FILE_UNUSABLE` if it cannot be read and is no store path, which fails when it is packed.
  */
 export async function readManifestFile(
   file: string,
   { storeDir, isStorePath }: ManifestFileOptions,
 ): Promise<Manifest | undefined> {
-  const text = await readObjectText(file);
+  const text = await readObjectText(file).catch((error: unknown) => {
+    if (isStorePath) return undefined;
+    throw unreadable(file, error);
+  });
   if (text === undefined || (isStorePath && !hasManifestKeys(text))) return undefined;
   try {
     return parseManifest(text, { storeDir });
@@ -46,6 +50,14 @@ async function readObjectText(file: string): Promise<string | undefined> {
   const head = buffer.toString("latin1", 0, bytesRead);
   if (size > MAX_BYTES || !head.trimStart().startsWith("{")) return undefined;
   return handle.readFile("utf8");
+}
+
+function unreadable(file: string, cause: unknown): HandpickError {
+  const reason = cause instanceof Error && "code" in cause ? cause.code : cause;
+  return new HandpickError("FILE_UNUSABLE", `Cannot read ${file}: ${String(reason)}`, {
+    cause,
+    hint: "Check the permissions of the file.",
+  });
 }
 
 function hasManifestKeys(text: string): boolean {

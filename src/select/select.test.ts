@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdir, open, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { createTestNix, type TestNix, TOY_PACKAGES } from "../../test/nix.ts";
+import { asOrdinaryUser } from "../../test/ordinary-user.ts";
 import { printManifest } from "../nix/manifest.ts";
 import { isStorePath, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
@@ -111,6 +112,18 @@ describe("selectPicks()", () => {
     await assert.rejects(select(["bad.json"]), {
       code: "MANIFEST_INVALID",
       message: /bad\.json: Cannot read manifest: picks\[0\]\.paths: /,
+    });
+  });
+
+  it("names a file that may not be read, and leaves such a store path to the push", async () => {
+    await writeFile(join(work, "closed.json"), "{}");
+    await chmod(join(work, "closed.json"), 0);
+    const path = parseStorePath(await nix.add("closed", "x"), nix.storeDir);
+    await chmod(path, 0);
+    await asOrdinaryUser(async () => {
+      const refused = { code: "FILE_UNUSABLE", message: /closed\.json: EACCES$/ };
+      await assert.rejects(select(["closed.json"]), refused);
+      assert.deepEqual((await select([path])).picks, [pick("closed", path)]);
     });
   });
 
