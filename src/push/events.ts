@@ -22,7 +22,10 @@ export type PushEvent =
       readonly event: "sent";
       readonly cache: string;
       readonly path: StorePath;
+      /** Compressed bytes of the path that were sent so far. */
       readonly sentBytes: number;
+      /** NAR bytes that those stand for. */
+      readonly narBytes: number;
     }
   | {
       readonly event: "pushed";

@@ -8,6 +8,7 @@ import { zstdDecompressSync } from "node:zlib";
 import { tempDir } from "../../test/temp.ts";
 import { PackPool } from "./pack-pool.ts";
 import type { PackRequest } from "./pack-pool.ts";
+import { CHUNK_BYTES } from "./pack.ts";
 import type { PackResult } from "./pack-protocol.ts";
 
 const never = new AbortController().signal;
@@ -15,6 +16,8 @@ const MIB = 1 << 20;
 
 const digest = (algorithm: string, bytes: Uint8Array): string =>
   createHash(algorithm).update(bytes).digest("hex");
+
+const total = (numbers: readonly number[]): number => numbers.reduce((sum, one) => sum + one, 0);
 
 const dump = (path: string): Buffer =>
   execFileSync("nix-store", ["--dump", path], { maxBuffer: 1 << 30 });
@@ -29,22 +32,27 @@ const UNPACK = {
 interface Packed {
   readonly result: PackResult;
   readonly sizes: number[];
+  /** NAR bytes by part. */
+  readonly covered: number[];
   readonly file: Buffer;
 }
 
 async function packAll(pool: PackPool, request: Omit<PackRequest, "onPart">): Promise<Packed> {
   const parts: Buffer[] = [];
+  const covered: number[] = [];
   const result = await pool.pack(
     {
       ...request,
-      onPart: async ({ number, bytes, md5 }) => {
+      onPart: async ({ number, bytes, md5, narBytes }) => {
         assert.equal(md5, createHash("md5").update(bytes).digest("base64"));
         parts[number - 1] = Buffer.from(bytes);
+        covered[number - 1] = narBytes;
       },
     },
     never,
   );
-  return { result, sizes: parts.map((part) => part.length), file: Buffer.concat(parts) };
+  const sizes = parts.map((part) => part.length);
+  return { result, sizes, covered, file: Buffer.concat(parts) };
 }
 
 async function makeTree(dir: string, sizeBytes: number): Promise<string> {
@@ -67,7 +75,10 @@ describe("PackPool", () => {
         const nar = dump(physicalPath);
         const level = compression === "xz" ? 0 : undefined;
         const request = { physicalPath, narSize: nar.length, compression, level };
-        const { result, sizes, file } = await packAll(pool, { ...request, partSize: 5 * MIB });
+        const { result, sizes, covered, file } = await packAll(pool, {
+          ...request,
+          partSize: 5 * MIB,
+        });
         assert.ok(UNPACK[compression](file).equals(nar));
         assert.deepEqual(result, {
           type: "done",
@@ -78,9 +89,25 @@ describe("PackPool", () => {
         });
         assert.ok(sizes.slice(0, -1).every((size) => size === 5 * MIB));
         assert.ok((sizes.at(-1) ?? 0) > 0);
+        assert.equal(total(covered), nar.length);
       });
     }
   }
+
+  it("tells with each part how much of the NAR it stands for", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 2 });
+    await writeFile(`${temp.dir}/f`, randomBytes(40 * MIB));
+    const narSize = 40 * MIB + 112;
+    const request = { physicalPath: `${temp.dir}/f`, narSize, level: 1, partSize: 8 * MIB };
+    const { covered } = await packAll(pool, { ...request, compression: "zstd" });
+    for (let parts = 1; parts <= covered.length; parts += 1) {
+      // Random bytes do not shrink, so a part of 8 MiB holds as much of the NAR.
+      const ahead = total(covered.slice(0, parts)) - Math.min(parts * 8 * MIB, narSize);
+      assert.ok(ahead >= 0 && ahead <= 2 * CHUNK_BYTES, `part ${parts} is ${ahead} bytes ahead`);
+    }
+    assert.equal(total(covered), narSize);
+  });
 
   it("packs many paths at once within its memory", async () => {
     await using temp = await tempDir();

@@ -14,6 +14,8 @@ export interface PackedPart {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** MD5 of the bytes, base64. */
   readonly md5: string;
+  /** NAR bytes that this part stands for; over all parts, the size of the NAR. */
+  readonly narBytes: number;
 }
 
 export interface PackRequest {
@@ -123,12 +125,12 @@ export class PackPool implements AsyncDisposable {
 
   /** Hands a part on; its memory is free again when that is done. */
   #sendPart(
-    { memory, sizeBytes, number, md5 }: Extract<FromWorker, { type: "part" }>,
+    { memory, sizeBytes, number, md5, narBytes }: Extract<FromWorker, { type: "part" }>,
     { request, signal, failed, parts }: Job,
     release: () => void,
   ): void {
     const bytes = new Uint8Array(memory, 0, sizeBytes);
-    const sent = request.onPart({ number, bytes, md5 }, signal).finally(() => {
+    const sent = request.onPart({ number, bytes, md5, narBytes }, signal).finally(() => {
       if (memory.byteLength >= KEEP_FROM_BYTES) this.#spare.push(memory);
       release();
     });

@@ -1,5 +1,6 @@
 import type { Compression } from "../cache/contract.ts";
 import type { ErrorCode } from "../error.ts";
+import type { CutPart } from "./part-writer.ts";
 
 /** What one worker thread is asked to pack. One job at a time. */
 export interface PackJob {
@@ -34,13 +35,7 @@ export interface PackResult {
 
 export type FromWorker =
   | { readonly type: "need"; readonly sizeBytes: number }
-  | {
-      readonly type: "part";
-      readonly number: number;
-      readonly memory: ArrayBuffer;
-      readonly sizeBytes: number;
-      readonly md5: string;
-    }
+  | ({ readonly type: "part" } & CutPart)
   | ({ readonly type: "done" } & PackResult)
   | {
       readonly type: "failed";

@@ -42,6 +42,7 @@ type Read = (into: Uint8Array) => Uint8Array;
 function packSmall(job: PackJob, read: Read, writer: PartWriter): void {
   // One byte more than recorded, so that a longer NAR shows as a size that does not match.
   const chunk = read(scratch(0).subarray(0, job.narSize + 1));
+  writer.narBytes = chunk.length;
   writer.push(zstdOnce(chunk, job.level));
 }
 
@@ -51,6 +52,8 @@ async function packStream(job: PackJob, read: Read, writer: PartWriter): Promise
     let turn = 0;
     let chunk = read(scratch(turn));
     while (chunk.length > 0) {
+      // Not what was read: the chunk read ahead is in no part yet.
+      writer.narBytes += chunk.length;
       const written = compressor.write(chunk);
       written.catch(() => undefined); // awaited below; the work between is why it is not at once
       turn = 1 - turn;

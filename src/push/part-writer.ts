@@ -1,15 +1,23 @@
 import { createHash } from "node:crypto";
 
+/** One slice of the compressed file, in lent memory. */
+export interface CutPart {
+  /** From 1. */
+  readonly number: number;
+  readonly memory: ArrayBuffer;
+  /** How much of the memory is used. */
+  readonly sizeBytes: number;
+  /** MD5 of the bytes, base64. */
+  readonly md5: string;
+  /** NAR bytes compressed since the part before was cut; over all parts, the size of the NAR. */
+  readonly narBytes: number;
+}
+
 /** Where full parts go and where memory for the next one comes from. */
 export interface PartSink {
   /** Resolves with memory of at least `sizeBytes`. */
   need(sizeBytes: number): Promise<ArrayBuffer>;
-  part(part: {
-    readonly number: number;
-    readonly memory: ArrayBuffer;
-    readonly sizeBytes: number;
-    readonly md5: string;
-  }): void;
+  part(part: CutPart): void;
 }
 
 /**
@@ -24,7 +32,10 @@ export class PartWriter {
   #memory: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
   #number = 0;
+  #coveredBytes = 0;
   fileSize = 0;
+  /** NAR bytes given to the compressor so far; kept by whoever feeds it. */
+  narBytes = 0;
 
   constructor(sink: PartSink, partSize: number) {
     this.#sink = sink;
@@ -69,7 +80,9 @@ export class PartWriter {
     this.#number += 1;
     const sizeBytes = this.#filled;
     const md5 = createHash("md5").update(memory.subarray(0, sizeBytes)).digest("base64");
-    this.#sink.part({ number: this.#number, memory: memory.buffer, sizeBytes, md5 });
+    const narBytes = this.narBytes - this.#coveredBytes;
+    this.#coveredBytes = this.narBytes;
+    this.#sink.part({ number: this.#number, memory: memory.buffer, sizeBytes, md5, narBytes });
     this.#memory = undefined;
     this.#filled = 0;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
@@ -60,16 +60,20 @@ class RecordingCache implements Cache {
 }
 
 /** Makes real files with true hashes; `graph` maps a name to its references, in reference order. */
-function makeTasks(dir: string, graph: Readonly<Record<string, readonly string[]>>): PushTask[] {
+function makeTasks(
+  dir: string,
+  graph: Readonly<Record<string, readonly string[]>>,
+  contents: Uint8Array = Buffer.from("contents"),
+): PushTask[] {
   const pathOf = (name: string): ReturnType<typeof parseStorePath> =>
     parseStorePath(
       `/nix/store/${createHash("md5").update(name).digest("hex").replaceAll("e", "z")}-${name}`,
     );
   return Object.entries(graph).map(([name, references]) => {
     const physicalPath = `${dir}/${name}`;
-    writeFileSync(physicalPath, `contents of ${name}`);
+    writeFileSync(physicalPath, Buffer.concat([contents, Buffer.from(` of ${name}`)]));
     using source = new NarSource(physicalPath);
-    const nar = Buffer.alloc(4096);
+    const nar = Buffer.alloc(contents.length + 4096);
     const narBytes = nar.subarray(0, source.read(nar));
     return {
       physicalPath,
@@ -131,8 +135,34 @@ describe("pushPaths()", () => {
     assert.deepEqual(app?.references, tasks[1]?.info.references);
     assert.equal(app?.signature, undefined);
     const sent = events.findLast(({ event, path }) => event === "sent" && nameOf(path) === "app");
-    assert.equal(sent?.event === "sent" && sent.sentBytes, app?.fileSize);
+    assert.ok(sent?.event === "sent");
+    assert.equal(sent.sentBytes, app?.fileSize);
+    assert.equal(sent.narBytes, app?.narSize);
     assert.ok(!cache.log.some((line) => line.startsWith("abort")));
+  });
+
+  it("counts what was sent upwards, although parts finish out of order", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { large: [] }, randomBytes(20 << 20));
+    const later = Promise.withResolvers<void>();
+    let parts = 0;
+    const cache = new RecordingCache(async (step) => {
+      if (step !== "part") return;
+      parts += 1;
+      if (parts === 1) await later.promise;
+      else setImmediate(later.resolve);
+    });
+    const { events } = await push(tasks, cache);
+    const sent = events.flatMap((one) => (one.event === "sent" ? [one] : []));
+    assert.equal(sent.length, 3);
+    assert.ok((sent[0]?.narBytes ?? 0) > 0);
+    for (const [index, { narBytes, sentBytes }] of sent.entries()) {
+      const next = sent[index + 1];
+      if (next === undefined) continue;
+      assert.ok(narBytes <= next.narBytes && sentBytes < next.sentBytes);
+    }
+    assert.equal(sent.at(-1)?.narBytes, tasks[0]?.info.narSize);
+    assert.equal(sent.at(-1)?.sentBytes, cache.published[0]?.fileSize);
   });
 
   it("signs where a key is given", async () => {

@@ -163,6 +163,7 @@ class Run {
     const { cache, pool, compression, level, onEvent } = this.#options;
     const partSize = this.#pace.partSize(info.narSize);
     let sentBytes = 0;
+    let narBytes = 0;
     const result = await pool.pack(
       {
         physicalPath,
@@ -173,7 +174,8 @@ class Run {
         onPart: async (part, signal) => {
           await this.#pace.send(part.bytes.length, signal, () => upload.putPart(part, signal));
           sentBytes += part.bytes.length;
-          onEvent({ event: "sent", cache: cache.name, path: info.path, sentBytes });
+          narBytes += part.narBytes;
+          onEvent({ event: "sent", cache: cache.name, path: info.path, sentBytes, narBytes });
         },
       },
       this.#signal,

@@ -7,7 +7,6 @@ import type { StorePath } from "../nix/store-path.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import { formatDuration, formatSize, printable } from "./format.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
-import { PushProgress } from "./push-progress.ts";
 import { jsonReport, plainReport, quietReport, terminalReport } from "./push-report.ts";
 import type { PushReport } from "./push-report.ts";
 
@@ -27,7 +26,13 @@ const EVENTS = {
     excluded: 3,
   },
   start: { event: "start", cache: "mine", path: path("firefox-141.0"), narSize: 4 * MIB },
-  sent: { event: "sent", cache: "mine", path: path("firefox-141.0"), sentBytes: MIB },
+  sent: {
+    event: "sent",
+    cache: "mine",
+    path: path("firefox-141.0"),
+    sentBytes: MIB,
+    narBytes: 3 * MIB,
+  },
   pushed: {
     event: "pushed",
     cache: "mine",
@@ -151,7 +156,7 @@ describe("plainReport()", () => {
     assert.equal(err().split("\n").length, 2);
     nowMs = 10_000;
     report.show({ ...EVENTS.sent, sentBytes: 2 * MIB });
-    assert.equal(err(), "0% [0/3] 1 uploading, 6.0 MiB left, 204.8 KiB/s  firefox-141.0\n");
+    assert.equal(err(), "44% [0/3] 1 uploading, 3.0 MiB left, 204.8 KiB/s, 13 s  firefox-141.0\n");
     report.note("mine: trying again in 2 s");
     assert.equal(err(), "mine: trying again in 2 s\n");
   });
@@ -206,26 +211,6 @@ describe("terminalReport()", () => {
     const rest = err();
     assert.ok(rest.includes("careful\n") && rest.includes(LINES[1] ?? ""), rest);
     assert.equal(out(), `${SUMMARY}\n`);
-  });
-});
-
-describe("PushProgress", () => {
-  it("counts paths and bytes over caches and estimates the rest", () => {
-    let nowMs = 0;
-    const progress = new PushProgress(() => nowMs);
-    assert.equal(progress.line(), undefined);
-    progress.expect(2, 8 * MIB);
-    progress.update(EVENTS.start);
-    progress.update({ ...EVENTS.start, cache: "other" });
-    progress.update({ ...EVENTS.sent, sentBytes: 2 * MIB });
-    nowMs = 2_000;
-    progress.update({ ...EVENTS.pushed, path: EVENTS.start.path });
-    assert.equal(
-      progress.line(),
-      " 50% [1/2] 1 uploading, 4.0 MiB left, 1.0 MiB/s, 2.0 s  firefox-141.0",
-    );
-    progress.update({ ...EVENTS.failed, cache: "other", path: EVENTS.start.path });
-    assert.equal(progress.line(), undefined);
   });
 });
 
