@@ -22,9 +22,13 @@ export interface ListenerLimits {
 }
 
 export interface Listener {
-  /** The port it got. */
-  readonly port: number;
   close(): Promise<void>;
+}
+
+export interface ListenOptions {
+  readonly limits: Partial<ListenerLimits>;
+  /** Aborted when the grace for running requests is over. */
+  readonly stopping: AbortController;
 }
 
 const DEFAULT_LIMITS: ListenerLimits = {
@@ -39,21 +43,32 @@ const MOST_CONNECTIONS = 512;
 /**
  * Serves an app over HTTP.
  *
- * @param stopping Aborted when the grace for running requests is over.
+ * @param open Makes the app, given the port that was taken, so that nothing is made where the
+ *   address is not free. Requests that come before the app wait for it.
  * @throws {HandpickError} `LISTEN_FAILED` if the address cannot be used.
+ * @throws What `open` throws; the address is free again then.
  */
 export async function listen(
-  app: Hono,
   address: ListenAddress,
-  options: { readonly limits: Partial<ListenerLimits>; readonly stopping: AbortController },
+  options: ListenOptions,
+  open: (port: number) => Promise<Hono>,
 ): Promise<Listener> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const exchanges = new Exchanges();
-  const server = createHttpServer(app, exchanges, limits);
+  const app = Promise.withResolvers<Hono>();
+  const server = createHttpServer(app.promise, exchanges, limits);
   const port = await bind(server, address);
+  try {
+    app.resolve(await open(port));
+  } catch (error) {
+    const ended = once(server, "close");
+    server.close();
+    server.closeAllConnections();
+    await ended;
+    throw error;
+  }
   const stop = (): void => options.stopping.abort(new Error("The server is stopping"));
   return {
-    port,
     close: async () => {
       const ended = once(server, "close");
       server.close();
@@ -71,7 +86,11 @@ export async function listen(
   };
 }
 
-function createHttpServer(app: Hono, exchanges: Exchanges, limits: ListenerLimits): Server {
+function createHttpServer(
+  app: Promise<Hono>,
+  exchanges: Exchanges,
+  limits: ListenerLimits,
+): Server {
   const server = createServer({
     headersTimeout: limits.headersMs,
     requestTimeout: limits.requestMs,
@@ -83,7 +102,8 @@ function createHttpServer(app: Hono, exchanges: Exchanges, limits: ListenerLimit
   server.on("request", (incoming, outgoing) => {
     const exchange = { incoming, outgoing };
     const answer = getRequestListener(
-      async (request) => exchanges.track(exchange, async () => app.fetch(request, exchange)),
+      async (request) =>
+        exchanges.track(exchange, async () => (await app).fetch(request, exchange)),
       { overrideGlobalObjects: false },
     );
     void answer(incoming, outgoing);

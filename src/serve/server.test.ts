@@ -150,6 +150,24 @@ describe("startServer()", () => {
     assert.ok(second.server.url);
   });
 
+  it("makes nothing where it cannot listen, and frees the address where it cannot make", async () => {
+    await using rig = await startTestServer();
+    const port = Number(new URL(rig.server.url).port);
+    await using folder = await temporaryFolder();
+    const dir = join(folder.path, "new/cache");
+    await assert.rejects(startTestServer({ dir, port }), {
+      code: "LISTEN_FAILED",
+      message: new RegExp(`:${port}: `),
+    });
+    assert.deepEqual(await readdir(folder.path), []);
+    await rig.server.close();
+    await writeFile(join(folder.path, "letter.txt"), "dear");
+    const failed = startTestServer({ dir: folder.path, port });
+    await assert.rejects(failed, { code: "FILE_UNUSABLE" });
+    await using second = await startTestServer({ dir, port });
+    assert.equal(second.server.url, rig.server.url);
+  });
+
   it("gives clients the name they used when it listens on all addresses", async () => {
     await using rig = await startTestServer({ host: "0.0.0.0" });
     const { port } = new URL(rig.server.url);

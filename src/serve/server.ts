@@ -5,7 +5,7 @@ import { quote } from "../nix/format-error.ts";
 import { createApp } from "./app.ts";
 import { localUrl, urlForClient } from "./base-url.ts";
 import { listen, type ListenerLimits } from "./listener.ts";
-import { openStorage } from "./storage.ts";
+import { openStorage, type Storage } from "./storage.ts";
 
 /** What is served, and where. */
 export interface ServeOptions {
@@ -71,27 +71,20 @@ export async function startServer(
   await using cleanup = new AsyncDisposableStack();
   const stopping = new AbortController();
   const { signal } = stopping;
-  const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal }));
-  await storage.uploads.sweep(now());
-
   const address = { host: options.host, port: options.port };
   const baseUrl = (host: string | undefined): string => urlForClient(address, host);
-  const app = wrap(createApp(storage, { name, isPrivate, baseUrl, log, now, signal, timeoutMs }));
-  const listener = await listen(app, address, { limits, stopping });
-  cleanup.defer(() => listener.close());
-  address.port = listener.port;
-
-  let sweep = Promise.resolve();
-  const sweeper = setInterval(() => {
-    sweep = storage.uploads
-      .sweep(now())
-      .catch((error: unknown) => log(`Cannot sweep uploads: ${String(error)}`));
-  }, SWEEP_INTERVAL_MS).unref();
-  cleanup.defer(async () => {
-    clearInterval(sweeper);
-    await sweep;
+  const opened = Promise.withResolvers<Storage>();
+  const listener = await listen(address, { limits, stopping }, async (port) => {
+    address.port = port;
+    const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal }));
+    await storage.uploads.sweep(now());
+    opened.resolve(storage);
+    return wrap(createApp(storage, { name, isPrivate, baseUrl, log, now, signal, timeoutMs }));
   });
+  cleanup.defer(() => listener.close());
+  const storage = await opened.promise;
 
+  cleanup.use(sweepHourly(storage, { now, log }));
   const resources = cleanup.move();
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= resources.disposeAsync());
@@ -104,6 +97,25 @@ export async function startServer(
     isPrivate,
     close,
     [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Gives up forgotten uploads every hour until it is disposed of. */
+function sweepHourly(
+  { uploads }: Storage,
+  { now, log }: { readonly now: () => number; readonly log: (line: string) => void },
+): AsyncDisposable {
+  let sweep = Promise.resolve();
+  const sweeper = setInterval(() => {
+    sweep = uploads
+      .sweep(now())
+      .catch((error: unknown) => log(`Cannot sweep uploads: ${String(error)}`));
+  }, SWEEP_INTERVAL_MS).unref();
+  return {
+    async [Symbol.asyncDispose]() {
+      clearInterval(sweeper);
+      await sweep;
+    },
   };
 }
 
