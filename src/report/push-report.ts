@@ -24,10 +24,13 @@ export interface Streams {
     readonly isTTY?: boolean;
     readonly columns?: number;
   };
+  /** Once aborted, nothing is redrawn: the process may be ended at any time. */
+  readonly signal?: AbortSignal;
 }
 
 const REDRAW_MS = 100;
 const PLAIN_STATUS_MS = 10_000;
+const DEFAULT_COLUMNS = 80;
 const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
 
 /** One JSON event a line on stdout. */
@@ -78,10 +81,7 @@ export function plainReport(
 }
 
 /** The terminal: finished lines stay, the last line is redrawn at most ten times a second. */
-export async function terminalReport(
-  { stdout, stderr }: Streams,
-  { redrawMs = REDRAW_MS }: { readonly redrawMs?: number } = {},
-): Promise<PushReport> {
+export async function terminalReport({ stdout, stderr, signal }: Streams): Promise<PushReport> {
   const { createLogUpdate } = await import("log-update");
   const screen = createLogUpdate(stderr, { showCursor: true });
   const progress = new PushProgress();
@@ -89,11 +89,17 @@ export async function terminalReport(
   let frame = 0;
   const redraw = (): void => {
     frame += 1;
-    const line = progress.line();
+    const spinner = `${SPINNER[frame % SPINNER.length] ?? ""} `;
+    const line = progress.line((stderr.columns ?? DEFAULT_COLUMNS) - spinner.length);
     if (line === undefined) screen.clear();
-    else screen(`${SPINNER[frame % SPINNER.length] ?? ""} ${line}`);
+    else screen(`${spinner}${line}`);
   };
-  const timer = setInterval(redraw, redrawMs).unref();
+  const timer = setInterval(redraw, REDRAW_MS).unref();
+  const stop = (): void => {
+    clearInterval(timer);
+    screen.clear();
+  };
+  signal?.addEventListener("abort", stop, { once: true });
   return {
     show: (event) => {
       follow(progress, event);
@@ -105,8 +111,8 @@ export async function terminalReport(
     },
     note: (text) => screen.persist(printable(text)),
     end: () => {
-      clearInterval(timer);
-      screen.clear();
+      signal?.removeEventListener("abort", stop);
+      stop();
     },
   };
 }
@@ -128,6 +134,7 @@ function follow(progress: PushProgress, event: RunEvent): void {
     case "excluded":
     case "pinned":
     case "pin-failed":
+    case "note":
     case "summary":
       return;
   }

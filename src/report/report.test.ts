@@ -82,13 +82,17 @@ const EVENTS = {
 } as const satisfies Record<string, RunEvent>;
 
 interface Screen {
-  readonly streams: { readonly stdout: PassThrough; readonly stderr: PassThrough };
+  readonly streams: {
+    readonly stdout: PassThrough;
+    readonly stderr: PassThrough & { readonly columns: number };
+  };
   readonly out: () => string;
   readonly err: () => string;
 }
 
-function screen(): Screen {
-  const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+function screen(columns = 100): Screen {
+  const stderr = Object.assign(new PassThrough(), { columns });
+  const streams = { stdout: new PassThrough(), stderr };
   const read = (stream: PassThrough): string => String(stream.read() ?? "");
   return { streams, out: () => read(streams.stdout), err: () => read(streams.stderr) };
 }
@@ -188,29 +192,64 @@ describe("jsonReport()", () => {
   });
 });
 
+/** What log-update writes to take away a status line. */
+const ERASE_STATUS = "\u001b[2K\u001b[1A\u001b[2K\u001b[G";
+
 describe("terminalReport()", () => {
-  it("keeps finished lines, redraws the last one and leaves a clean screen", async () => {
+  it("keeps finished lines, redraws the last one and leaves a clean screen", async ({ mock }) => {
+    mock.timers.enable({ apis: ["setInterval"] });
     const { streams, out, err } = screen();
-    const report = await terminalReport(streams, { redrawMs: 1 });
+    const report = await terminalReport(streams);
     report.show(EVENTS.plan);
     report.show(EVENTS.start);
-    const drawn = new Promise<string>((resolve) => {
-      let seen = "";
-      streams.stderr.on("data", (chunk: Buffer) => {
-        seen += chunk.toString();
-        if (seen.includes("1 uploading")) resolve(seen);
-      });
-    });
-    assert.match(await drawn, /[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] {3}0% \[0\/3\] 1 uploading, 6\.0 MiB left/);
-    streams.stderr.removeAllListeners("data");
-    streams.stderr.pause();
+    mock.timers.tick(100);
+    assert.equal(
+      err(),
+      `${LINES[0]}\n⠙   0% [0/3] 1 uploading, 6.0 MiB left, 0 B/s  firefox-141.0\n`,
+    );
     report.note("careful");
     report.show(EVENTS.pushed);
     report.show(EVENTS.summary);
     report.end();
-    const rest = err();
-    assert.ok(rest.includes("careful\n") && rest.includes(LINES[1] ?? ""), rest);
+    assert.equal(err(), `${ERASE_STATUS}careful\n${LINES[1]}\n`);
     assert.equal(out(), `${SUMMARY}\n`);
+  });
+
+  it("cuts the status line to the width of the terminal", async ({ mock }) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    const { streams, err } = screen(30);
+    const report = await terminalReport(streams);
+    report.show(EVENTS.start);
+    mock.timers.tick(100);
+    assert.equal(err(), "⠙   0% [0/0] 1 uploading, 0 B…\n");
+    report.end();
+  });
+
+  it("erases the status line when the run ends early, and redraws it no more", async ({ mock }) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    const { streams, err } = screen();
+    const report = await terminalReport(streams);
+    report.show(EVENTS.start);
+    mock.timers.tick(100);
+    assert.ok(err().includes("1 uploading"));
+    report.end();
+    mock.timers.tick(1_000);
+    assert.equal(err(), ERASE_STATUS);
+  });
+
+  it("erases the status line as soon as it is interrupted", async ({ mock }) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    const { streams, err } = screen();
+    const interrupted = new AbortController();
+    const report = await terminalReport({ ...streams, signal: interrupted.signal });
+    report.show(EVENTS.start);
+    mock.timers.tick(100);
+    assert.ok(err().includes("1 uploading"));
+    interrupted.abort();
+    mock.timers.tick(1_000);
+    assert.equal(err(), ERASE_STATUS);
+    report.end();
+    assert.equal(err(), "");
   });
 });
 
