@@ -5,6 +5,7 @@ import zlib from "node:zlib";
 
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
+import { insideGate } from "./thread-gate.ts";
 
 /** Compresses one stream. `write` and `end` are never called at once. */
 export interface Compressor {
@@ -50,9 +51,8 @@ export function createCompressor(options: CompressorOptions): Compressor {
 
 /** Compresses a whole buffer to one zstd frame in the calling thread. */
 export function zstdOnce(bytes: Uint8Array, level: number = DEFAULT_LEVEL.zstd): Buffer {
-  return zlib.zstdCompressSync(bytes, {
-    params: { [zlib.constants.ZSTD_c_compressionLevel]: level },
-  });
+  const params = { [zlib.constants.ZSTD_c_compressionLevel]: level };
+  return insideGate(() => zlib.zstdCompressSync(bytes, { params }));
 }
 
 /**
@@ -69,11 +69,10 @@ function zstdCompressor({ level, threads, output }: CompressorOptions): Compress
     zlib.constants;
   const parallel =
     threads > 1 ? { [ZSTD_c_nbWorkers]: threads, [ZSTD_c_jobSize]: ZSTD_JOB_BYTES } : {};
-  const stream = zlib.createZstdCompress({
-    flush: ZSTD_e_flush,
-    chunkSize: OUTPUT_CHUNK_BYTES,
-    params: { [ZSTD_c_compressionLevel]: level ?? DEFAULT_LEVEL.zstd, ...parallel },
-  });
+  const params = { [ZSTD_c_compressionLevel]: level ?? DEFAULT_LEVEL.zstd, ...parallel };
+  const stream = insideGate(() =>
+    zlib.createZstdCompress({ flush: ZSTD_e_flush, chunkSize: OUTPUT_CHUNK_BYTES, params }),
+  );
   stream.on("data", output);
   const ended = once(stream, "end");
   ended.catch(() => undefined); // told by write() or end(), whichever is running

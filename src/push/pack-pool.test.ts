@@ -152,6 +152,15 @@ describe("PackPool", () => {
     assert.equal(result.narSize, 1001);
   });
 
+  it("packs a path of which the store did not record the size", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 1 });
+    const tree = await makeTree(temp.dir, 10_000);
+    const request = { narSize: 0, compression: "zstd", level: 3, partSize: MIB } as const;
+    const { result } = await packAll(pool, { ...request, physicalPath: tree });
+    assert.equal(result.narHash, digest("sha256", dump(tree)));
+  });
+
   it("throws what reading threw, and goes on with the next path", async () => {
     await using temp = await tempDir();
     await using pool = new PackPool({ threads: 1 });

@@ -6,6 +6,8 @@ import { HandpickError } from "../error.ts";
 import { Budget } from "./budget.ts";
 import type { FromWorker, PackJob, PackResult, ToWorker } from "./pack-protocol.ts";
 import { CHUNK_BYTES } from "./pack.ts";
+import { createGate, shutGate } from "./thread-gate.ts";
+import type { ThreadGate } from "./thread-gate.ts";
 
 /** One slice of a packed path. */
 export interface PackedPart {
@@ -48,6 +50,7 @@ export class PackPool implements AsyncDisposable {
   readonly threads: number;
   readonly #idle: Worker[] = [];
   readonly #busy = new Set<Worker>();
+  readonly #gates = new WeakMap<Worker, ThreadGate>();
   readonly #slots: Budget;
   readonly #large = new Budget(1);
   readonly #memory: Budget;
@@ -89,7 +92,7 @@ export class PackPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const workers = [...this.#idle, ...this.#busy];
     this.#idle.length = 0;
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    await Promise.all(workers.map((worker) => this.#end(worker)));
   }
 
   async #inThread(job: Job): Promise<PackResult> {
@@ -108,7 +111,7 @@ export class PackPool implements AsyncDisposable {
   }
 
   async #run(job: Job): Promise<PackResult> {
-    const worker = this.#idle.pop() ?? new Worker(workerUrl());
+    const worker = this.#idle.pop() ?? this.#start();
     this.#busy.add(worker);
     try {
       const result = await this.#converse(worker, job);
@@ -116,11 +119,24 @@ export class PackPool implements AsyncDisposable {
       return result;
     } catch (error) {
       // A thread that stopped in the middle is not asked again; its files close with it.
-      await worker.terminate();
+      await this.#end(worker);
       throw error;
     } finally {
       this.#busy.delete(worker);
     }
+  }
+
+  #start(): Worker {
+    const gate = createGate();
+    const worker = new Worker(workerUrl(), { workerData: gate });
+    this.#gates.set(worker, gate);
+    return worker;
+  }
+
+  async #end(worker: Worker): Promise<void> {
+    const gate = this.#gates.get(worker);
+    if (gate !== undefined) await shutGate(gate);
+    await worker.terminate();
   }
 
   /** Hands a part on; its memory is free again when that is done. */

@@ -28,7 +28,7 @@ export async function pack(job: PackJob, sink: PartSink): Promise<PackResult> {
     return chunk;
   };
   const writer = new PartWriter(sink, job.partSize);
-  if (job.compression === "zstd" && job.narSize < CHUNK_BYTES) {
+  if (job.compression === "zstd" && job.narSize > 0 && job.narSize < CHUNK_BYTES) {
     packSmall(job, read, writer);
   } else {
     await packStream(job, read, writer);
