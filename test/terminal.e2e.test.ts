@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { describe, it } from "node:test";
@@ -20,7 +21,7 @@ async function onTerminal(
   { columns = 100, env = {} }: TerminalOptions = {},
 ): Promise<{ readonly status: number | null; readonly screen: string }> {
   const words = [process.execPath, BUNDLE, ...args].map((word) => `'${word}'`);
-  const line = `stty cols ${columns}; exec ${words.join(" ")}`;
+  const line = `stty rows 24 cols ${columns}; exec ${words.join(" ")}`;
   const child = spawn("script", ["--quiet", "--return", "--command", line, "/dev/null"], {
     cwd: nix.dir,
     env: { ...nix.env, TERM: "xterm", SHELL: "/bin/sh", ...env },
@@ -39,10 +40,11 @@ describe("handpick on a terminal", { timeout: 60_000 }, () => {
   it("redraws a status in colour, and obeys NO_COLOR and CI", async () => {
     await using nix = await createTestNix({ root: true });
     await using _serve = await startServe(nix);
-    const first = await nix.add("first", "1");
+    const first = await nix.add("first", randomBytes(24 << 20).toString("base64"));
     const coloured = await onTerminal(nix, ["push", first]);
     assert.equal(coloured.status, 0, coloured.screen);
     assert.ok(coloured.screen.includes(`${ESCAPE}32m✓${ESCAPE}39m first`), coloured.screen);
+    assert.match(coloured.screen, /[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] +\d+% \[0\/1\] 1 uploading/);
     assert.match(coloured.screen, /1 pushed \(/);
 
     const plain = await onTerminal(nix, ["push", await nix.add("second", "2")], {
