@@ -141,6 +141,15 @@ describe("docs/commands.md", () => {
   });
 });
 
+describe("README.md", () => {
+  it("tells the memory that parts take by default", () => {
+    const [, size = ""] =
+      /@default \{(\d+ MiB)\}/.exec(sources.get("push/pack-pool.ts") ?? "") ?? [];
+    assert.match(texts.get("README.md") ?? "", new RegExp(`\\| memory for parts.*\\| ${size},`));
+    assert.match(texts.get("ARCHITECTURE.md") ?? "", new RegExp(`\`Budget\`, ${size} by default`));
+  });
+});
+
 describe("ARCHITECTURE.md", () => {
   it("has the import rules of the lint", async () => {
     const { overrides } = JSON.parse(await readProject(".oxlintrc.json")) as Lint;
