@@ -5,6 +5,8 @@ import { DEFAULT_TIMEOUTS, endpointOf } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 
 const MAX_REDIRECTS = 5;
+/** Text of this length does not stand in an answer by chance; tokens are longer. */
+const UNLIKELY_LENGTH = 16;
 const REDIRECT_STATUSES: readonly number[] = [301, 302, 303, 307, 308];
 
 export interface HttpClientOptions {
@@ -71,10 +73,14 @@ function redirected(request: HttpRequest, target: URL): HttpRequest {
   return { ...request, url: target, headers };
 }
 
-/** Bodies that are not understood are shown to people, and may repeat what we sent. */
+/**
+ * Bodies that are not understood are shown to people, and may repeat what we sent. In a success a
+ * short secret is left alone: it may stand there by chance, as part of a hash that we asked for.
+ */
 function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
   const secret = headers?.["authorization"]?.replace(/^\w+ /, "");
   if (!secret || !response.body.includes(secret)) return response;
+  if (response.status < 300 && secret.length < UNLIKELY_LENGTH) return response;
   return { ...response, body: Buffer.from(response.body.toString().replaceAll(secret, "…")) };
 }
 
