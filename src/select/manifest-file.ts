@@ -37,7 +37,7 @@ export async function readManifestFile(
     if (!(cause instanceof FormatError)) throw cause;
     throw new HandpickError("MANIFEST_INVALID", `Cannot use manifest ${file}: ${cause.message}`, {
       cause,
-      hint: "Build the selection again; docs/configuration.md describes the format.",
+      hint: "Correct the file or build it again; docs/configuration.md describes the format.",
     });
   }
 }
