@@ -1,7 +1,5 @@
 import { nameOf, type StorePath } from "../nix/store-path.ts";
 
-export { formatSize } from "../plan/format-size.ts";
-
 /** A duration: `0.4 s`, `36 s`, `4 min 10 s`, `2 h 5 min`. */
 export function formatDuration(durationMs: number): string {
   const seconds = durationMs / 1000;

@@ -1,5 +1,5 @@
 import type { RunEvent } from "../sync/push-plan.ts";
-import { formatSize } from "./format.ts";
+import { formatSize } from "../plan/format-size.ts";
 
 /** What one cache is to get, by number of paths. */
 export type Heading = Omit<Extract<RunEvent, { event: "plan" }>, "event">;

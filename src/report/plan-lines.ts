@@ -1,5 +1,6 @@
 import type { Action, Decision, Plan } from "../plan/plan.ts";
-import { formatSize, paddedName, printable } from "./format.ts";
+import { formatSize } from "../plan/format-size.ts";
+import { paddedName, printable } from "./format.ts";
 import { headingLine } from "./heading-line.ts";
 
 /** A plan as text: a heading a cache, then a line a path with action, size, name and reason. */

@@ -1,6 +1,7 @@
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { Failure } from "../push/events.ts";
-import { formatDuration, formatSize, paddedName, printable } from "./format.ts";
+import { formatSize } from "../plan/format-size.ts";
+import { formatDuration, paddedName, printable } from "./format.ts";
 import { headingLine } from "./heading-line.ts";
 
 /** Colours a word, or leaves it alone where colours are off. */

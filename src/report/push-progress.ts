@@ -3,7 +3,8 @@ import { performance } from "node:perf_hooks";
 import { nameOf } from "../nix/store-path.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { PushEvent } from "../push/events.ts";
-import { formatDuration, formatSize } from "./format.ts";
+import { formatSize } from "../plan/format-size.ts";
+import { formatDuration } from "./format.ts";
 
 /**
  * What a path is worth besides its NAR. However small, it costs about four round trips, as long as
