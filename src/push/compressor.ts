@@ -25,6 +25,8 @@ export interface CompressorOptions {
   readonly threads: number;
   /** Takes the output as it comes, in order. Must not block. */
   readonly output: (bytes: Uint8Array) => void;
+  /** Told of a program that was started, by its pid, and when it ended. */
+  readonly onProgram: (pid: number | undefined) => void;
 }
 
 /** The level used where nobody says otherwise. */
@@ -91,12 +93,13 @@ function zstdCompressor({ level, threads, output }: CompressorOptions): Compress
   };
 }
 
-function xzCompressor({ level, threads, output }: CompressorOptions): Compressor {
+function xzCompressor({ level, threads, output, onProgram }: CompressorOptions): Compressor {
   const child: ChildProcessWithoutNullStreams = spawn(
     "xz",
     ["--compress", "--stdout", `-${level ?? DEFAULT_LEVEL.xz}`, `--threads=${threads}`],
     { stdio: ["pipe", "pipe", "pipe"] },
   );
+  onProgram(child.pid);
   let complaint = "";
   child.stderr.on("data", (text: Buffer) => {
     complaint = `${complaint}${text.toString()}`.slice(0, 500);
@@ -106,6 +109,7 @@ function xzCompressor({ level, threads, output }: CompressorOptions): Compressor
   const finished = new Promise<void>((resolve, reject) => {
     child.on("error", (error) => reject(failed("xz", error)));
     child.on("close", (status, signal) => {
+      onProgram(undefined);
       if (status === 0) resolve();
       else reject(failed("xz", new Error(`${signal ?? `status ${status}`}: ${complaint.trim()}`)));
     });
@@ -128,6 +132,6 @@ function failed(program: string, cause: unknown): HandpickError {
   const message = cause instanceof Error ? cause.message : String(cause);
   return new HandpickError("COMPRESSOR_FAILED", `Cannot compress with ${program}: ${message}`, {
     cause,
-    hint: program === "xz" ? 'Install xz, or choose compression = "zstd"' : undefined,
+    hint: program === "xz" ? 'Install xz, or choose compression = "zstd".' : undefined,
   });
 }

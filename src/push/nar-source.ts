@@ -14,11 +14,12 @@ import {
 /** How a directory entry reads: its name in the NAR and its name on disk. */
 interface Entry {
   readonly narName: Buffer;
-  readonly file: Buffer;
+  readonly fileName: Buffer;
   readonly kind: "file" | "directory" | "symlink" | "other";
 }
 
 interface Directory {
+  readonly path: Buffer;
   readonly entries: readonly Entry[];
   next: number;
 }
@@ -132,7 +133,8 @@ export class NarSource implements Disposable {
       this.#directories.pop();
       this.#emit(this.#directories.length === 0 ? NAR_CLOSE : CLOSE_TWICE);
     } else {
-      this.#open(narEntryHead(entry.narName), entry.file, entry.kind);
+      const file = Buffer.concat([directory.path, SLASH, entry.fileName]);
+      this.#open(narEntryHead(entry.narName), file, entry.kind);
     }
     return true;
   }
@@ -141,7 +143,7 @@ export class NarSource implements Disposable {
     switch (kind) {
       case "directory":
         this.#emit(Buffer.concat([head, NAR_DIRECTORY_HEAD]));
-        this.#directories.push({ entries: listDirectory(path, this.#caseHack), next: 0 });
+        this.#directories.push({ path, entries: listDirectory(path, this.#caseHack), next: 0 });
         return;
       case "symlink": {
         const target = attempt(path, () => fs.readlinkSync(path, { encoding: "buffer" }));
@@ -186,7 +188,7 @@ function listDirectory(path: Buffer, caseHack: boolean): Entry[] {
   );
   const entries = found.map((item) => ({
     narName: caseHack ? cutCaseHack(item.name) : item.name,
-    file: Buffer.concat([path, SLASH, item.name]),
+    fileName: item.name,
     kind: kindOf(item),
   }));
   entries.sort((a, b) => Buffer.compare(a.narName, b.narName));

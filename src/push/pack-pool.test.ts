@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, truncate, writeFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
@@ -28,6 +29,23 @@ const UNPACK = {
   xz: (file: Buffer): Buffer => execFileSync("xz", ["-d"], { input: file, maxBuffer: 1 << 30 }),
   none: (file: Buffer): Buffer => file,
 };
+
+/** Programs that any of our threads started and that were not ended. */
+function childPids(): string[] {
+  return readdirSync("/proc/self/task").flatMap((thread) => {
+    const children = readFileSync(`/proc/self/task/${thread}/children`, "utf8");
+    return children.split(" ").filter((pid) => pid !== "");
+  });
+}
+
+/** What a process runs; nothing once it was killed. */
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
 
 interface Packed {
   readonly result: PackResult;
@@ -222,6 +240,30 @@ describe("PackPool", () => {
     for (const end of await both) {
       assert.equal(end.status, "rejected");
       assert.match(String(end.reason), /Interrupted/);
+    }
+  });
+
+  it("ends the xz of a path that is given up", { timeout: 10_000 }, async () => {
+    await using temp = await tempDir();
+    await writeFile(`${temp.dir}/f`, "x");
+    // As one that is busy with what it read: it does not notice that nobody listens any more.
+    await writeFile(`${temp.dir}/xz`, "#!/bin/sh\nexec sleep 6543\n", { mode: 0o755 });
+    const running = (): boolean => childPids().some((pid) => commandOf(pid).includes("6543"));
+    const path = process.env["PATH"];
+    process.env["PATH"] = `${temp.dir}:${path}`;
+    try {
+      await using pool = new PackPool({ threads: 1 });
+      const aborted = new AbortController();
+      const request = { physicalPath: `${temp.dir}/f`, narSize: 120, level: 1, partSize: MIB };
+      const onPart = (): Promise<void> => assert.fail("it never writes");
+      const packing = pool.pack({ ...request, compression: "xz", onPart }, aborted.signal);
+      const ended = assert.rejects(packing, /enough/);
+      while (!running()) await new Promise((resolve) => void setImmediate(resolve));
+      aborted.abort(new Error("enough"));
+      await ended;
+      while (running()) await new Promise((resolve) => void setImmediate(resolve));
+    } finally {
+      process.env["PATH"] = path;
     }
   });
 

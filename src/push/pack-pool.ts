@@ -32,12 +32,14 @@ export interface PackRequest {
 }
 
 export interface PackPoolOptions {
-  /** @default {one a core} */
+  /** @default {one a core, at most 4} */
   readonly threads?: number;
   /** Memory for parts that wait or are being sent, in bytes. @default {32 MiB} */
   readonly memoryBytes?: number;
 }
 
+/** A chunk is four jobs for the compressor, and a thread costs some 25 MB. */
+const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
 /** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */
 const KEEP_FROM_BYTES = 1 << 20;
@@ -51,15 +53,21 @@ export class PackPool implements AsyncDisposable {
   readonly #idle: Worker[] = [];
   readonly #busy = new Set<Worker>();
   readonly #gates = new WeakMap<Worker, ThreadGate>();
+  /** Programs that threads run: nobody else ends them when a thread is ended. */
+  readonly #programs = new Map<Worker, number | undefined>();
+  readonly #killPrograms = (): void => {
+    for (const pid of this.#programs.values()) this.#kill(pid);
+  };
   readonly #slots: Budget;
   readonly #large = new Budget(1);
   readonly #memory: Budget;
   readonly #spare: ArrayBuffer[] = [];
 
   constructor(options: PackPoolOptions = {}) {
-    this.threads = options.threads ?? availableParallelism();
+    this.threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
     this.#slots = new Budget(this.threads);
     this.#memory = new Budget(options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+    process.once("exit", this.#killPrograms);
   }
 
   /**
@@ -93,6 +101,7 @@ export class PackPool implements AsyncDisposable {
     const workers = [...this.#idle, ...this.#busy];
     this.#idle.length = 0;
     await Promise.all(workers.map((worker) => this.#end(worker)));
+    process.off("exit", this.#killPrograms);
   }
 
   async #inThread(job: Job): Promise<PackResult> {
@@ -137,6 +146,18 @@ export class PackPool implements AsyncDisposable {
     const gate = this.#gates.get(worker);
     if (gate !== undefined) await shutGate(gate);
     await worker.terminate();
+    this.#kill(this.#programs.get(worker));
+    this.#programs.delete(worker);
+  }
+
+  #kill(pid: number | undefined): void {
+    if (pid === undefined) return;
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (error) {
+      // It ended by itself a moment ago.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
   }
 
   /** Hands a part on; its memory is free again when that is done. */
@@ -173,6 +194,7 @@ export class PackPool implements AsyncDisposable {
     const onMessage = (message: FromWorker): void => {
       if (message.type === "need") grant(message.sizeBytes).catch(reject);
       else if (message.type === "part") this.#sendPart(message, job, take());
+      else if (message.type === "program") this.#programs.set(worker, message.pid);
       else if (message.type === "done") resolve(message);
       else reject(workerError(message, request.physicalPath));
     };
@@ -181,7 +203,8 @@ export class PackPool implements AsyncDisposable {
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     const { onPart: _, ...plain } = request;
-    worker.postMessage({ type: "job", ...plain, threads: this.threads } satisfies PackJob);
+    const threads = request.narSize >= CHUNK_BYTES ? this.threads : 1;
+    worker.postMessage({ type: "job", ...plain, threads } satisfies PackJob);
     return promise.finally(() => {
       worker.off("message", onMessage).off("error", reject).off("exit", onExit);
       signal.removeEventListener("abort", onAbort);

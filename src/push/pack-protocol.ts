@@ -36,6 +36,8 @@ export interface PackResult {
 export type FromWorker =
   | { readonly type: "need"; readonly sizeBytes: number }
   | ({ readonly type: "part" } & CutPart)
+  /** A program runs for the job, or ended: it must not outlive the thread. */
+  | { readonly type: "program"; readonly pid: number | undefined }
   | ({ readonly type: "done" } & PackResult)
   | {
       readonly type: "failed";

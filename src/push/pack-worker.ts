@@ -21,6 +21,7 @@ if (parentPort !== null) {
     try {
       const result = await pack(job, {
         need,
+        onProgram: (pid) => send({ type: "program", pid }),
         part: (part) => send({ type: "part", ...part }, [part.memory]),
       });
       send({ type: "done", ...result });

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 
 import { createCompressor, zstdOnce } from "./compressor.ts";
+import type { CompressorOptions } from "./compressor.ts";
 import { NarSource } from "./nar-source.ts";
 import type { PackJob, PackResult } from "./pack-protocol.ts";
 import { PartWriter } from "./part-writer.ts";
@@ -17,7 +18,7 @@ export const CHUNK_BYTES: number = 8 << 20;
  *
  * A NAR that fits into one chunk is compressed in this thread; the pool runs several such jobs.
  */
-export async function pack(job: PackJob, sink: PartSink): Promise<PackResult> {
+export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
   using source = new NarSource(job.physicalPath);
   const hash = createHash("sha256");
   let narSize = 0;
@@ -31,10 +32,17 @@ export async function pack(job: PackJob, sink: PartSink): Promise<PackResult> {
   if (job.compression === "zstd" && job.narSize > 0 && job.narSize < CHUNK_BYTES) {
     packSmall(job, read, writer);
   } else {
-    await packStream(job, read, writer);
+    await packStream({ job, onProgram: sink.onProgram }, read, writer);
   }
   const fileHash = await writer.end();
   return { narHash: hash.digest("hex"), narSize, fileHash, fileSize: writer.fileSize };
+}
+
+/** Where parts go, and who is told of programs that run. */
+export interface PackSink extends PartSink, Pick<CompressorOptions, "onProgram"> {}
+
+interface StreamOptions extends Pick<CompressorOptions, "onProgram"> {
+  readonly job: PackJob;
 }
 
 type Read = (into: Uint8Array) => Uint8Array;
@@ -46,8 +54,13 @@ function packSmall(job: PackJob, read: Read, writer: PartWriter): void {
   writer.push(zstdOnce(chunk, job.level));
 }
 
-async function packStream(job: PackJob, read: Read, writer: PartWriter): Promise<void> {
-  const compressor = createCompressor({ ...job, output: (bytes) => writer.push(bytes) });
+async function packStream(
+  { job, onProgram }: StreamOptions,
+  read: Read,
+  writer: PartWriter,
+): Promise<void> {
+  const output = (bytes: Uint8Array): void => writer.push(bytes);
+  const compressor = createCompressor({ ...job, output, onProgram });
   try {
     let turn = 0;
     let chunk = read(scratch(turn));

@@ -284,6 +284,17 @@ describe("pushPaths()", () => {
     });
   });
 
+  it("gives up an upload whose start was not answered yet when it is interrupted", async () => {
+    await using temp = await tempDir();
+    const interrupted = new AbortController();
+    const cache = new RecordingCache((step) => {
+      if (step === "begin") interrupted.abort(new Error("Interrupted"));
+    });
+    const pushing = push(makeTasks(temp.dir, { a: [] }), cache, { signal: interrupted.signal });
+    await assert.rejects(pushing, /Interrupted/);
+    assert.deepEqual(cache.log, ["begin a", "abort a"]);
+  });
+
   it("aborts every upload and throws the reason when it is interrupted", async () => {
     await using temp = await tempDir();
     const tasks = makeTasks(temp.dir, { a: [], b: ["a"] });

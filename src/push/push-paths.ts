@@ -33,6 +33,8 @@ export interface PushOptions {
 
 /** Paths on their way at once. A small one is four round trips, so many are needed. */
 const PATHS_IN_FLIGHT = 64;
+/** How long an interrupted run waits for the answer to the start of an upload. */
+const BEGIN_GRACE_MS = 400;
 /** Once one path failed for such a reason after all retries, the others would as well. */
 const OUTAGE: ReadonlySet<string> = new Set(["NETWORK", "CACHE_UNAVAILABLE"]);
 /** The cache does not want us: nothing more is sent, and the run ends with this error. */
@@ -42,6 +44,11 @@ const REFUSED: ReadonlySet<string> = new Set([
   "CACHE_NOT_FOUND",
   "KEY_MISMATCH",
 ]);
+
+/** Whether an error means that the cache does not want us at all. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof HandpickError && REFUSED.has(error.code);
+}
 
 /**
  * Pushes paths into one cache, references before referrers:
@@ -67,11 +74,17 @@ class Run {
   readonly #ready = new Map<StorePath, PromiseWithResolvers<boolean>>();
   readonly #refused = new AbortController();
   readonly #signal: AbortSignal;
+  /** An upload whose start was asked for can be given up only once its name is known. */
+  readonly #beginSignal = new AbortController();
   #outage: HandpickError | undefined;
 
   constructor(options: PushOptions) {
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#refused.signal]);
+    this.#signal.addEventListener("abort", () => {
+      const giveUp = (): void => this.#beginSignal.abort(this.#signal.reason);
+      setTimeout(giveUp, BEGIN_GRACE_MS).unref();
+    });
   }
 
   async all(tasks: readonly PushTask[]): Promise<void> {
@@ -103,7 +116,7 @@ class Run {
 
   #fail(path: StorePath, error: unknown): void {
     if (this.#signal.aborted) return;
-    if (error instanceof HandpickError && REFUSED.has(error.code)) {
+    if (isRefusal(error)) {
       this.#refused.abort(error);
       return;
     }
@@ -119,8 +132,10 @@ class Run {
     if (this.#outage !== undefined) throw this.#outage;
     const startMs = performance.now();
     onEvent({ event: "start", cache: cache.name, path: info.path, narSize: info.narSize });
-    const upload = await cache.beginUpload({ storePath: info.path, compression }, this.#signal);
+    const request = { storePath: info.path, compression };
+    const upload = await cache.beginUpload(request, this.#beginSignal.signal);
     try {
+      this.#signal.throwIfAborted();
       const result = await this.#pack(task, upload);
       endSlot();
       const missing = await this.#firstUnready(info);
