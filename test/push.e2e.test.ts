@@ -413,6 +413,19 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.deepEqual([status, stderr], [1, "handpick: Cannot write to stdout: ENOSPC\n"]);
   });
 
+  it("ends its JSON with a summary, whatever goes wrong", async () => {
+    const { lib } = await addPackages(nix, "sad");
+    const wrong = [["./nowhere"], ["--to", "nocache", lib], ["--config", "missing.toml", lib]];
+    for (const args of wrong) {
+      const { status, stdout } = await handpick(nix, ["push", "--json", ...args]);
+      const events = stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { event: string });
+      assert.deepEqual([status, ...events.map(({ event }) => event)], [2, "error", "summary"]);
+    }
+  });
+
   it("says so when nothing is selected", async () => {
     const { status, stderr } = await handpick(nix, ["plan", "--stdin"], { stdin: "\n" });
     assert.deepEqual([status, stderr], [0, "handpick: warning: nothing is selected\n"]);

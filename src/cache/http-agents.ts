@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { getCACertificates } from "node:tls";
@@ -31,6 +31,9 @@ export function createAgents(env: NodeJS.ProcessEnv): Agents {
   };
 }
 
+/** A file of all authorities there are has about 0.2 MiB. */
+const MOST_CERTIFICATE_BYTES = 16 << 20;
+
 function extraAuthorities(env: NodeJS.ProcessEnv): { ca?: string[] } {
   const files = [env["NIX_SSL_CERT_FILE"], env["SSL_CERT_FILE"]];
   const extra = [...new Set(files)].flatMap((file) => (file ? readAuthorities(file) : []));
@@ -39,6 +42,10 @@ function extraAuthorities(env: NodeJS.ProcessEnv): { ca?: string[] } {
 
 function readAuthorities(file: string): string[] {
   try {
+    const found = statSync(file);
+    if (!found.isFile() || found.size > MOST_CERTIFICATE_BYTES) {
+      throw new Error("it is no file of at most 16 MiB");
+    }
     return [readFileSync(file, "utf8")];
   } catch (error) {
     // Nix shells set the variable to "/no-cert-file.crt" on purpose; OpenSSL ignores that as well.

@@ -1,7 +1,8 @@
+import { toFailure } from "../push/events.ts";
 import { jsonReport, plainReport, quietReport, terminalReport } from "../report/push-report.ts";
 import type { PushReport } from "../report/push-report.ts";
 import { assertWritable } from "../sync/open-caches.ts";
-import { pushPlan } from "../sync/push-plan.ts";
+import { emptySummary, pushPlan } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { CommandSpec } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
@@ -27,10 +28,22 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
     action: async (args, options) => {
       const report = await chooseReport(io, options);
       const note = (text: string): void => report.note(text);
+      let isDecided = false;
       try {
-        return await withPrepared({ args, options, io, note, inspect: assertWritable }, (readied) =>
-          push(readied, report, io),
+        return await withPrepared(
+          { args, options, io, note, inspect: assertWritable },
+          (readied) => {
+            isDecided = true;
+            return push(readied, report, io);
+          },
         );
+      } catch (error) {
+        // Programs that read events wait for the summary, whatever happens.
+        if (options.json === true && !isDecided) {
+          report.show({ event: "error", error: toFailure(error) });
+          report.show(emptySummary());
+        }
+        throw error;
       } finally {
         report.end();
       }

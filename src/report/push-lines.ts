@@ -40,6 +40,7 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
       ];
     case "note":
       return [printable(event.text)];
+    case "error": // printed by whoever runs the command, after everything else
     case "start":
     case "sent":
     case "summary":

@@ -135,6 +135,7 @@ function follow(progress: PushProgress, event: RunEvent): void {
     case "pinned":
     case "pin-failed":
     case "note":
+    case "error":
     case "summary":
       return;
   }

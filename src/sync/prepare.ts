@@ -7,6 +7,7 @@ import type { HashPart, StorePath } from "../nix/store-path.ts";
 import { makePlan, queryHashes } from "../plan/make-plan.ts";
 import type { Plan } from "../plan/plan.ts";
 import { closePicks } from "../select/closure.ts";
+import type { ClosedPick } from "../select/closure.ts";
 import { selectPicks } from "../select/select.ts";
 import type { Store } from "../store/store.ts";
 import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
@@ -76,6 +77,7 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   });
   const [caches, closed] = await Promise.all([Promise.all(asked), closePicks(picks, store)]);
   const { infos } = closed;
+  stack.use(await store.hold(looseRoots(closed.picks, infos)));
   const planned = closed.picks.map(({ pick, members }) => ({
     ...pick,
     members,
@@ -101,6 +103,19 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     warnings: opened.flatMap(({ credentials }) => credentials.warnings),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** What the picks' own paths do not keep alive: the roots of the rest of build closures. */
+function looseRoots(
+  picks: readonly ClosedPick[],
+  infos: ReadonlyMap<StorePath, PathInfo>,
+): Set<StorePath> {
+  const loose = picks.filter(({ pick }) => pick.closure === "build").map(({ members }) => members);
+  const roots = new Set<StorePath>(loose.flatMap((members) => [...members]));
+  for (const { path, references } of infos.values()) {
+    for (const reference of references) if (reference !== path) roots.delete(reference);
+  }
+  return roots;
 }
 
 function uniqueCaches(caches: readonly CacheConfig[]): CacheConfig[] {

@@ -5,7 +5,7 @@ import { toFailure } from "../push/events.ts";
 import type { Failure, PushEvent } from "../push/events.ts";
 import { PackPool } from "../push/pack-pool.ts";
 import type { PackPoolOptions } from "../push/pack-pool.ts";
-import { pushPaths } from "../push/push-paths.ts";
+import { isRefusal, pushPaths } from "../push/push-paths.ts";
 import type { Store } from "../store/store.ts";
 import { compressionFor } from "./open-caches.ts";
 import type { Prepared, PreparedCache } from "./prepare.ts";
@@ -45,6 +45,7 @@ export type RunEvent =
       readonly error: Failure;
     }
   | { readonly event: "note"; readonly text: string }
+  | { readonly event: "error"; readonly error: Failure }
   | Summary;
 
 export interface PushPlanOptions {
@@ -73,16 +74,20 @@ export async function pushPlan(prepared: Prepared, options: PushPlanOptions): Pr
   tally.plan(prepared.plan.paths);
   const blocked = options.onHole === "fail" && tally.counts.held > 0;
   const ends = blocked ? [] : await pushAll(prepared, { ...options, onEvent });
-  const summary: Summary = {
-    event: "summary",
-    ...tally.counts,
-    uploadedBytes: tally.uploadedBytes,
-    durationMs: Math.round(performance.now() - startMs),
-  };
-  onEvent(summary);
   const failed = ends.find((end) => end.status === "rejected");
+  if (failed !== undefined) {
+    tally.giveUp();
+    onEvent({ event: "error", error: toFailure(failed.reason) });
+  }
+  const summary = tally.summary(performance.now() - startMs);
+  onEvent(summary);
   if (failed !== undefined) throw failed.reason;
   return summary;
+}
+
+/** What `push --json` ends with when it failed before anything was decided. */
+export function emptySummary(): Summary {
+  return new Tally().summary(0);
 }
 
 async function pushAll(
@@ -169,6 +174,7 @@ async function pinPicks(
       options.onEvent({ event: "pinned", ...about });
     } catch (error) {
       options.signal.throwIfAborted();
+      if (isRefusal(error)) throw error;
       options.onEvent({ event: "pin-failed", ...about, error: toFailure(error) });
     }
   }
@@ -213,13 +219,30 @@ class Tally {
   readonly counts = { pushed: 0, present: 0, upstream: 0, held: 0, excluded: 0, failed: 0 };
   uploadedBytes = 0;
 
+  #planned = 0;
+  /** How many of those came to an end. */
+  #ended = 0;
+
   plan(decisions: readonly Decision[]): void {
     for (const { action } of decisions) {
+      if (action === "push") this.#planned += 1;
       if (action === "present" || action === "upstream") this.counts[action] += 1;
     }
   }
 
+  /** Counts as failed what was to be pushed and no longer will be. */
+  giveUp(): void {
+    this.counts.failed += Math.max(this.#planned - this.#ended, 0);
+  }
+
+  summary(durationMs: number): Summary {
+    const { counts, uploadedBytes } = this;
+    return { event: "summary", ...counts, uploadedBytes, durationMs: Math.round(durationMs) };
+  }
+
   count(event: RunEvent): void {
+    if (event.event === "pushed" || event.event === "failed") this.#ended += 1;
+    if (event.event === "held" && event.reason.code === "reference-failed") this.#ended += 1;
     if (event.event === "held" || event.event === "excluded") this.counts[event.event] += 1;
     if (event.event === "failed" || event.event === "pin-failed") this.counts.failed += 1;
     if (event.event !== "pushed") return;

@@ -158,6 +158,18 @@ describe("info() of a Cachix cache", () => {
   });
 });
 
+describe("info() of a server that stays silent", () => {
+  it("gives up, and says so", async () => {
+    await using rig = await createCachixRig({ firstContactMs: 50 });
+    const release = rig.fake.next("info").hold();
+    await assert.rejects(rig.cache.info(rig.signal), {
+      code: "NETWORK",
+      message: /no complete answer within 0\.05 s$/,
+    });
+    release();
+  });
+});
+
 describe("missing() of a Cachix cache", () => {
   it("sends bare hash parts, each once", async () => {
     await using rig = await createCachixRig();

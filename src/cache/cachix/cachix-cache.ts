@@ -10,7 +10,7 @@ import type { RetryNotice } from "../retry.ts";
 import { isSuccess, statusMessage } from "../status-error.ts";
 import { readCacheInfo, readMissing, readPins, readUploadIds } from "./answers.ts";
 import { CachixApi } from "./cachix-api.ts";
-import type { Patience } from "./cachix-api.ts";
+import type { Call, Patience } from "./cachix-api.ts";
 import { CachixUpload } from "./cachix-upload.ts";
 import { DEFAULT_HOST, parseHost } from "./cachix-url.ts";
 import { MISSING_BATCH, missingCall } from "./missing.ts";
@@ -44,6 +44,8 @@ export interface CachixCacheOptions {
   readonly timeouts?: Timeouts | undefined;
   /** Told whenever something is about to be tried again. */
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
+  /** How long the first answer may take altogether. @default {30_000} */
+  readonly firstContactMs?: number | undefined;
   /** How long giving up an upload may take. @default {3000} */
   readonly abortMs?: number | undefined;
 }
@@ -66,6 +68,7 @@ class CachixCache implements Cache {
   readonly #hasToken: boolean;
   readonly #hasOwnHost: boolean;
   readonly #abortMs: number;
+  readonly #firstContactMs: number;
 
   constructor(options: CachixCacheOptions) {
     const { name, cacheName, env, timeouts, clock = systemClock, random, onRetry } = options;
@@ -74,6 +77,7 @@ class CachixCache implements Cache {
     this.name = name;
     this.#hasToken = token !== undefined;
     this.#abortMs = options.abortMs ?? 3000;
+    this.#firstContactMs = options.firstContactMs ?? 30_000;
     const base = parseHost(options.host ?? DEFAULT_HOST);
     this.#hasOwnHost = base.href !== parseHost(DEFAULT_HOST).href;
     const client = createHttpClient({ userAgent: options.userAgent ?? "handpick", env, timeouts });
@@ -83,7 +87,7 @@ class CachixCache implements Cache {
   async info(signal: AbortSignal): Promise<CacheInfo> {
     const action = `read about ${this.#api.label}`;
     const call = { action, method: "GET", path: [] } as const;
-    const response = await this.#api.call(call, signal, FIRST_CONTACT);
+    const response = await this.#firstContact(call, signal);
     // The service answers 401 for a name that does not exist as well.
     if (response.status === 401 || response.status === 404) throw this.#notFound(response);
     const info = readCacheInfo(this.#checked(response));
@@ -152,6 +156,22 @@ class CachixCache implements Cache {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** A server that accepts and stays silent, or trickles, shows soon as well. */
+  async #firstContact(call: Call, signal: AbortSignal): Promise<HttpResponse> {
+    const deadline = AbortSignal.timeout(this.#firstContactMs);
+    try {
+      return await this.#api.call(call, AbortSignal.any([signal, deadline]), FIRST_CONTACT);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!deadline.aborted) throw error;
+      throw new HandpickError(
+        "NETWORK",
+        `Cannot ${call.action}: no complete answer within ${this.#firstContactMs / 1000} s`,
+        { cause: error, hint: "Check that the host of this cache is a Cachix server and healthy." },
+      );
+    }
   }
 
   #checked(response: HttpResponse, rejected?: "UPLOAD_REJECTED"): HttpResponse {
