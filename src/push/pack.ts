@@ -8,7 +8,7 @@ import { PartWriter } from "./part-writer.ts";
 import type { PartSink } from "./part-writer.ts";
 
 /** How much of the NAR is read, hashed and compressed in one go. */
-export const CHUNK_BYTES: number = 8 << 20;
+export const CHUNK_BYTES: number = 4 << 20;
 
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
