@@ -139,6 +139,10 @@ export class PackPool implements AsyncDisposable {
     const gate = createGate();
     const worker = new Worker(workerUrl(), { workerData: gate });
     this.#gates.set(worker, gate);
+    // For as long as the thread lives: it may tell of a program after its job was given up.
+    worker.on("message", (message: FromWorker) => {
+      if (message.type === "program") this.#programs.set(worker, message.pid);
+    });
     return worker;
   }
 
@@ -194,9 +198,8 @@ export class PackPool implements AsyncDisposable {
     const onMessage = (message: FromWorker): void => {
       if (message.type === "need") grant(message.sizeBytes).catch(reject);
       else if (message.type === "part") this.#sendPart(message, job, take());
-      else if (message.type === "program") this.#programs.set(worker, message.pid);
       else if (message.type === "done") resolve(message);
-      else reject(workerError(message, request.physicalPath));
+      else if (message.type === "failed") reject(workerError(message, request.physicalPath));
     };
     const onExit = (): void => reject(new Error("The packing thread ended unexpectedly"));
     worker.on("message", onMessage).on("error", reject).on("exit", onExit);

@@ -2,7 +2,8 @@ import { isMainThread, workerData } from "node:worker_threads";
 
 /**
  * One word shared with a packing thread. Node aborts the whole process ("close before init") if a
- * thread ends between making a compressor and initialising it, so threads make them inside.
+ * thread ends between making a compressor and initialising it, so threads make them inside; and a
+ * program started there is one that we have heard of.
  */
 export type ThreadGate = Int32Array<SharedArrayBuffer>;
 
