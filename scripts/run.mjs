@@ -2,7 +2,8 @@
 // Node 20 and npm: installs the npm dependencies, among them the Node the project needs, and Nix
 // where there is none; then hands over to that Node. Plain JavaScript, since Node 20 runs it.
 import { spawnSync } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -26,7 +27,29 @@ if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).m
   execute("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 if (needsNix.has(task)) installPrograms();
-process.exit(execute(node, [file, ...args], { mayFail: true }));
+const asMember = needsNix.has(task) ? daemonGroup() : [];
+const [program, ...words] = [...asMember, node, file, ...args];
+process.exit(execute(program, words, { mayFail: true }));
+
+/**
+ * On Debian only members of a group may talk to the Nix daemon, and somebody who has just installed
+ * Nix is not yet one. With sudo the task runs as the same user with that group.
+ */
+function daemonGroup() {
+  const socketFolder = "/nix/var/nix/daemon-socket";
+  if (process.getuid?.() === 0 || !existsSync(socketFolder) || !has("sudo")) return [];
+  try {
+    accessSync(socketFolder, constants.X_OK);
+    return [];
+  } catch {
+    const { gid } = statSync(socketFolder);
+    const { username } = userInfo();
+    step("Using the Nix daemon as a member of its group, by sudo");
+    const keep = ["PATH", "HOME", "CI"].filter((name) => process.env[name] !== undefined);
+    const env = keep.map((name) => `${name}=${process.env[name]}`);
+    return ["sudo", "-u", username, "-g", `#${gid}`, "env", ...env];
+  }
+}
 
 /** Installs what is missing of Nix and xz, by apt as root or with sudo. */
 function installPrograms() {
