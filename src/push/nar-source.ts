@@ -11,10 +11,13 @@ import {
   narSymlink,
 } from "../nix/nar-encode.ts";
 
-/** How a directory entry reads: its name in the NAR and its name on disk. */
+/**
+ * How a directory entry reads: its name in the NAR and its name on disk. Names are bytes, kept as
+ * Latin-1: a string is compared byte by byte then, and takes a fraction of a Buffer's memory.
+ */
 interface Entry {
-  readonly narName: Buffer;
-  readonly fileName: Buffer;
+  readonly narName: string;
+  readonly fileName: string;
   readonly kind: "file" | "directory" | "symlink" | "other";
 }
 
@@ -33,7 +36,7 @@ interface OpenFile {
 
 const SLASH = Buffer.from("/");
 const NOTHING = Buffer.alloc(0);
-const CASE_HACK = Buffer.from("~nix~case~hack~");
+const CASE_HACK = "~nix~case~hack~";
 const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
 /**
@@ -133,8 +136,9 @@ export class NarSource implements Disposable {
       this.#directories.pop();
       this.#emit(this.#directories.length === 0 ? NAR_CLOSE : CLOSE_TWICE);
     } else {
-      const file = Buffer.concat([directory.path, SLASH, entry.fileName]);
-      this.#open(narEntryHead(entry.narName), file, entry.kind);
+      const name = Buffer.from(entry.fileName, "latin1");
+      const file = Buffer.concat([directory.path, SLASH, name]);
+      this.#open(narEntryHead(Buffer.from(entry.narName, "latin1")), file, entry.kind);
     }
     return true;
   }
@@ -184,32 +188,33 @@ function closeEntry(sizeBytes: number): Buffer {
 
 function listDirectory(path: Buffer, caseHack: boolean): Entry[] {
   const found = attempt(path, () =>
-    fs.readdirSync(path, { encoding: "buffer", withFileTypes: true }),
+    fs.readdirSync(path, { encoding: "latin1", withFileTypes: true }),
   );
   const entries = found.map((item) => ({
     narName: caseHack ? cutCaseHack(item.name) : item.name,
     fileName: item.name,
     kind: kindOf(item),
   }));
-  entries.sort((a, b) => Buffer.compare(a.narName, b.narName));
+  entries.sort((a, b) => (a.narName < b.narName ? -1 : 1));
   if (caseHack) refuseDuplicates(path, entries);
   return entries;
 }
 
-function cutCaseHack(name: Buffer): Buffer {
+function cutCaseHack(name: string): string {
   const at = name.indexOf(CASE_HACK);
-  return at === -1 ? name : name.subarray(0, at);
+  return at === -1 ? name : name.slice(0, at);
 }
 
 function refuseDuplicates(path: Buffer, entries: readonly Entry[]): void {
   for (const [index, entry] of entries.entries()) {
-    if (entries[index + 1]?.narName.equals(entry.narName) === true) {
-      throw corrupt(path, `found two entries named ${JSON.stringify(entry.narName.toString())}`);
+    if (entries[index + 1]?.narName === entry.narName) {
+      const shown = Buffer.from(entry.narName, "latin1").toString();
+      throw corrupt(path, `found two entries named ${JSON.stringify(shown)}`);
     }
   }
 }
 
-function kindOf(item: fs.Dirent<Buffer> | fs.Stats): Entry["kind"] {
+function kindOf(item: fs.Dirent | fs.Stats): Entry["kind"] {
   if (item.isFile()) return "file";
   if (item.isDirectory()) return "directory";
   return item.isSymbolicLink() ? "symlink" : "other";
