@@ -77,8 +77,7 @@ async function makeAndRegister(
   { file, name, options, io }: Registration,
 ): Promise<string> {
   // All that may be wrong with the cache shows before a file is written.
-  const named = options.config === undefined ? {} : { file: options.config };
-  const config = await loadConfig({ ...named, env: io.env, cwd: io.cwd, uid: io.uid });
+  const config = await loadConfig({ file: options.config, env: io.env, cwd: io.cwd, uid: io.uid });
   await using cache = (await openConfigured(chooseCache(config, to), io)).cache;
   if (cache.registerKey === undefined) {
     throw new HandpickError("USAGE", `Cache "${cache.name}" does not take signing keys`);

@@ -55,11 +55,9 @@ interface PinRun {
 async function pin({ name, path, options, io }: PinRun): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const keep = parseKeep(options);
-  const file = options.config === undefined ? {} : { file: options.config };
-  const config = await loadConfig({ ...file, env, cwd, uid });
+  const config = await loadConfig({ file: options.config, env, cwd, uid });
   const chosen = chooseCache(config, options.to);
-  const at = options.store === undefined ? {} : { store: options.store };
-  await using store = await openStore({ env, signal, ...at });
+  await using store = await openStore({ store: options.store, env, signal });
   const storePath = await store.resolve(path);
   await using cache = (await openConfigured(chosen, io)).cache;
   if (cache.pin === undefined)

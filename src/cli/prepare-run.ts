@@ -50,13 +50,8 @@ export async function withPrepared(
       hint: "Name one, such as ./result or .#package, or give --stdin.",
     });
   }
-  const file = options.config === undefined ? {} : { file: options.config };
-  const config = await loadConfig({ ...file, env, cwd, uid });
-  await using store = await openStore({
-    env,
-    signal,
-    ...(options.store === undefined ? {} : { store: options.store }),
-  });
+  const config = await loadConfig({ file: options.config, env, cwd, uid });
+  await using store = await openStore({ store: options.store, env, signal });
   await using prepared = await prepare({
     inputs,
     to: options.to,

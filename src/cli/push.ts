@@ -27,7 +27,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
     ],
     action: async (args, options) => {
       const report = await chooseReport(io, options);
-      const note = (text: string): void => report.note(text);
+      const note = (text: string): void => report.show({ event: "note", text });
       let isDecided = false;
       try {
         return await withPrepared(
@@ -60,7 +60,8 @@ async function push(
   const onEvent = (event: RunEvent): void => report.show(event);
   const { failed, held } = await pushPlan(prepared, { store, signal, onHole, onEvent });
   if (held > 0 && onHole === "fail") {
-    report.note('Nothing was pushed: paths are held, and on-hole = "fail"');
+    const text = 'Nothing was pushed: paths are held, and on-hole = "fail"';
+    report.show({ event: "note", text });
   }
   return failed + held > 0 ? EXIT.somePathsFailed : EXIT.done;
 }

@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { FUZZ_RUNS, hostileBytes, valueOrRefusal } from "../../test/fuzz.ts";
 import { createTestNix } from "../../test/nix.ts";
-import { attributeOf, type Derivation, packageNameOf, parseDerivation } from "./derivation.ts";
+import { attributeOf, type Derivation, parseDerivation } from "./derivation.ts";
 
 const VECTORS = new URL("../../test/vectors/drv/", import.meta.url);
 const FILES = readdirSync(VECTORS);
@@ -100,11 +100,7 @@ describe("parseDerivation()", () => {
       ["list", "yes", "no"].map((key) => attributeOf(derivation, key)),
       ["1 two", "1", ""],
     );
-    assert.deepEqual(packageNameOf(derivation), {
-      name: "real-3.1",
-      pname: "real",
-      version: "3.1",
-    });
+    assert.equal(attributeOf(derivation, "name"), "real-3.1");
   });
 
   it("reads any strings", () => {
@@ -120,7 +116,7 @@ describe("parseDerivation()", () => {
     const samples = FILES.map((name) => readFileSync(new URL(name, VECTORS)));
     fc.assert(
       fc.property(hostileBytes(samples), (bytes) => {
-        valueOrRefusal("FormatError", () => packageNameOf(parseDerivation(bytes)));
+        valueOrRefusal("FormatError", () => attributeOf(parseDerivation(bytes), "name"));
       }),
       { numRuns: FUZZ_RUNS },
     );
@@ -182,6 +178,9 @@ describe("attributeOf()", () => {
   it("reads structured attributes, which are no environment variables", () => {
     const derivation = parseDerivation(read("-struct-"));
     assert.equal(derivation.env.has("pname"), false);
+    assert.equal(attributeOf(derivation, "name"), "struct-1.2.3");
+    assert.equal(attributeOf(derivation, "pname"), "struct");
+    assert.equal(attributeOf(derivation, "version"), "1.2.3");
     assert.equal(attributeOf(derivation, "preferLocalBuild"), true);
     assert.deepEqual(attributeOf(derivation, "list"), [1, "two", 'q"uo\\te\nnl\ttab\rcr']);
     assert.equal(attributeOf(derivation, "constructor"), undefined);
@@ -196,35 +195,5 @@ describe("attributeOf()", () => {
     for (const json of ["", "{", "null", "1"]) {
       assert.throws(() => attributeOf(withEnv({ __json: json }), "a"), refused);
     }
-  });
-});
-
-describe("packageNameOf()", () => {
-  it("takes what the derivation says", () => {
-    assert.deepEqual(packageNameOf(parseDerivation(read("-struct-"))), {
-      name: "struct-1.2.3",
-      pname: "struct",
-      version: "1.2.3",
-    });
-    const env = { name: "python3.12-foo-1", pname: "foo", version: "1" };
-    assert.deepEqual(packageNameOf(withEnv(env)), env);
-  });
-
-  for (const [name, pname, version] of [
-    ["hello-2.12.1", "hello", "2.12.1"],
-    ["nix-2.8.0pre20220512_d354fc30", "nix", "2.8.0pre20220512_d354fc30"],
-    ["a-b-c", "a-b-c", undefined],
-    ["gcc-wrapper-13.2.0-man", "gcc-wrapper", "13.2.0-man"],
-    ["source", "source", undefined],
-  ] as const) {
-    it(`cuts ${name} as Nix does`, () => {
-      assert.deepEqual(packageNameOf(withEnv({ name })), { name, pname, version });
-    });
-  }
-
-  it("knows nothing of a derivation without name", () => {
-    const nothing = { name: undefined, pname: undefined, version: undefined };
-    assert.deepEqual(packageNameOf(withEnv({ name: "" })), nothing);
-    assert.deepEqual(packageNameOf(withEnv({ __json: '{"name":1}' })), nothing);
   });
 });

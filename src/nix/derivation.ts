@@ -24,16 +24,7 @@ export interface Derivation {
   readonly env: ReadonlyMap<string, string>;
 }
 
-/** What a derivation calls its package. */
-export interface PackageName {
-  readonly name: string | undefined;
-  readonly pname: string | undefined;
-  readonly version: string | undefined;
-}
-
 const LONGEST_INPUT = 64 * 2 ** 20;
-/** Nix's rule: the version begins after the first dash that no letter follows. */
-const VERSIONED = /^(.*?)-([^A-Za-z].*)$/s;
 
 /**
  * Reads a derivation in ATerm form. Bytes that are not UTF-8, which arguments and environment may
@@ -67,22 +58,6 @@ export function attributeOf(derivation: Derivation, attribute: string): unknown 
   const json = derivation.env.get("__json");
   if (json === undefined) return derivation.env.get(attribute);
   return new Map(Object.entries(parseObject(json))).get(attribute);
-}
-
-/**
- * The package's `name`, `pname` and `version` attributes; the latter two are cut from the name, as
- * Nix does, where they are not set.
- *
- * @throws {FormatError} If the structured attributes are not a JSON object.
- */
-export function packageNameOf(derivation: Derivation): PackageName {
-  const text = (attribute: string): string | undefined => {
-    const value = attributeOf(derivation, attribute);
-    return typeof value === "string" && value !== "" ? value : undefined;
-  };
-  const name = text("name");
-  const [, base = name, version] = VERSIONED.exec(name ?? "") ?? [];
-  return { name, pname: text("pname") ?? base, version: text("version") ?? version };
 }
 
 function readDerivation(reader: AtermReader): Derivation {

@@ -2,7 +2,6 @@ import { performance } from "node:perf_hooks";
 import { styleText } from "node:util";
 
 import type { RunEvent } from "../sync/push-plan.ts";
-import { printable } from "./format.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
 import type { Paint } from "./push-lines.ts";
 import { PushProgress } from "./push-progress.ts";
@@ -10,8 +9,6 @@ import { PushProgress } from "./push-progress.ts";
 /** Shows a run's events. */
 export interface PushReport {
   show(event: RunEvent): void;
-  /** Says something that is no result, such as a warning. */
-  note(text: string): void;
   /** Clears what would be redrawn. Called once, also after a failure. */
   end(): void;
 }
@@ -37,7 +34,6 @@ const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", 
 export function jsonReport({ stdout }: Streams): PushReport {
   return {
     show: (event) => void stdout.write(`${JSON.stringify(event)}\n`),
-    note: (text) => void stdout.write(`${JSON.stringify({ event: "note", text })}\n`),
     end: () => undefined,
   };
 }
@@ -50,7 +46,6 @@ export function quietReport({ stderr }: Streams): PushReport {
       if (event.event !== "failed" && event.event !== "pin-failed") return;
       for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
     },
-    note: () => undefined,
     end: () => undefined,
   };
 }
@@ -75,7 +70,6 @@ export function plainReport(
       shownMs = now();
       shown = status;
     },
-    note: (text) => void stderr.write(`${printable(text)}\n`),
     end: () => undefined,
   };
 }
@@ -109,7 +103,6 @@ export async function terminalReport({ stdout, stderr, signal }: Streams): Promi
       screen.clear();
       stdout.write(`${summaryLine(event)}\n`);
     },
-    note: (text) => screen.persist(printable(text)),
     end: () => {
       signal?.removeEventListener("abort", stop);
       stop();

@@ -162,7 +162,7 @@ describe("plainReport()", () => {
     nowMs = 10_000;
     report.show({ ...EVENTS.sent, sentBytes: 2 * MIB });
     assert.equal(err(), "44% [0/3] 1 uploading, 3.0 MiB left, 204.8 KiB/s, 13 s  firefox-141.0\n");
-    report.note("mine: trying again in 2 s");
+    report.show({ event: "note", text: "mine: trying again in 2 s" });
     assert.equal(err(), "mine: trying again in 2 s\n");
   });
 });
@@ -171,7 +171,7 @@ describe("quietReport()", () => {
   it("prints failures only", () => {
     const { streams, out, err } = screen();
     const report = quietReport(streams);
-    report.note("nothing to worry about");
+    report.show({ event: "note", text: "nothing to worry about" });
     showAll(report);
     assert.deepEqual(err().trimEnd().split("\n"), [LINES[2], LINES[3], LINES[7]]);
     assert.equal(out(), "");
@@ -182,7 +182,7 @@ describe("jsonReport()", () => {
   it("prints every event as a line of JSON on stdout", () => {
     const { streams, out, err } = screen();
     const report = jsonReport(streams);
-    report.note("careful");
+    report.show({ event: "note", text: "careful" });
     showAll(report);
     const lines = out()
       .trimEnd()
@@ -208,7 +208,7 @@ describe("terminalReport()", () => {
       err(),
       `${LINES[0]}\n⠙   0% [0/3] 1 uploading, 6.0 MiB left, 0 B/s  firefox-141.0\n`,
     );
-    report.note("careful");
+    report.show({ event: "note", text: "careful" });
     report.show(EVENTS.pushed);
     report.show(EVENTS.summary);
     report.end();

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { Pick } from "../nix/manifest.ts";
+import { packageNameOf } from "../nix/package-name.ts";
 import { compareStorePaths, isDerivation, nameOf, type StorePath } from "../nix/store-path.ts";
 import type { Store } from "../store/store.ts";
 import { buildInstallable, looksInstallable } from "./installable.ts";
@@ -106,11 +107,6 @@ function notValid(input: string, reason: string, path: StorePath): HandpickError
 }
 
 function toPick(paths: readonly StorePath[]): Pick {
-  const name = packageName(paths);
+  const name = paths[0] === undefined ? "" : packageNameOf(nameOf(paths[0]));
   return { name, paths, closure: "runtime", caches: undefined, exclude: [], pin: undefined };
-}
-
-/** The name part up to the version, which begins where Nix says: at a dash before no letter. */
-function packageName([path]: readonly StorePath[]): string {
-  return path === undefined ? "" : nameOf(path).replace(/(?<=.)-(?![A-Za-z]).*$/, "");
 }

@@ -30,10 +30,9 @@ export interface DiagnoseRequest extends OpenOptions {
 export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check> {
   yield await check("store", () => checkStore(request));
   const { env, cwd, uid, configFile } = request;
-  const file = configFile === undefined ? {} : { file: configFile };
   let config: Config | undefined;
   yield await check("configuration", async () => {
-    config = await loadConfig({ ...file, env, cwd, uid });
+    config = await loadConfig({ file: configFile, env, cwd, uid });
     if (config.file !== undefined) return ok(config.file);
     return warning("no file found", "Make handpick.toml, or name a cache: --to cachix://NAME");
   });
@@ -69,8 +68,7 @@ async function check(name: string, look: () => Promise<Outcome>): Promise<Check>
 }
 
 async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outcome> {
-  const at = store === undefined ? {} : { store };
-  await using opened = await openStore({ env, signal, ...at });
+  await using opened = await openStore({ store, env, signal });
   await opened.validPaths([]);
   return ok(`${opened.storeDir} through ${opened.description}`);
 }
