@@ -251,6 +251,22 @@ describe("pushPaths()", () => {
     assert.deepEqual(codes.toSorted(), ["STORE_PATH_GONE", "UPLOAD_REJECTED"]);
   });
 
+  it("reports no path as pushed that stays hidden behind one that could not be published", async () => {
+    await using temp = await tempDir();
+    const graph = { bad: [], user: ["bad"], far: ["user"], good: [] };
+    const cache = new RecordingCache((step, name) => {
+      if (step === "publish" && name === "bad") refuse("UPLOAD_REJECTED");
+    });
+    const { events, ends } = await push(makeTasks(temp.dir, graph), cache);
+    assert.deepEqual(ends, ["failed bad", "held far", "held user", "pushed good"]);
+    const held = events.find((one) => one.event === "held" && nameOf(one.path) === "user");
+    assert.match(
+      held?.event === "held" ? held.reason.text : "",
+      /^is stored, but hidden until .*-bad/,
+    );
+    assert.ok(!cache.log.includes("abort user"));
+  });
+
   it("stops the whole run with the error when the cache refuses us", async () => {
     await using temp = await tempDir();
     const tasks = makeTasks(temp.dir, { a: [], b: [], c: [] });

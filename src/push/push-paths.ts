@@ -55,9 +55,10 @@ export function isRefusal(error: unknown): boolean {
  *
  *     begin -> pack -> parts -> hash as recorded? -> references ready? -> publish
  *
- * A path is *ready* when its own NAR is stored (published, if the cache leaves the closure rule to
- * us) and its references are. Nothing is published before it is ready, so that a path whose
- * reference failed is held and not seen. A path that fails stops only what needs it.
+ * A path is *stored* when its NAR is and those of its references are, and *visible* when it is
+ * published and its references are visible. It is published once its references are stored, or
+ * visible if the cache leaves the closure rule to us, and reported as pushed when it is visible
+ * itself. A path that fails holds what needs it and stops nothing else.
  *
  * @param tasks In reference order, each path once.
  * @throws {HandpickError} `CACHE_REFUSED` and the like, once everything running was aborted.
@@ -67,11 +68,15 @@ export async function pushPaths(tasks: readonly PushTask[], options: PushOptions
   await new Run(options).all(tasks);
 }
 
+type Stage = "stored" | "visible";
+/** Whether a path gets there, known as soon as it is certain. */
+type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
+
 class Run {
   readonly #options: PushOptions;
   readonly #slots = new Budget(PATHS_IN_FLIGHT);
   readonly #pace = new Pace();
-  readonly #ready = new Map<StorePath, PromiseWithResolvers<boolean>>();
+  readonly #progress = new Map<StorePath, Progress>();
   readonly #refused = new AbortController();
   readonly #signal: AbortSignal;
   /** An upload whose start was asked for can be given up only once its name is known. */
@@ -88,7 +93,13 @@ class Run {
   }
 
   async all(tasks: readonly PushTask[]): Promise<void> {
-    for (const { info } of tasks) this.#ready.set(info.path, Promise.withResolvers());
+    for (const { info } of tasks) {
+      const [stored, visible] = [
+        Promise.withResolvers<boolean>(),
+        Promise.withResolvers<boolean>(),
+      ];
+      this.#progress.set(info.path, { stored, visible });
+    }
     const running: Promise<void>[] = [];
     for (const task of tasks) {
       const endSlot = await this.#slots.take(1, this.#signal).catch(() => undefined);
@@ -102,16 +113,21 @@ class Run {
   /** Never throws: what goes wrong becomes an event, or aborts the run. */
   async #one(task: PushTask, endSlot: () => void): Promise<void> {
     const { path } = task.info;
-    const ready = this.#ready.get(path);
+    let isVisible = false;
     try {
-      const pushed = await this.#push(task, endSlot);
-      ready?.resolve(pushed);
+      isVisible = await this.#push(task, endSlot);
     } catch (error) {
-      ready?.resolve(false);
       this.#fail(path, error);
     } finally {
+      this.#reach(path, "stored", isVisible);
+      this.#reach(path, "visible", isVisible);
       endSlot();
     }
+  }
+
+  /** The first word about a stage counts. */
+  #reach(path: StorePath, stage: Stage, isReached: boolean): void {
+    this.#progress.get(path)?.[stage].resolve(isReached);
   }
 
   #fail(path: StorePath, error: unknown): void {
@@ -138,25 +154,24 @@ class Run {
       this.#signal.throwIfAborted();
       const result = await this.#pack(task, upload);
       endSlot();
-      const missing = await this.#firstUnready(info);
+      const needed = cache.closureRule === "cache" ? "stored" : "visible";
+      const missing = await this.#firstWithout(needed, info);
       if (missing !== undefined) {
-        this.#hold(info.path, missing);
+        this.#hold(info.path, `needs ${missing}, which could not be pushed`);
         await upload.abort();
         return false;
       }
-      if (cache.closureRule === "cache") this.#ready.get(info.path)?.resolve(true);
+      this.#reach(info.path, "stored", true);
       await this.#publish(upload, this.#narInfo(info, result));
       const durationMs = Math.round(performance.now() - startMs);
+      const hidden = await this.#firstWithout("visible", info);
+      if (hidden !== undefined) {
+        this.#hold(info.path, `is stored, but hidden until ${hidden} is pushed`);
+        return false;
+      }
       const { narSize, fileSize } = result;
-      onEvent({
-        event: "pushed",
-        cache: cache.name,
-        path: info.path,
-        narSize,
-        fileSize,
-        compression,
-        durationMs,
-      });
+      const sizes = { narSize, fileSize, compression, durationMs };
+      onEvent({ event: "pushed", cache: cache.name, path: info.path, ...sizes });
       return true;
     } catch (error) {
       await upload.abort();
@@ -199,12 +214,12 @@ class Run {
     return result;
   }
 
-  /** Waits for the references; the first that will not be there for readers, if any. */
-  async #firstUnready(info: PathInfo): Promise<StorePath | undefined> {
+  /** Waits for the references; the first that will not get so far in this run, if any. */
+  async #firstWithout(stage: Stage, info: PathInfo): Promise<StorePath | undefined> {
     for (const reference of info.references) {
       if (reference === info.path) continue;
-      const ready = await this.#orAborted(this.#ready.get(reference)?.promise);
-      if (ready === false) return reference;
+      const isReached = await this.#orAborted(this.#progress.get(reference)?.[stage].promise);
+      if (isReached === false) return reference;
     }
     return undefined;
   }
@@ -222,9 +237,8 @@ class Run {
     });
   }
 
-  #hold(path: StorePath, reference: StorePath): void {
+  #hold(path: StorePath, text: string): void {
     const { cache, onEvent } = this.#options;
-    const text = `needs ${reference}, which could not be pushed`;
     onEvent({ event: "held", cache: cache.name, path, reason: { code: "reference-failed", text } });
   }
 
