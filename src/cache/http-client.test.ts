@@ -261,6 +261,26 @@ describe("createHttpClient() with a slow server", () => {
     });
   });
 
+  it("takes single bytes for no progress, and 16 KiB for some", async () => {
+    const timeouts = { ...DEFAULT_TIMEOUTS, idleMs: 600 };
+    const trickle = async (size: number): Promise<string> => {
+      await using rig = await serve(
+        (_incoming, response) => {
+          const step = setInterval(() => response.write("x".repeat(size)), 20);
+          const end = setTimeout(() => response.end("."), 1_300);
+          response.on("close", () => (clearInterval(step), clearTimeout(end)));
+        },
+        { timeouts },
+      );
+      return (await rig.get("/")).body.toString().slice(-1);
+    };
+    await assert.rejects(trickle(1), {
+      code: "NETWORK",
+      message: /but the answer made no progress within 0\.6 s$/,
+    });
+    assert.equal(await trickle(16_384), ".");
+  });
+
   it("gives up on an answer that trickles without end", async () => {
     const timeouts = { ...DEFAULT_TIMEOUTS, totalMs: 60 };
     await using rig = await serve(

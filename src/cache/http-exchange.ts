@@ -12,6 +12,8 @@ const DEFAULT_MAX_BYTES = 1024 * 1024;
 
 /** Small enough that TLS never holds a second copy of a part and that progress is seen. */
 const SLICE_BYTES = 64 * 1024;
+/** What an answer has to bring to count as progress: single bytes could go on for hours. */
+const PROGRESS_BYTES = 16 * 1024;
 
 /**
  * Sends one request and reads its answer, once: no redirect, no retry. Settles only when the
@@ -111,6 +113,7 @@ async function readBody(
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
   const chunks: Buffer[] = [];
   let size = 0;
+  let progressAt = PROGRESS_BYTES;
   for await (const chunk of incoming as AsyncIterable<Buffer>) {
     size += chunk.byteLength;
     if (size > maxBytes) {
@@ -120,6 +123,8 @@ async function readBody(
       );
     }
     chunks.push(chunk);
+    if (size < progressAt) continue;
+    progressAt = size + PROGRESS_BYTES;
     watchdog.progress();
   }
   return Buffer.concat(chunks, size);

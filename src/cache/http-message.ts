@@ -25,7 +25,7 @@ export interface HttpResponse {
 
 /** How long a request may stand still. All in milliseconds. */
 export interface Timeouts {
-  /** Without progress while connecting, sending or receiving. */
+  /** Without progress while connecting, sending (64 KiB) or receiving (16 KiB, or all of it). */
   readonly idleMs: number;
   /** From the last byte sent to the first of the answer. */
   readonly answerMs: number;

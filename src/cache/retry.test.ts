@@ -110,6 +110,28 @@ describe("retry()", () => {
     assert.equal(busy.sleeps.length, 9);
   });
 
+  it("makes no more tries once they have taken five minutes, or as long as it is told", async () => {
+    for (const [triesMs, expected] of [
+      [undefined, 2],
+      [900_000, 5],
+    ] as const) {
+      for (const failure of [NETWORK, undefined]) {
+        const clock = createFakeClock();
+        let tries = 0;
+        const attempt = async (): Promise<HttpResponse> => {
+          tries++;
+          clock.advance(180_000);
+          if (failure !== undefined) throw failure;
+          return response({ status: 524 });
+        };
+        const outcome = retry(attempt, { clock, random: () => 0, signal, triesMs });
+        if (failure === undefined) assert.equal((await outcome).status, 524);
+        else await assert.rejects(outcome, failure);
+        assert.equal(tries, expected);
+      }
+    }
+  });
+
   it("tells of each wait before it", async () => {
     const told: unknown[] = [];
     const clock = createFakeClock();

@@ -8,6 +8,8 @@ const LONGEST_DELAY_MS = 15_000;
 const SHORTEST_HINT_MS = 1_000;
 const LONGEST_HINT_MS = 120_000;
 const ALL_DELAYS_MS = 90_000;
+/** A server that answers late or never is asked a few times, not for the rest of the day. */
+const ALL_TRIES_MS = 300_000;
 
 /** Told before each wait. */
 export interface RetryNotice {
@@ -23,14 +25,16 @@ export interface RetryOptions {
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
   /** How long all waits together may be while there is no answer at all. @default {90_000} */
   readonly offlineMs?: number | undefined;
+  /** How long after the first try a failure is still answered by another. @default {300_000} */
+  readonly triesMs?: number | undefined;
   readonly signal: AbortSignal;
 }
 
 /**
  * Repeats `attempt` while it fails for a passing reason: no answer, 408, 429 or 5xx. Waits
  * `2^n / 2` seconds plus up to as much again by chance, at most 15 s at once, or what the server
- * asked for, from 1 s to 120 s; gives up before all waits together pass 90 s. Returns the last answer,
- * whatever its status.
+ * asked for, from 1 s to 120 s; gives up before all waits together pass 90 s, or when the tries have
+ * taken too long. Returns the last answer, whatever its status.
  *
  * @param attempt Gets the number of tries before it; settles with one answer.
  * @throws The last error of `attempt`, or the reason `signal` was aborted with.
@@ -39,15 +43,18 @@ export async function retry(
   attempt: (tries: number) => Promise<HttpResponse>,
   { clock, random = Math.random, signal, ...options }: RetryOptions,
 ): Promise<HttpResponse> {
-  const { offlineMs = ALL_DELAYS_MS, onRetry } = options;
+  const { offlineMs = ALL_DELAYS_MS, triesMs = ALL_TRIES_MS, onRetry } = options;
+  const startMs = clock.elapsed();
+  const isLate = (): boolean => clock.elapsed() - startMs > triesMs;
   let waitedMs = 0;
   for (let tries = 0; ; tries++) {
     const half = (1000 * 2 ** tries) / 2;
     const ownMs = Math.min(half + random() * half, LONGEST_DELAY_MS);
     const isLast = waitedMs + ownMs > ALL_DELAYS_MS;
-    const outcome = await outcomeOf(() => attempt(tries), waitedMs + ownMs > offlineMs);
+    const mayThrow = (): boolean => waitedMs + ownMs > offlineMs || isLate();
+    const outcome = await outcomeOf(() => attempt(tries), mayThrow);
     const isAnswer = !(outcome instanceof HandpickError);
-    if (isAnswer && (isLast || !isRetryable(outcome.status))) return outcome;
+    if (isAnswer && (isLast || !isRetryable(outcome.status) || isLate())) return outcome;
     const delayMs = (isAnswer ? serverHintMs(outcome, clock.now()) : undefined) ?? ownMs;
     const reason = isAnswer ? `${outcome.action}: status ${outcome.status}` : outcome.message;
     onRetry?.({ reason, delayMs });
@@ -64,12 +71,12 @@ export function isRetryable(status: number): boolean {
 /** An answer, or a failure that may pass; throws any other, and the last. */
 async function outcomeOf(
   attempt: () => Promise<HttpResponse>,
-  isLast: boolean,
+  isLast: () => boolean,
 ): Promise<HttpResponse | HandpickError> {
   try {
     return await attempt();
   } catch (error) {
-    if (isLast || !(error instanceof HandpickError) || !isTransient(error)) throw error;
+    if (isLast() || !(error instanceof HandpickError) || !isTransient(error)) throw error;
     return error;
   }
 }

@@ -13,6 +13,7 @@ export function createFakeClock(startMs: number = Date.UTC(2026, 0, 1)): FakeClo
   return {
     sleeps,
     now: () => nowMs,
+    elapsed: () => nowMs,
     advance: (ms) => void (nowMs += ms),
     async sleep(ms, signal) {
       signal.throwIfAborted();

@@ -32,8 +32,8 @@ export interface CachixApiOptions {
   readonly onRetry: ((notice: RetryNotice) => void) | undefined;
 }
 
-/** How long to go on without an answer. */
-export type Patience = Pick<RetryOptions, "offlineMs">;
+/** How long to go on. */
+export type Patience = Pick<RetryOptions, "offlineMs" | "triesMs">;
 
 /** Speaks HTTP with the service about one cache. Answers are returned whatever their status. */
 export class CachixApi {

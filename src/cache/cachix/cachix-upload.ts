@@ -5,7 +5,7 @@ import type { HttpResponse } from "../http-message.ts";
 import { isSuccess } from "../status-error.ts";
 import { readMissing, readPartUrl } from "./answers.ts";
 import type { UploadIds } from "./answers.ts";
-import type { Call, CachixApi } from "./cachix-api.ts";
+import type { Call, CachixApi, Patience } from "./cachix-api.ts";
 import { missingCall } from "./missing.ts";
 import { narInfoCreate } from "./narinfo-create.ts";
 import { sendUntilEffective } from "./send-until-effective.ts";
@@ -13,6 +13,8 @@ import { etagOf, isRejected, putRequest, rejectedByStorage } from "./storage.ts"
 
 /** A part's URL lives 300 s; one about to end is not worth a try. */
 const URL_USABLE_MS = 240_000;
+/** On a slow line a part takes minutes, and one that is cut near its end is to go again. */
+const PART_PATIENCE: Patience = { triesMs: 900_000 };
 
 export interface CachixUploadOptions {
   readonly ids: UploadIds;
@@ -92,7 +94,7 @@ export class CachixUpload implements Upload {
       body: { contentMD5: part.md5 },
     });
     let target: { readonly url: URL; readonly issuedMs: number } | undefined;
-    const response = await api.retry(async () => {
+    const attempt = async (): Promise<HttpResponse> => {
       if (target === undefined || api.clock.now() - target.issuedMs > URL_USABLE_MS) {
         target = undefined;
         const issuedMs = api.clock.now();
@@ -101,7 +103,8 @@ export class CachixUpload implements Upload {
         target = { url: readPartUrl(answer, api.base), issuedMs };
       }
       return api.client.request(putRequest(part, { action: ask.action, url: target.url, signal }));
-    }, signal);
+    };
+    const response = await api.retry(attempt, signal, PART_PATIENCE);
     return { response, isRejected: target !== undefined && isRejected(response) };
   }
 
