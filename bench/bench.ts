@@ -1,0 +1,30 @@
+import type { Corpus } from "./corpus.ts";
+import type { Line } from "./lines.ts";
+import type { Nix } from "./nix-versions.ts";
+import type { Sink } from "./sink.ts";
+import type { BenchStore } from "./store.ts";
+
+/** What every row measures with. */
+export interface Bench {
+  readonly corpus: Corpus;
+  readonly store: BenchStore;
+  readonly sink: Sink;
+  /** Versions of Nix to compare with, the machine's own first. */
+  readonly nixes: readonly Nix[];
+  /** For what is written while measuring; removed in the end. */
+  readonly workDir: string;
+  /** One round of everything. */
+  readonly isQuick: boolean;
+  /** Where profiles of handpick go; then nothing is compared. */
+  readonly profileDir: string | undefined;
+  readonly signal: AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+/** A row of the table, which may have several lines. */
+export interface Row {
+  readonly name: string;
+  /** For the help, in a few words. */
+  readonly about: string;
+  measure(bench: Bench): Promise<Line[]>;
+}

@@ -1,0 +1,38 @@
+import type { Bench } from "./bench.ts";
+import { seconds } from "./lines.ts";
+import { race } from "./race.ts";
+import type { Contender } from "./race.ts";
+
+/** handpick and what it is compared with. */
+export interface Comparison {
+  /** Runs handpick once; resolves with the time it took, in seconds. */
+  readonly ours: () => Promise<number>;
+  readonly theirs: readonly Contender[];
+  /** @default {5} */
+  readonly rounds?: number;
+  /** @default {120} */
+  readonly budgetSeconds?: number;
+}
+
+export interface Compared {
+  readonly ours: readonly number[];
+  /** Nothing with a profile. */
+  readonly theirs: readonly { readonly name: string; readonly times: readonly number[] }[];
+}
+
+/** Measures both sides in turns; with a profile only handpick, once. */
+export async function compare(
+  bench: Bench,
+  what: string,
+  comparison: Comparison,
+): Promise<Compared> {
+  const { ours, rounds = 5, budgetSeconds = 120 } = comparison;
+  const others = bench.profileDir === undefined ? comparison.theirs : [];
+  const isOnce = bench.isQuick || bench.profileDir !== undefined;
+  const [mine = [], ...rest] = await race([{ name: "handpick", run: ours }, ...others], {
+    rounds: isOnce ? 1 : rounds,
+    budgetSeconds,
+    onRun: (name, time) => bench.say(`${what}: ${name} ${seconds(time)}`),
+  });
+  return { ours: mine, theirs: others.map(({ name }, at) => ({ name, times: rest[at] ?? [] })) };
+}

@@ -1,0 +1,59 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Bench } from "./bench.ts";
+import type { Nix } from "./nix-versions.ts";
+import { run } from "./process.ts";
+import type { Finished } from "./process.ts";
+import type { SinkMode } from "./sink.ts";
+
+/** What a copy of Nix is asked for. */
+export interface CopyRequest {
+  readonly nix: Nix;
+  readonly path: string;
+  /** Parameters of the destination, such as `compression=zstd`. */
+  readonly parameters: string;
+  /** How many paths have to arrive. */
+  readonly paths: number;
+}
+
+/** `nix copy` into a folder, which is removed again. */
+export async function copyToFolder(bench: Bench, request: CopyRequest): Promise<Finished> {
+  const folder = await mkdtemp(join(bench.workDir, "copy-"));
+  try {
+    const finished = await copy(bench, request, `file://${folder}/cache${request.parameters}`);
+    const names = await readdir(join(folder, "cache"));
+    checkPaths(request, names.filter((name) => name.endsWith(".narinfo")).length);
+    return finished;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** `nix copy` to the sink. */
+export async function copyToSink(
+  bench: Bench,
+  request: CopyRequest,
+  mode: Partial<SinkMode>,
+): Promise<Finished> {
+  bench.sink.reset(mode);
+  const finished = await copy(bench, request, bench.sink.url + request.parameters);
+  checkPaths(request, bench.sink.counts().paths);
+  return finished;
+}
+
+/** Nix remembers what a cache has: each copy starts with a home that remembers nothing. */
+async function copy(bench: Bench, { nix, path }: CopyRequest, to: string): Promise<Finished> {
+  const { workDir, signal } = bench;
+  const home = await mkdtemp(join(workDir, "home-"));
+  try {
+    const env = { ...nix.env, HOME: home, XDG_CACHE_HOME: home };
+    return await run("nix", ["copy", "--to", to, path], { env, cwd: workDir, signal });
+  } finally {
+    await rm(home, { recursive: true });
+  }
+}
+
+function checkPaths({ paths }: CopyRequest, found: number): void {
+  if (found !== paths) throw new Error(`Expected nix copy to send ${paths} paths, got ${found}`);
+}

@@ -1,0 +1,82 @@
+import { join } from "node:path";
+
+import { build } from "esbuild";
+
+import { ROOT } from "../../scripts/command.ts";
+import type { Bench, Row } from "../bench.ts";
+import type { CorpusPath } from "../corpus.ts";
+import { runNode } from "../handpick.ts";
+import { speedLine } from "../lines.ts";
+import type { Line } from "../lines.ts";
+import { run } from "../process.ts";
+import { compare } from "../compare.ts";
+
+/** A pipe hides how its first program ended. */
+const PIPE = '{ nix-store --dump "$1" || kill $$; } | zstd -3 -T2 -q -c > /dev/null';
+
+/** Row 1: packing without a network. */
+export const packRow: Row = {
+  name: "pack",
+  about: "pack and compress, against nix-store --dump | zstd",
+  async measure(bench) {
+    const program = await bundlePacker(bench.workDir);
+    const lines: Line[] = [];
+    for (const [what, path] of [
+      ["pack a few large files", bench.corpus.large],
+      ["pack many small files", bench.corpus.small],
+    ] as const) {
+      lines.push(...(await packOne(bench, { what, path, program })));
+    }
+    return lines;
+  },
+};
+
+interface PackCase {
+  readonly what: string;
+  readonly path: CorpusPath;
+  readonly program: string;
+}
+
+async function packOne(bench: Bench, { what, path, program }: PackCase): Promise<Line[]> {
+  const { store, workDir, signal } = bench;
+  const files = store.physical(path.path);
+  const options = { env: store.env, cwd: workDir, signal };
+  await run("sh", ["-c", 'nix-store --dump "$1" > /dev/null', "sh", files], options);
+  const { ours, theirs } = await compare(bench, what, {
+    ours: async () => {
+      const { seconds, stdout } = await runNode(bench, [program, files, String(path.sizeBytes)]);
+      const { narSize } = JSON.parse(stdout) as { narSize: number };
+      if (narSize !== path.sizeBytes)
+        throw new Error(`Expected ${path.sizeBytes}, packed ${narSize}`);
+      return seconds;
+    },
+    theirs: [
+      {
+        name: "nix-store --dump | zstd -3 -T2",
+        run: async () => (await run("sh", ["-c", PIPE, "sh", files], options)).seconds,
+      },
+    ],
+  });
+  return theirs.map(({ name, times }) =>
+    speedLine({ what, against: name, reach: 0.9 }, ours, times),
+  );
+}
+
+/** Bundled as the program is, since reading sources takes Node longer. */
+async function bundlePacker(workDir: string): Promise<string> {
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: {
+      "pack-path": "bench/pack-path.ts",
+      "pack-worker": "src/push/pack-worker.ts",
+    },
+    outdir: workDir,
+    outExtension: { ".js": ".js" },
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node24",
+    logLevel: "warning",
+  });
+  return join(workDir, "pack-path.js");
+}
