@@ -1,5 +1,8 @@
 import { parse } from "smol-toml";
 
+/** How much may be parsed in all: the time it takes grows with the square of the lines to try. */
+const MOST_CHARACTERS = 4 << 20;
+
 /**
  * The line on which the value at `path` begins in a valid TOML text, from 1; undefined if it
  * cannot be told. The parser keeps no positions, so this asks it how much of the text is needed.
@@ -8,8 +11,13 @@ export function findTomlLine(text: string, path: readonly string[]): number | un
   const lines = text.split("\n");
   const key = path.at(-1) ?? "";
   let found: number | undefined;
+  let characters = 0;
   for (const [index, line] of lines.entries()) {
-    if (line.includes(key) && lacks(lines.slice(0, index).join("\n"), path)) found = index + 1;
+    if (!line.includes(key)) continue;
+    const before = lines.slice(0, index).join("\n");
+    characters += before.length;
+    if (characters > MOST_CHARACTERS) return undefined;
+    if (lacks(before, path)) found = index + 1;
   }
   return found;
 }

@@ -2,6 +2,8 @@ import { FormatError, quote } from "./format-error.ts";
 
 const QUOTE = '"';
 const BACKSLASH = "\\";
+/** Longer strings are flattened, or one of escapes only would take 30 times its size in memory. */
+const LONGEST_ROPE = 1 << 16;
 const CONTROL_ESCAPES: ReadonlyMap<string, string> = new Map([
   ["n", "\n"],
   ["r", "\r"],
@@ -59,20 +61,24 @@ export class AtermReader {
   /** `"…"`; a backslash takes the next character as it is, but for `\n`, `\r` and `\t`. */
   string(): string {
     this.expect(QUOTE);
-    let value = "";
+    const parts: string[] = [];
+    let part = "";
     let start = this.#at;
     for (let at = start; at < this.#text.length; at++) {
       const character = this.#text.charAt(at);
       if (character !== QUOTE && character !== BACKSLASH) continue;
-      value += this.#text.slice(start, at);
+      part += this.#text.slice(start, at);
       if (character === QUOTE) {
         this.#at = at + 1;
-        return value;
+        return parts.join("") + part;
       }
       at++;
       const escaped = this.#text.charAt(at);
-      value += CONTROL_ESCAPES.get(escaped) ?? escaped;
+      part += CONTROL_ESCAPES.get(escaped) ?? escaped;
       start = at + 1;
+      if (part.length < LONGEST_ROPE) continue;
+      parts.push(Buffer.from(part, "utf16le").toString("utf16le"));
+      part = "";
     }
     throw this.#expected("a string with an end");
   }
