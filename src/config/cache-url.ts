@@ -1,4 +1,6 @@
+const CREDENTIALS = "must not contain a user name or password";
 const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const LONGEST_URL = 2048;
 const URL_SHAPE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#\s]*)([^\s]*)$/;
 /** The pages of a cache at Cachix: where people see it, and where readers find it. */
 const CACHIX_PAGE =
@@ -24,13 +26,17 @@ export function serverUrlFault(text: string): string | undefined {
   const fault = shapeFault(text, "http://127.0.0.1:8080");
   if (fault !== undefined) return fault;
   if (!/^https?:/.test(text)) return "must start with http:// or https://";
-  return URL.canParse(text) ? undefined : "is not a valid URL";
+  const url = URL.parse(text);
+  if (url === null) return "is not a valid URL";
+  // The standard finds them behind more slashes as well: http:///user:password@host.
+  return url.username || url.password ? CREDENTIALS : undefined;
 }
 
 function shapeFault(text: string, example: string): string | undefined {
+  if (text.length > LONGEST_URL) return `must have at most ${LONGEST_URL} characters`;
   const authority = URL_SHAPE.exec(text)?.[2];
   if (authority === undefined || CONTROL.test(text)) return `must be a URL such as ${example}`;
-  return authority.includes("@") ? "must not contain a user name or password" : undefined;
+  return authority.includes("@") ? CREDENTIALS : undefined;
 }
 
 /** The name of the cache at the service for `cachix://NAME`, undefined for other URLs. */

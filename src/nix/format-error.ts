@@ -35,6 +35,13 @@ export function quote(text: string): string {
   return JSON.stringify(bounded).replace(UNSAFE, escape);
 }
 
+/**
+ * Quotes what may be a URL without what may be secret in it: user name, password and query.
+ */
+export function quoteUrl(text: string): string {
+  return quote(text.replace(/^([^/]*\/\/).*@/s, "$1…@").replace(/\?.*/s, "?…"));
+}
+
 function escape(character: string): string {
   const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index));
   return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");

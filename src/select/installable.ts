@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { HandpickError } from "../error.ts";
-import { FormatError, quote } from "../nix/format-error.ts";
+import { FormatError, quoteUrl } from "../nix/format-error.ts";
 import { parseStorePath, type StorePath } from "../nix/store-path.ts";
 
 // Of the ways to print what was built, 2.8 knows only JSON.
@@ -68,7 +68,7 @@ function parseOutput(installable: string, output: string, storeDir: string): Sto
     const results: unknown = JSON.parse(output);
     const paths = Array.isArray(results) ? results.flatMap(resultPaths) : [];
     if (paths.length === 0) throw new FormatError("store-path", "no path is printed");
-    return paths.map((path) => parseStorePath(String(path), storeDir));
+    return paths.map((path) => parseStorePath(typeof path === "string" ? path : "", storeDir));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw failed(installable, "nix build printed another thing than its results", error);
@@ -83,7 +83,7 @@ function resultPaths(result: unknown): unknown[] {
 }
 
 function failed(installable: string, reason: string, cause?: unknown): HandpickError {
-  const message = `Cannot build ${quote(installable)}: ${reason}`;
+  const message = `Cannot build ${quoteUrl(installable)}: ${reason}`;
   return new HandpickError("INSTALLABLE_FAILED", message, {
     cause,
     hint: "See the messages of nix above; nix build has to succeed with the same argument.",

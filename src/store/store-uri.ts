@@ -1,7 +1,7 @@
 import { join, normalize, resolve } from "node:path";
 
 import { HandpickError } from "../error.ts";
-import { quote } from "../nix/format-error.ts";
+import { quote, quoteUrl } from "../nix/format-error.ts";
 import { DEFAULT_STORE_DIR } from "../nix/store-path.ts";
 import type { StoreLayout } from "./layout.ts";
 
@@ -120,12 +120,7 @@ function splitOnce(text: string, separator: string): string[] {
 function unsupported(uri: string): HandpickError {
   return new HandpickError(
     "STORE_UNSUPPORTED",
-    `Cannot open Nix store ${quote(withoutSecrets(uri))}: expected a store of this machine`,
+    `Cannot open Nix store ${quoteUrl(uri)}: expected a store of this machine`,
     { hint: "Use auto, daemon, local, unix://SOCKET or the folder of a chroot store." },
   );
-}
-
-/** Store addresses may carry credentials: `https://user:password@…`, `?secret-key=…`. */
-function withoutSecrets(uri: string): string {
-  return uri.replace(/\/\/[^/]*@/, "//…@").replace(/\?.*/s, "?…");
 }
