@@ -6,6 +6,8 @@ const GRACE_MS = 1_700;
 
 /** Runs the program for this process: its arguments, streams and signals. */
 export async function main(): Promise<void> {
+  // A diagnostic report is made to be handed on; the environment holds tokens.
+  if (process.report !== undefined) process.report.excludeEnv = true;
   const interrupted = new AbortController();
   const interrupt = (): void => {
     if (interrupted.signal.aborted) process.exit(EXIT.interrupted);

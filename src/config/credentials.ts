@@ -3,10 +3,13 @@ import { HandpickError } from "../error.ts";
 import { FormatError, quote } from "../nix/format-error.ts";
 import { parseSecretKey, type SecretKey } from "../nix/key.ts";
 import { cachixName } from "./cache-url.ts";
-import type { CacheConfig } from "./config.ts";
+import type { CacheConfig, Config } from "./config.ts";
 import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "./dhall.ts";
 import { readSecretFile, type SecretFile, secretFileError } from "./secret-file.ts";
 import { Secret } from "./secret.ts";
+
+const TOKEN_VARIABLE = "CACHIX_AUTH_TOKEN";
+const KEY_VARIABLE = "CACHIX_SIGNING_KEY";
 
 /** What a cache is talked to with, and where each part came from. */
 export interface Credentials {
@@ -71,6 +74,12 @@ export async function readCredentials(
   };
 }
 
+/** The environment for programs that are started: without the variables that hold credentials. */
+export function withoutSecrets(env: NodeJS.ProcessEnv, { caches }: Config): NodeJS.ProcessEnv {
+  const secret = [TOKEN_VARIABLE, KEY_VARIABLE, ...caches.map(({ tokenEnv }) => tokenEnv)];
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.includes(name)));
+}
+
 async function findToken(search: Search): Promise<Found | undefined> {
   const { cache, env, cachix } = search;
   if (cache.tokenFile !== undefined) {
@@ -86,7 +95,7 @@ async function findToken(search: Search): Promise<Found | undefined> {
   return (
     (cache.tokenEnv === undefined ? undefined : fromVariable(search, cache.tokenEnv)) ??
     (await fromSystemd(search)) ??
-    (cachix === undefined ? undefined : fromVariable(search, "CACHIX_AUTH_TOKEN"))
+    (cachix === undefined ? undefined : fromVariable(search, TOKEN_VARIABLE))
   );
 }
 
@@ -99,7 +108,7 @@ async function findKey(search: Search): Promise<Found | undefined> {
     if (text === "") throw secretFileError("KEY_INVALID", file, { found: "it is empty" });
     throw secretFileError("CONFIG_UNREADABLE", file, { found: "it does not exist" });
   }
-  return cachix === undefined ? undefined : fromVariable(search, "CACHIX_SIGNING_KEY");
+  return cachix === undefined ? undefined : fromVariable(search, KEY_VARIABLE);
 }
 
 function fromVariable({ env, warnings }: Search, name: string): Found | undefined {

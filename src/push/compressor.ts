@@ -97,7 +97,9 @@ function xzCompressor({ level, threads, output, onProgram }: CompressorOptions):
   const words = ["--compress", "--stdout", `-${level ?? DEFAULT_LEVEL.xz}`, `--threads=${threads}`];
   // Started and told in one: a thread that is ended between the two would leave it running.
   const child: ChildProcessWithoutNullStreams = insideGate(() => {
-    const started = spawn("xz", words, { stdio: ["pipe", "pipe", "pipe"] });
+    // It needs no tokens, and variables such as XZ_OPT would change what it does.
+    const env = { PATH: process.env["PATH"] };
+    const started = spawn("xz", words, { env, stdio: ["pipe", "pipe", "pipe"] });
     onProgram(started.pid);
     return started;
   });

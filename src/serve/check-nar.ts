@@ -92,7 +92,8 @@ async function unpackZstd(file: string, meter: NarMeter, signal: AbortSignal): P
 
 async function unpackXz(file: string, meter: NarMeter, signal: AbortSignal): Promise<void> {
   const options = ["--decompress", "--stdout", "--format=xz", `--memlimit=${XZ_MEMORY}`];
-  const xz = spawn("xz", [...options, file], { stdio: ["ignore", "pipe", "ignore"], signal });
+  const env = { PATH: process.env["PATH"] };
+  const xz = spawn("xz", [...options, file], { env, stdio: ["ignore", "pipe", "ignore"], signal });
   const written = meter.write(xz.stdout).catch((error: unknown) => {
     xz.kill("SIGKILL");
     throw error;

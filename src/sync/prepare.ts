@@ -1,6 +1,7 @@
 import type { CacheInfo } from "../cache/contract.ts";
 import { availableUpstream } from "../cache/upstream.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
+import { withoutSecrets } from "../config/credentials.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
@@ -63,7 +64,8 @@ export async function prepare(request: PrepareRequest): Promise<Prepared> {
 async function decide(request: PrepareRequest): Promise<Prepared> {
   await using stack = new AsyncDisposableStack();
   const { config, store, signal } = request;
-  const { picks } = await selectPicks(request.inputs, request);
+  const env = withoutSecrets(request.env, config);
+  const { picks } = await selectPicks(request.inputs, { ...request, env });
   stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
   const routes = new Map(picks.map((pick) => [pick, cachesFor(pick, config, request.to)]));
   const opened = await Promise.all(
