@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import * as fc from "fast-check";
 import { Hono } from "hono";
 
-import { FUZZ_RUNS } from "../../test/fuzz.ts";
+import { SLOW_FUZZ_RUNS } from "../../test/fuzz.ts";
 import {
   sample,
   samplePath,
@@ -263,7 +263,7 @@ describe("a public cache", () => {
         });
         assert.ok(response.status < 500, await response.text());
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: SLOW_FUZZ_RUNS },
     );
     assert.deepEqual(
       rig.lines.filter((line) => line.startsWith("Cannot answer")),

@@ -8,7 +8,7 @@ import { zstdCompressSync } from "node:zlib";
 
 import * as fc from "fast-check";
 
-import { FUZZ_RUNS, hostileText } from "../../test/fuzz.ts";
+import { SLOW_FUZZ_RUNS, hostileText } from "../../test/fuzz.ts";
 import {
   fileNar,
   md5Of,
@@ -342,7 +342,7 @@ describe("uploading", () => {
           await response.arrayBuffer();
           assert.ok([200, 400, 413].includes(response.status), `${response.status}`);
         }),
-        { numRuns: FUZZ_RUNS },
+        { numRuns: SLOW_FUZZ_RUNS },
       );
     });
 

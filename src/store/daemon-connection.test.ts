@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { FakeDaemon, greeting, type Peer, type Script } from "../../test/fakes/daemon.ts";
-import { FUZZ_RUNS, hostileBytes } from "../../test/fuzz.ts";
+import { SLOW_FUZZ_RUNS, hostileBytes } from "../../test/fuzz.ts";
 import { HandpickError } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import { type HashPart, parseStorePath, type StorePath, storeDirOf } from "../nix/store-path.ts";
@@ -372,7 +372,7 @@ describe("DaemonConnection", () => {
           assert.match(error.code, /^STORE_(?:FAILED|PROTOCOL)$/);
         });
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: SLOW_FUZZ_RUNS },
     );
   });
 });
