@@ -1,16 +1,16 @@
-import type { Corpus } from "./corpus.ts";
+import type { Corpus, Sizes } from "./corpus.ts";
 import type { Line } from "./lines.ts";
-import type { Nix } from "./nix-versions.ts";
+import type { Nixes } from "./nix-versions.ts";
 import type { Sink } from "./sink.ts";
 import type { BenchStore } from "./store.ts";
 
 /** What every row measures with. */
 export interface Bench {
   readonly corpus: Corpus;
+  readonly sizes: Sizes;
   readonly store: BenchStore;
   readonly sink: Sink;
-  /** Versions of Nix to compare with, the machine's own first. */
-  readonly nixes: readonly Nix[];
+  readonly nixes: Nixes;
   /** For what is written while measuring; removed in the end. */
   readonly workDir: string;
   /** One round of everything. */

@@ -1,5 +1,7 @@
 import type { Bench } from "./bench.ts";
 import { seconds } from "./lines.ts";
+import type { Missing } from "./lines.ts";
+import type { Nix } from "./nix-versions.ts";
 import { race } from "./race.ts";
 import type { Contender } from "./race.ts";
 
@@ -8,6 +10,8 @@ export interface Comparison {
   /** Runs handpick once; resolves with the time it took, in seconds. */
   readonly ours: () => Promise<number>;
   readonly theirs: readonly Contender[];
+  /** Whom it should be compared with as well, but cannot be here. */
+  readonly missing?: readonly Missing[];
   /** @default {5} */
   readonly rounds?: number;
   /** @default {120} */
@@ -18,6 +22,7 @@ export interface Compared {
   readonly ours: readonly number[];
   /** Nothing with a profile. */
   readonly theirs: readonly { readonly name: string; readonly times: readonly number[] }[];
+  readonly missing: readonly Missing[];
 }
 
 /** Measures both sides in turns; with a profile only handpick, once. */
@@ -34,5 +39,26 @@ export async function compare(
     budgetSeconds,
     onRun: (name, time) => bench.say(`${what}: ${name} ${seconds(time)}`),
   });
-  return { ours: mine, theirs: others.map(({ name }, at) => ({ name, times: rest[at] ?? [] })) };
+  return {
+    ours: mine,
+    theirs: others.map(({ name }, at) => ({ name, times: rest[at] ?? [] })),
+    missing: comparison.missing ?? [],
+  };
+}
+
+/** The same for each version of Nix. */
+export interface NixContender extends Pick<Contender, "mostRuns"> {
+  readonly name: (version: string) => string;
+  readonly run: (nix: Nix) => Promise<number>;
+}
+
+/** The other side of a comparison with Nix, in all its versions. */
+export function otherNixes(
+  { nixes }: Bench,
+  { name, run, ...rest }: NixContender,
+): Pick<Comparison, "theirs" | "missing"> {
+  return {
+    theirs: nixes.found.map((nix) => ({ ...rest, name: name(nix.version), run: () => run(nix) })),
+    missing: nixes.missing.map(({ version, reason }) => ({ against: name(version), reason })),
+  };
 }

@@ -78,9 +78,15 @@ export function boundLine(
   };
 }
 
-/** In place of a comparison that could not be made. */
-export function missingLine({ what, against }: Goal, reason: string): Line {
-  return {
+/** What could not be compared with, and why. */
+export interface Missing {
+  readonly against: string;
+  readonly reason: string;
+}
+
+/** In place of comparisons that could not be made. */
+export function missingLines(what: string, missing: readonly Missing[]): Line[] {
+  return missing.map(({ against, reason }) => ({
     what,
     against,
     reach: "–",
@@ -89,15 +95,15 @@ export function missingLine({ what, against }: Goal, reason: string): Line {
     handpick: "–",
     other: "–",
     isReached: undefined,
-  };
+  }));
 }
 
 export function seconds(value: number): string {
   return value < 1 ? `${(value * 1000).toFixed(0)} ms` : `${value.toFixed(2)} s`;
 }
 
-export function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(0)} MB`;
+export function byteSize(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 const times = (value: number): string => `${digits(value)} ×`;

@@ -1,6 +1,7 @@
 import { delimiter } from "node:path";
 
-import { run } from "./process.ts";
+import { Unavailable } from "../scripts/debian-packages.ts";
+import { nixBin, nixVersion, ownNix } from "../scripts/nix-trees.ts";
 import type { BenchStore } from "./store.ts";
 
 /** A version of Nix to compare with. */
@@ -12,15 +13,43 @@ export interface Nix {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** The Nix in the folder, or that of the machine. */
-export async function nixIn(
-  folder: string | undefined,
-  store: BenchStore,
-  signal: AbortSignal,
-): Promise<Nix> {
-  const path = store.env["PATH"] ?? "";
-  const env = folder === undefined ? store.env : { ...store.env, PATH: folder + delimiter + path };
-  const { stdout } = await run("nix-store", ["--version"], { env, cwd: store.dir, signal });
-  const fullVersion = /\d+\.\d+\S*/.exec(stdout)?.[0] ?? "unknown";
-  return { version: /^\d+\.\d+/.exec(fullVersion)?.[0] ?? fullVersion, fullVersion, env };
+export interface Nixes {
+  readonly found: readonly Nix[];
+  readonly missing: readonly { readonly version: string; readonly reason: string }[];
+}
+
+export interface FindOptions {
+  readonly store: BenchStore;
+  /** Take the machine's own Nix and no other. */
+  readonly isQuick: boolean;
+  readonly say: (text: string) => void;
+}
+
+/** The oldest Nix that is supported and a new one, each with its programs first on PATH. */
+export async function findNixes({ store, isQuick, say }: FindOptions): Promise<Nixes> {
+  const found: Nix[] = [];
+  const missing: { version: string; reason: string }[] = [];
+  if (isQuick) {
+    const own = await ownNix();
+    if (own !== undefined) found.push(await nixIn(own.bin, store));
+    return { found, missing };
+  }
+  for (const version of ["2.8", "2.34"] as const) {
+    try {
+      found.push(await nixIn(await nixBin(version, { onStep: say }), store));
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      missing.push({ version, reason: error.message });
+    }
+  }
+  return { found, missing };
+}
+
+async function nixIn(bin: string, { env }: BenchStore): Promise<Nix> {
+  const fullVersion = await nixVersion(bin);
+  return {
+    version: fullVersion.split(".").slice(0, 2).join("."),
+    fullVersion,
+    env: { ...env, PATH: bin + delimiter + (env["PATH"] ?? "") },
+  };
 }

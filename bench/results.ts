@@ -14,8 +14,12 @@ export async function printResults(lines: readonly Line[], bench: Bench): Promis
   return [
     "# Results of the benchmarks",
     "",
-    "Written by `npm run bench`; [LIMITS.md](LIMITS.md), which is part of it, by hand.",
+    "Written by `npm run bench`, but for the last section, which is [LIMITS.md](LIMITS.md). Ratios are",
+    "medians of pairs measured in turns, A B then B A. All times are those of whole programs.",
     "",
+    ...(bench.isQuick
+      ? ["**Of a quick run, whose sizes are too small to mean anything.**", ""]
+      : []),
     printTable(lines),
     "## Measured on",
     "",
@@ -30,7 +34,7 @@ async function circumstances(bench: Bench): Promise<string[]> {
   const [cpu] = cpus();
   const { stdout } = await run("zstd", ["--version"], { env: store.env, cwd: store.dir, signal });
   const zstd = /v\d[\d.]*/.exec(stdout)?.[0] ?? "unknown";
-  const versions = nixes.map(({ fullVersion }) => fullVersion).join(" and ");
+  const versions = nixes.found.map(({ fullVersion }) => fullVersion).join(" and ");
   return [
     `- ${new Date().toISOString().slice(0, 10)}`,
     `- ${cpus().length} cores, ${cpu?.model ?? "unknown"}, ${(totalmem() / 1e9).toFixed(0)} GB of memory`,

@@ -1,7 +1,18 @@
 import type { Row } from "./bench.ts";
 import { memoryRow } from "./rows/memory.ts";
+import { nothingRow } from "./rows/nothing.ts";
 import { packRow } from "./rows/pack.ts";
 import { pushRow } from "./rows/push.ts";
+import { startRow } from "./rows/start.ts";
+import { tinyDelayedRow, tinyRow } from "./rows/tiny.ts";
 
 /** The rows of the table, in its order. */
-export const ROWS: readonly Row[] = [packRow, pushRow, memoryRow];
+export const ROWS: readonly Row[] = [
+  packRow,
+  pushRow,
+  tinyDelayedRow,
+  tinyRow,
+  nothingRow,
+  memoryRow,
+  startRow,
+];

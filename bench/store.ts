@@ -18,6 +18,8 @@ export interface BenchStore {
   readonly env: Readonly<Record<string, string>>;
   /** Where the files of a path are. */
   physical(path: string): string;
+  /** Reads a path once, so that whoever comes first need not read it from the disk. */
+  warm(path: string, signal: AbortSignal): Promise<void>;
   /** Runs one of Nix's programs on this store and returns what it printed, trimmed. */
   nix(command: string, args: readonly string[], signal: AbortSignal): Promise<string>;
 }
@@ -43,6 +45,10 @@ export async function openStore(dir: string): Promise<BenchStore> {
     dir: real,
     env,
     physical: (path) => join(root, path),
+    async warm(path, signal) {
+      const script = 'nix-store --dump "$1" > /dev/null';
+      await run("sh", ["-c", script, "sh", join(root, path)], { env, cwd: real, signal });
+    },
     async nix(command, args, signal) {
       const { stdout }: Finished = await run(command, args, { env, cwd: real, signal });
       return stdout.trim();

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import type { Bench, Row } from "../bench/bench.ts";
 import { FULL, openCorpus, QUICK } from "../bench/corpus.ts";
 import type { Line } from "../bench/lines.ts";
-import { nixIn } from "../bench/nix-versions.ts";
+import { findNixes } from "../bench/nix-versions.ts";
 import { printResults } from "../bench/results.ts";
 import { ROWS } from "../bench/rows.ts";
 import { startSink } from "../bench/sink.ts";
@@ -15,6 +15,9 @@ import { printTable } from "../bench/table.ts";
 import { tempDir } from "../test/temp.ts";
 import { bundle } from "./build.ts";
 import { ROOT } from "./command.ts";
+
+/** Where every machine has files of all kinds. */
+const REAL_ROOTS = ["/usr/lib", "/usr/share", "/usr/bin", "/usr/include", `${ROOT}/node_modules`];
 
 const HELP = `Usage: npm run bench -- [options]
 
@@ -70,9 +73,10 @@ async function measure(rows: readonly Row[]): Promise<void> {
   const { signal } = stopped;
   await bundle();
   await using temp = await tempDir("hp-bench-");
+  const sizes = values.quick ? QUICK : FULL;
   const { store, corpus } = await openCorpus({
     dir: values.quick ? join(temp.dir, "corpus") : cacheDir(),
-    sizes: values.quick ? QUICK : FULL,
+    sizes,
     roots: values.quick ? [`${ROOT}/node_modules`] : REAL_ROOTS,
     signal,
     say,
@@ -81,10 +85,10 @@ async function measure(rows: readonly Row[]): Promise<void> {
     await using sink = await startSink();
     const workDir = join(await realpath(temp.dir), "work");
     await mkdir(workDir);
-    const nixes = [await nixIn(undefined, store, signal)];
-    const profileDir = values.profile === undefined ? undefined : resolve(values.profile);
     const { quick: isQuick } = values;
-    const common = { corpus, store, sink, nixes, workDir, isQuick, profileDir, signal, say };
+    const nixes = await findNixes({ store, isQuick, say });
+    const profileDir = values.profile === undefined ? undefined : resolve(values.profile);
+    const common = { corpus, sizes, store, sink, nixes, workDir, isQuick, profileDir, signal, say };
     await report(rows, common);
   } finally {
     if (values.quick) await removeStore(store.dir, new AbortController().signal);
@@ -105,9 +109,6 @@ async function report(rows: readonly Row[], bench: Bench): Promise<void> {
   await writeFile(output, await printResults(lines, bench));
   say(`Written to ${output}`);
 }
-
-/** Where every machine has files of all kinds. */
-const REAL_ROOTS = ["/usr/lib", "/usr/share", "/usr/bin", "/usr/include", `${ROOT}/node_modules`];
 
 function cacheDir(): string {
   const base = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");

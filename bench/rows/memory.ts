@@ -1,6 +1,6 @@
 import type { Row } from "../bench.ts";
 import { push } from "../handpick.ts";
-import { boundLine, megabytes, seconds } from "../lines.ts";
+import { boundLine, byteSize, seconds } from "../lines.ts";
 
 const MOST_BYTES = 200e6;
 
@@ -10,9 +10,9 @@ export const memoryRow: Row = {
   about: "peak memory of pushing one path of 4 GB",
   async measure(bench) {
     const { path, sizeBytes } = bench.corpus.huge;
-    const what = `peak memory, one path of ${(sizeBytes / 1e9).toFixed(1)} GB`;
+    const what = `peak memory, one path of ${byteSize(sizeBytes)}`;
     const finished = await push(bench, path, { paths: 1 });
-    bench.say(`${what}: ${megabytes(finished.peakBytes)} in ${seconds(finished.seconds)}`);
-    return [boundLine({ what, reach: MOST_BYTES }, [finished.peakBytes], megabytes)];
+    bench.say(`${what}: ${byteSize(finished.peakBytes)} in ${seconds(finished.seconds)}`);
+    return [boundLine({ what, reach: MOST_BYTES }, [finished.peakBytes], byteSize)];
   },
 };

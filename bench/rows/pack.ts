@@ -6,7 +6,7 @@ import { ROOT } from "../../scripts/command.ts";
 import type { Bench, Row } from "../bench.ts";
 import type { CorpusPath } from "../corpus.ts";
 import { runNode } from "../handpick.ts";
-import { speedLine } from "../lines.ts";
+import { byteSize, speedLine } from "../lines.ts";
 import type { Line } from "../lines.ts";
 import { run } from "../process.ts";
 import { compare } from "../compare.ts";
@@ -39,15 +39,17 @@ interface PackCase {
 
 async function packOne(bench: Bench, { what, path, program }: PackCase): Promise<Line[]> {
   const { store, workDir, signal } = bench;
+  const { sizeBytes } = path;
   const files = store.physical(path.path);
   const options = { env: store.env, cwd: workDir, signal };
-  await run("sh", ["-c", 'nix-store --dump "$1" > /dev/null', "sh", files], options);
+  await store.warm(path.path, signal);
+  let fileSize = 0;
   const { ours, theirs } = await compare(bench, what, {
     ours: async () => {
-      const { seconds, stdout } = await runNode(bench, [program, files, String(path.sizeBytes)]);
-      const { narSize } = JSON.parse(stdout) as { narSize: number };
-      if (narSize !== path.sizeBytes)
-        throw new Error(`Expected ${path.sizeBytes}, packed ${narSize}`);
+      const { seconds, stdout } = await runNode(bench, [program, files, String(sizeBytes)]);
+      const packed = JSON.parse(stdout) as { narSize: number; fileSize: number };
+      if (packed.narSize !== sizeBytes) throw new Error(`Expected ${sizeBytes}, packed ${stdout}`);
+      fileSize = packed.fileSize;
       return seconds;
     },
     theirs: [
@@ -57,8 +59,9 @@ async function packOne(bench: Bench, { what, path, program }: PackCase): Promise
       },
     ],
   });
+  const sizes = `${byteSize(sizeBytes)} to ${byteSize(fileSize)}`;
   return theirs.map(({ name, times }) =>
-    speedLine({ what, against: name, reach: 0.9 }, ours, times),
+    speedLine({ what: `${what}, ${sizes}`, against: name, reach: 0.9 }, ours, times),
   );
 }
 
@@ -71,7 +74,6 @@ async function bundlePacker(workDir: string): Promise<string> {
       "pack-worker": "src/push/pack-worker.ts",
     },
     outdir: workDir,
-    outExtension: { ".js": ".js" },
     bundle: true,
     format: "esm",
     platform: "node",

@@ -1,8 +1,8 @@
 import type { Bench, Row } from "../bench.ts";
-import { compare } from "../compare.ts";
+import { compare, otherNixes } from "../compare.ts";
 import type { CorpusPath } from "../corpus.ts";
 import { push } from "../handpick.ts";
-import { speedLine } from "../lines.ts";
+import { byteSize, missingLines, speedLine } from "../lines.ts";
 import type { Goal, Line } from "../lines.ts";
 import { copyToFolder } from "../nix-copy.ts";
 
@@ -32,15 +32,22 @@ interface PushCase extends Pick<Goal, "what" | "reach"> {
 
 async function pushOne(bench: Bench, one: PushCase): Promise<Line[]> {
   const { what, path, parameters, label, ...goal } = one;
-  const { ours, theirs } = await compare(bench, what, {
+  await bench.store.warm(path.path, bench.signal);
+  const { ours, theirs, missing } = await compare(bench, what, {
     ours: async () => (await push(bench, path.path, { paths: 1 })).seconds,
-    theirs: bench.nixes.map((nix) => ({
-      name: `nix copy ${nix.version} to file:// (${label})`,
-      run: async () => {
+    ...otherNixes(bench, {
+      name: (version) => `nix copy ${version} to file:// (${label})`,
+      run: async (nix) => {
         const request = { nix, path: path.path, parameters, paths: 1 };
         return (await copyToFolder(bench, request)).seconds;
       },
-    })),
+    }),
   });
-  return theirs.map(({ name, times }) => speedLine({ ...goal, what, against: name }, ours, times));
+  const sized = `${what}, ${byteSize(path.sizeBytes)}`;
+  return [
+    ...theirs.map(({ name, times }) =>
+      speedLine({ ...goal, what: sized, against: name }, ours, times),
+    ),
+    ...missingLines(sized, missing),
+  ];
 }

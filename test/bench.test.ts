@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { ROWS } from "../bench/rows.ts";
+import { resultOf } from "./handpick.ts";
+import { tempDir } from "./temp.ts";
+
+const SCRIPT = fileURLToPath(new URL("../scripts/bench.ts", import.meta.url));
+const VERDICTS = new Set(["reached", "**missed**", ""]);
+
+/** Starts it with folders of its own, to see that nothing is left there. */
+function startBench(dir: string, args: readonly string[]): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, [SCRIPT, ...args], {
+    env: { PATH: process.env["PATH"], HOME: join(dir, "home"), TMPDIR: join(dir, "tmp") },
+  });
+}
+
+function tableOf(document: string): string[][] {
+  return document
+    .split("\n")
+    .filter((line) => line.startsWith("| ") && !line.startsWith("| what") && !/^[| -]+$/.test(line))
+    .map((line) => {
+      const cells = line.replaceAll("\\|", "¦").split("|").slice(1, -1);
+      return cells.map((cell) => cell.trim());
+    });
+}
+
+describe("npm run bench", () => {
+  it("measures every row and writes the table with where it was measured", async () => {
+    await using temp = await tempDir();
+    await mkdir(join(temp.dir, "tmp"));
+    const file = join(temp.dir, "results.md");
+    const { status, stdout, stderr } = await resultOf(
+      startBench(temp.dir, ["--quick", "--output", file]),
+    );
+    assert.equal(status, 0, stderr);
+    const document = await readFile(file, "utf8");
+    assert.ok(document.includes(stdout), "what is printed is what is written");
+    const table = tableOf(document);
+    const subjects = table.map(([what = ""]) => what);
+    for (const subject of [
+      /^pack a few large files, \d+ MB/,
+      /^pack many small files/,
+      /^push a few large files/,
+      /^push many small files/,
+      /^push one smaller file/,
+      /^push 12 tiny paths, 50 ms/,
+      /^push 12 tiny paths$/,
+      /^nothing to push of 30 paths/,
+      /^peak memory, one path/,
+      /^handpick --version$/,
+    ]) {
+      assert.ok(
+        subjects.some((what) => subject.test(what)),
+        `${subject} in ${subjects.join("; ")}`,
+      );
+    }
+    for (const cells of table) {
+      assert.equal(cells.length, 8, cells.join(" | "));
+      assert.match(cells[3] ?? "", /^(\d+\.\d+ × as (fast|long)|\d+(\.\d+)?( m?s| MB)?)$/);
+      assert.ok(VERDICTS.has(cells[7] ?? "?"), cells[7]);
+    }
+    assert.match(document, /^- \d+ cores, .+ GB of memory$/m);
+    assert.match(document, /^- Node \d+\.\d+\.\d+ with zstd \d/m);
+    assert.match(document, /^- Nix \d+\.\d+.*, zstd \S+$/m);
+    assert.deepEqual(await readdir(join(temp.dir, "tmp")), []);
+  });
+
+  it("puts profiles of handpick where it is told to", async () => {
+    await using temp = await tempDir();
+    await mkdir(join(temp.dir, "tmp"));
+    const profiles = join(temp.dir, "profiles");
+    const { status, stdout, stderr } = await resultOf(
+      startBench(temp.dir, ["--quick", "--only", "tiny", "--profile", profiles]),
+    );
+    assert.equal(status, 0, stderr);
+    assert.equal(stdout, "");
+    const names = await readdir(profiles);
+    assert.ok(names.length > 0 && names.every((name) => name.endsWith(".cpuprofile")));
+  });
+
+  it("ends on Ctrl-C and takes everything away", async () => {
+    await using temp = await tempDir();
+    await mkdir(join(temp.dir, "tmp"));
+    const child = startBench(temp.dir, ["--quick"]);
+    const ended = once(child, "close") as Promise<[number | null]>;
+    const lines = createInterface({ input: child.stderr });
+    const measuring = Promise.withResolvers<void>();
+    lines.on("line", (line) => {
+      if (line.startsWith("pack ")) measuring.resolve();
+    });
+    await Promise.race([measuring.promise, ended]);
+    child.kill("SIGINT");
+    assert.deepEqual((await ended)[0], 130);
+    assert.deepEqual(await readdir(join(temp.dir, "tmp")), []);
+  });
+
+  it("names the rows when asked for one that is not there", async () => {
+    await using temp = await tempDir();
+    const { status, stderr } = await resultOf(startBench(temp.dir, ["--only", "nonsense"]));
+    assert.equal(status, 1);
+    assert.match(stderr, /"nonsense"/);
+    for (const { name } of ROWS) assert.ok(stderr.includes(name), name);
+  });
+});
