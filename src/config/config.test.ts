@@ -92,14 +92,15 @@ describe("parseConfig()", () => {
     assert.doesNotMatch(JSON.stringify([error.message, error.hint, error.cause]), /SECRET/);
   });
 
-  it("names an unknown key, its line and the nearest known one", () => {
+  it("names an unknown key, its place and the nearest known one", () => {
     const table = '[rules]\n[caches.mine]\nurl = "cachix://a"\n';
     const cases = [
-      [`${table}\ntoken-fiel = "x"`, ":5: caches.mine.token-fiel", '"token-file"'],
-      ["[rule]\n", ":1: rule ", '"rules"'],
-      ["\n[rules]\nexcludes = []", ":3: rules.excludes ", '"exclude"'],
-      ["[events]\ninclud = []", ":2: events.includ ", '"include"'],
-      ['[caches.mine]\nulr = "cachix://a"', ":2: caches.mine.ulr ", '"url"'],
+      [`${table}\ntoken-fiel = "x"`, ":5:1: caches.mine.token-fiel", '"token-file"'],
+      ["[rule]\n", ":1:2: rule ", '"rules"'],
+      ["\n[rules]\nexcludes = []", ":3:1: rules.excludes ", '"exclude"'],
+      ["[events]\ninclud = []", ":2:1: events.includ ", '"include"'],
+      ['[caches.mine]\nulr = "cachix://a"', ":2:1: caches.mine.ulr ", '"url"'],
+      ['caches = { mine = { hst = "mine" } }', ":1:21: caches.mine.hst ", '"host"'],
     ] as const;
     for (const [text, place, suggestion] of cases) {
       const { message } = failure(text);
@@ -116,7 +117,7 @@ describe("parseConfig()", () => {
 
   it("says where a literal token belongs without repeating it", () => {
     const { message } = failure('[caches.a]\nurl = "cachix://a"\ntoken = "tok-SECRET"');
-    assert.match(message, /:3: caches\.a\.token is not allowed: .* token-file$/);
+    assert.match(message, /:3:1: caches\.a\.token is not allowed: .* token-file$/);
     assert.doesNotMatch(message, /SECRET/);
   });
 
@@ -142,8 +143,8 @@ describe("parseConfig()", () => {
     const cases = [
       ["caches = 1", "caches must be a table, found a number"],
       ["caches.a = true", "caches.a must be a table, found a boolean"],
-      ["[caches.a]", ':1: caches.a needs the key "url"'],
-      ['[caches.a]\nurl = "mycache"', ":2: caches.a.url must be a URL such as cachix://mycache"],
+      ["[caches.a]", ':1:9: caches.a needs the key "url"'],
+      ['[caches.a]\nurl = "mycache"', ":2:1: caches.a.url must be a URL such as cachix://mycache"],
       [
         '[caches.a]\nurl = "https://office.cachix.org"',
         "caches.a.url must be cachix://office, the",
@@ -154,30 +155,36 @@ describe("parseConfig()", () => {
       ],
       [`${cache}host = "127.0.0.1:8080"`, "host must be a URL such as http://127.0.0.1:8080"],
       [`${cache}upstreams = ["x"]`, "upstreams[0] must be a URL such as http://127.0.0.1:8080"],
-      ['[caches."a/b"]\nurl = "cachix://a"', ':1: caches."a/b" must be 1 to 64 of'],
-      ['[caches.7]\nurl = "cachix://a"', ":1: caches.7 must not be a number only"],
-      [`${cache}token-file = 5`, ":3: caches.a.token-file must be a string, found a number"],
-      [`${cache}token-file = ""`, ":3: caches.a.token-file must be the name of a file"],
-      [`${cache}token-env = "A B"`, ":3: caches.a.token-env must be the name of an env"],
-      [`${cache}host = "ftp://x"`, ":3: caches.a.host must start with http:// or https://"],
-      [`${cache}host = "http://["`, ":3: caches.a.host is not a valid URL"],
-      [`${cache}upstreams = "x"`, ":3: caches.a.upstreams must be a list of strings, found a str"],
+      ['[caches."a/b"]\nurl = "cachix://a"', ':1:9: caches."a/b" must be 1 to 64 of'],
+      ['[caches.7]\nurl = "cachix://a"', ":1:9: caches.7 must not be a number only"],
+      [`${cache}token-file = 5`, ":3:1: caches.a.token-file must be a string, found a number"],
+      [`${cache}token-file = ""`, ":3:1: caches.a.token-file must be the name of a file"],
+      [`${cache}token-env = "A B"`, ":3:1: caches.a.token-env must be the name of an env"],
+      [`${cache}host = "ftp://x"`, ":3:1: caches.a.host must start with http:// or https://"],
+      [`${cache}host = "http://["`, ":3:1: caches.a.host is not a valid URL"],
+      [
+        `${cache}upstreams = "x"`,
+        ":3:1: caches.a.upstreams must be a list of strings, found a str",
+      ],
       [`${cache}upstreams = [1979-05-27]`, "caches.a.upstreams[0] must be a string, found a date"],
       [`${cache}compression = "gzip"`, 'must be one of "zstd", "xz", "none", found "gzip"'],
       [`${cache}compression = []`, 'must be one of "zstd", "xz", "none", found a list'],
       [`${cache}compression-level = 20`, "compression-level must be 1 to 19 for zstd, found 20"],
       [`${cache}compression-level = 1.5`, "compression-level must be 1 to 19 for zstd, found 1.5"],
       [`${cache}compression = "xz"\ncompression-level = 10`, "must be 0 to 9 for xz, found 10"],
-      [`${cache}compression = "none"\ncompression-level = 1`, ":4: caches.a.compression-level has"],
-      ['[rules]\nexclude = ["a{b,c}"]', ':2: rules.exclude[0] must be a glob such as "*-source"'],
-      ['[rules]\nexclude = [\n"ok",\n"a["]', ":2: rules.exclude[1] must be a glob"],
-      ['[rules]\nmax-nar-size = "big"', ":2: rules.max-nar-size must be a size such as"],
-      ["[rules]\nmax-nar-size = -1", ":2: rules.max-nar-size must be a size such as"],
-      ["[rules]\nmax-nar-size = true", ":2: rules.max-nar-size must be a size such as"],
-      ['[rules]\non-hole = "ignore"', ':2: rules.on-hole must be one of "hold", "fail", "push-'],
+      [
+        `${cache}compression = "none"\ncompression-level = 1`,
+        ":4:1: caches.a.compression-level has",
+      ],
+      ['[rules]\nexclude = ["a{b,c}"]', ':2:1: rules.exclude[0] must be a glob such as "*-source"'],
+      ['[rules]\nexclude = [\n"ok",\n"a["]', ":2:1: rules.exclude[1] must be a glob"],
+      ['[rules]\nmax-nar-size = "big"', ":2:1: rules.max-nar-size must be a size such as"],
+      ["[rules]\nmax-nar-size = -1", ":2:1: rules.max-nar-size must be a size such as"],
+      ["[rules]\nmax-nar-size = true", ":2:1: rules.max-nar-size must be a size such as"],
+      ['[rules]\non-hole = "ignore"', ':2:1: rules.on-hole must be one of "hold", "fail", "push-'],
       [
         `${cache}[events]\ncaches = ["a", "mnie"]\n[caches.mine]\nurl = "cachix://a"`,
-        ':4: events.caches[1] must name a cache of this file, found "mnie"; did you mean "mine"?',
+        ':4:1: events.caches[1] must name a cache of this file, found "mnie"; did you mean "mine"?',
       ],
     ] as const;
     for (const [text, expected] of cases) {

@@ -5,7 +5,7 @@ import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { checkTables, type CacheTable, type Violation } from "./schema.ts";
-import { findTomlLine } from "./toml-line.ts";
+import { findTomlColumn, findTomlLine } from "./toml-line.ts";
 
 /** One `[caches.NAME]` table. File names are absolute. */
 export interface CacheConfig {
@@ -51,7 +51,7 @@ export interface Config {
  * Reads the text of `handpick.toml`.
  *
  * @param file Its absolute name, for messages and for what relative names in it start from.
- * @throws {HandpickError} `CONFIG_INVALID` with line and key if it is not TOML or breaks a rule.
+ * @throws {HandpickError} `CONFIG_INVALID` with line, column and key if it is not TOML or breaks a rule.
  */
 export function parseConfig(text: string, file: string): Config {
   const tables = checkTables(parseToml(text, file));
@@ -88,11 +88,10 @@ function violationError(
   { keys, rule }: Violation,
   { text, file }: { readonly text: string; readonly file: string },
 ): HandpickError {
-  const line = findTomlLine(
-    text,
-    keys.filter((key) => typeof key === "string"),
-  );
-  const place = line === undefined ? file : `${file}:${line}`;
+  const names = keys.filter((key) => typeof key === "string");
+  const line = findTomlLine(text, names);
+  const place =
+    line === undefined ? file : `${file}:${line}:${findTomlColumn(text, line, names.at(-1) ?? "")}`;
   const message = `Cannot use configuration ${place}: ${showKeys(keys)} ${rule}`;
   return new HandpickError("CONFIG_INVALID", message, {
     hint: "docs/configuration.md lists every key and what it takes.",

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -136,6 +139,17 @@ describe("readCredentials()", () => {
     ]);
   });
 
+  it("reads a pipe that somebody writes into, and waits for that", async () => {
+    const tokenFile = join(dir, "pipe");
+    execFileSync("mkfifo", [tokenFile]);
+    const reading = read({ tokenFile });
+    const pipe = createWriteStream(tokenFile);
+    await once(pipe, "open");
+    pipe.write("piped-");
+    pipe.end("token\n");
+    assert.equal((await reading).token?.reveal(), "piped-token");
+  });
+
   it("refuses named files that are missing, empty, too large or folders", async () => {
     const empty = await put("empty", "\n");
     const large = await put("large", "x".repeat(64 * 1024 + 1));
@@ -143,7 +157,7 @@ describe("readCredentials()", () => {
     const cases: [cache: Partial<CacheConfig>, code: string, found: RegExp][] = [
       [{ tokenFile: absent }, "TOKEN_MISSING", /the token of cache "mine" .*: it does not exist$/],
       [{ tokenFile: empty }, "TOKEN_MISSING", /: it is empty$/],
-      [{ tokenFile: large }, "CONFIG_UNREADABLE", /: larger than 65536 bytes$/],
+      [{ tokenFile: large }, "CONFIG_UNREADABLE", /: it is larger than 65536 bytes$/],
       [{ tokenFile: dir }, "CONFIG_UNREADABLE", /: it is a folder$/],
       [{ signingKeyFile: absent }, "CONFIG_UNREADABLE", /signing key of .*: it does not exist$/],
       [{ signingKeyFile: empty }, "KEY_INVALID", /: it is empty$/],

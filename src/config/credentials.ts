@@ -1,6 +1,6 @@
 import { isAbsolute, join } from "node:path";
 import { HandpickError } from "../error.ts";
-import { FormatError, quote } from "../nix/format-error.ts";
+import { faultOf, FormatError, quote } from "../nix/format-error.ts";
 import { parseSecretKey, type SecretKey } from "../nix/key.ts";
 import { cachixName } from "./cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
@@ -177,7 +177,7 @@ function toKey({ text, source }: Found, cachix: string | undefined): SecretKey {
     return parseSecretKey(text, cachix === undefined ? undefined : `${cachix}.cachix.org-1`);
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
-    const message = `Cannot use the signing key from ${source}: ${cause.message}`;
+    const message = `Cannot use the signing key from ${source}: ${faultOf(cause)}`;
     throw new HandpickError("KEY_INVALID", message, {
       cause,
       hint: "Give it as name:base64 or as base64 alone, 64 bytes, as handpick keygen writes it.",

@@ -80,7 +80,7 @@ describe("loadConfig()", () => {
     const cases = [
       ["absent", "it does not exist"],
       [".", "it is a folder"],
-      ["large", "larger than 262144 bytes"],
+      ["large", "it is larger than 262144 bytes"],
       ["binary", "it is not UTF-8 text"],
     ] as const;
     for (const [file, reason] of cases) {

@@ -22,6 +22,16 @@ export function findTomlLine(text: string, path: readonly string[]): number | un
   return found;
 }
 
+/** A word before what follows keys: a dot, a bracket, an equals sign. */
+const KEY = /(?:"([^"]*)"|'([^']*)'|(?<![\w-])([\w-]+))(?=\s*[=.\]])/g;
+
+/** The column, from 1, at which `key` stands in that line; 1 if it is spelled with escapes. */
+export function findTomlColumn(text: string, line: number, key: string): number {
+  const content = text.split("\n")[line - 1] ?? "";
+  const found = content.matchAll(KEY).find((match) => match.slice(1).includes(key));
+  return (found?.index ?? 0) + 1;
+}
+
 /** Whether `text` is TOML (not cut in the middle of a value) and has nothing at `path`. */
 function lacks(text: string, path: readonly string[]): boolean {
   try {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { FormatError, quote } from "./format-error.ts";
+import { faultOf, FormatError, quote } from "./format-error.ts";
 
 describe("quote()", () => {
   it("bounds what it quotes", () => {
@@ -15,6 +15,14 @@ describe("quote()", () => {
       String.raw`"\u009b\u202e\u2028\udb40\udc01"`,
     );
     assert.equal(quote("é\u{1f4a9}"), '"é\u{1f4a9}"');
+  });
+});
+
+describe("faultOf()", () => {
+  it("leaves out what was read", () => {
+    const error = new FormatError("manifest", "Cannot read manifest: name: expected x");
+    assert.equal(faultOf(error), "name: expected x");
+    assert.equal(faultOf(new FormatError("nar", "NAR is broken")), "NAR is broken");
   });
 });
 

@@ -26,6 +26,11 @@ export class FormatError extends SyntaxError {
   }
 }
 
+/** What is wrong, for a message that says by itself what was read. */
+export function faultOf({ message }: FormatError): string {
+  return message.replace(/^Cannot read [^:]*: /, "");
+}
+
 /**
  * Quotes hostile text for a message: JSON-escaped, at most 80 characters of it. What JSON leaves
  * alone but a terminal may obey (C1 controls, direction marks, line separators) is escaped too.

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 
 import { isAbsent, readBounded, readFailure } from "../config/read-bounded.ts";
 import { HandpickError } from "../error.ts";
-import { FormatError } from "../nix/format-error.ts";
+import { faultOf, FormatError } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
 
@@ -44,7 +44,7 @@ export async function readKeyFile(file: string, name: string): Promise<SecretKey
   } catch (error) {
     if (isAbsent(error)) return undefined;
     const isMalformed = error instanceof FormatError;
-    const reason = isMalformed ? error.message : readFailure(error);
+    const reason = isMalformed ? faultOf(error) : readFailure(error);
     throw new HandpickError(
       isMalformed ? "KEY_INVALID" : "FILE_UNUSABLE",
       `Cannot read the secret key in ${file}: ${reason}`,
