@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
 import { HandpickError } from "../error.ts";
-import { FormatError } from "../nix/format-error.ts";
+import { faultOf, FormatError } from "../nix/format-error.ts";
 import { type Manifest, parseManifest } from "../nix/manifest.ts";
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -28,18 +28,22 @@ export async function readManifestFile(
 ): Promise<Manifest | undefined> {
   const text = await readObjectText(file).catch((error: unknown) => {
     if (isStorePath) return undefined;
-    throw unreadable(file, error);
+    throw error instanceof HandpickError ? error : unreadable(file, error);
   });
   if (text === undefined || (isStorePath && !hasManifestKeys(text))) return undefined;
   try {
     return parseManifest(text, { storeDir });
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
-    throw new HandpickError("MANIFEST_INVALID", `Cannot use manifest ${file}: ${cause.message}`, {
-      cause,
-      hint: "Correct the file or build it again; docs/configuration.md describes the format.",
-    });
+    throw invalid(file, faultOf(cause), cause);
   }
+}
+
+function invalid(file: string, fault: string, cause?: FormatError): HandpickError {
+  return new HandpickError("MANIFEST_INVALID", `Cannot use manifest ${file}: ${fault}`, {
+    cause,
+    hint: "Correct the file or build it again; docs/configuration.md describes the format.",
+  });
 }
 
 /** The text of a small file that begins with a brace. */
@@ -48,7 +52,8 @@ async function readObjectText(file: string): Promise<string | undefined> {
   const { size } = await handle.stat();
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
   const head = buffer.toString("latin1", 0, bytesRead);
-  if (size > MAX_BYTES || !head.trimStart().startsWith("{")) return undefined;
+  if (!head.trimStart().startsWith("{")) return undefined;
+  if (size > MAX_BYTES) throw invalid(file, "it is larger than 16 MiB");
   return handle.readFile("utf8");
 }
 
