@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { watchOutput } from "./cli/output-errors.ts";
 import { VERSION } from "./cli/version.ts";
 
 /** The oldest Node whose `node:sqlite` and zstd this program relies on. */
@@ -6,6 +7,7 @@ const [NEEDED_MAJOR, NEEDED_MINOR] = [24, 15] as const;
 
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 if (major > NEEDED_MAJOR || (major === NEEDED_MAJOR && minor >= NEEDED_MINOR)) {
+  watchOutput();
   const [first, ...rest] = process.argv.slice(2);
   if ((first === "--version" || first === "-V") && rest.length === 0) {
     // Scripts ask often, and everything else takes longer to load.

@@ -1,4 +1,6 @@
-import { EXIT } from "./exit-code.ts";
+import { HandpickError } from "../error.ts";
+import { EXIT, exitCodeOf } from "./exit-code.ts";
+import { printError } from "./print-error.ts";
 import { run } from "./run.ts";
 
 /** Cancelled work gets this long to tell the cache; the promise is two seconds in all. */
@@ -19,21 +21,29 @@ export async function main(): Promise<void> {
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
 
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    // A reader that went away (`handpick push --json | head -1`) changes nothing of what is done.
-    if (error.code === "EPIPE") return;
-    process.stderr.write(`handpick: Cannot write to stdout: ${error.code ?? error.message}\n`);
-    process.exit(EXIT.somePathsFailed);
-  });
-  process.stderr.on("error", () => undefined); // nobody is left to be told
-
+  const cwd = workingDirectory();
+  if (cwd === undefined) return;
   process.exitCode = await run(process.argv.slice(2), {
     env: process.env,
-    cwd: process.cwd(),
+    cwd,
     uid: process.getuid?.() ?? 0,
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     signal: interrupted.signal,
   });
+}
+
+/** Undefined, and told, if the folder was removed under us: names would start from nowhere. */
+function workingDirectory(): string | undefined {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    const message = "Cannot use the working directory: it does not exist any more";
+    const hint = "Change to a folder that exists, such as your home, and run this again.";
+    const error = new HandpickError("FILE_UNUSABLE", message, { cause, hint });
+    printError(error, process);
+    process.exitCode = exitCodeOf(error);
+    return undefined;
+  }
 }

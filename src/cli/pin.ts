@@ -1,6 +1,8 @@
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+import { isLabel } from "../nix/manifest.ts";
 import { openStore } from "../store/open-store.ts";
 import { openConfigured } from "../sync/open-caches.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -54,6 +56,11 @@ interface PinRun {
 
 async function pin({ name, path, options, io }: PinRun): Promise<number> {
   const { env, cwd, uid, signal } = io;
+  if (!isLabel(name)) {
+    throw new HandpickError("USAGE", `Cannot name a pin ${quote(name)}`, {
+      hint: "Use 1 to 255 printable characters.",
+    });
+  }
   const keep = parseKeep(options);
   const config = await loadConfig({ file: options.config, env, cwd, uid });
   const chosen = chooseCache(config, options.to);

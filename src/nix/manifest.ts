@@ -67,6 +67,11 @@ export function parseManifest(
   };
 }
 
+/** Whether a pick or a pin may have this name. */
+export function isLabel(text: string): boolean {
+  return text !== "" && text.length <= LONGEST_LABEL && !UNPRINTABLE.test(text);
+}
+
 /** Writes a manifest that {@link parseManifest} reads as the same. */
 export function printManifest(manifest: Manifest): string {
   return `${JSON.stringify(manifest, undefined, 2)}\n`;
@@ -150,13 +155,8 @@ function matching(spot: Spot, pattern: RegExp, rule: string): string {
 
 function label(spot: Spot): string {
   const { value } = spot;
-  const isLabel =
-    typeof value === "string" &&
-    value !== "" &&
-    value.length <= LONGEST_LABEL &&
-    !UNPRINTABLE.test(value);
-  if (!isLabel) throw wrong(spot, `1 to ${LONGEST_LABEL} printable characters`);
-  return value;
+  if (typeof value === "string" && isLabel(value)) return value;
+  throw wrong(spot, `1 to ${LONGEST_LABEL} printable characters`);
 }
 
 function storePath(spot: Spot, storeDir: string): StorePath {
