@@ -15,8 +15,10 @@ export function paddedName(path: StorePath): string {
   return nameOf(path).padEnd(32);
 }
 
-/** Makes hostile text printable: control characters, which could steer a terminal, are dropped. */
+/**
+ * Makes hostile text printable: what could steer a terminal is dropped, that is control characters
+ * but the line feed, marks that reverse the direction of what follows, and unusual line ends.
+ */
 export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-  return text.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, "");
+  return text.replaceAll(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "");
 }

@@ -139,6 +139,7 @@ describe("formatSize() and formatDuration()", () => {
 describe("printable()", () => {
   it("drops what steers a terminal and keeps lines", () => {
     assert.equal(printable("\u001b[31mred\u0007\r\nnext\u009b1m é"), "[31mred\nnext1m é");
+    assert.equal(printable("a\u202eb\u2028c\u{e0001}"), "abc");
   });
 });
 
