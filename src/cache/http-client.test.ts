@@ -193,7 +193,7 @@ describe("createHttpClient() with a server that fails", () => {
 
   it("reports a server that does not speak HTTP", async () => {
     await using rig = await serveRaw((socket) => socket.end("SSH-2.0-OpenSSH_9.9\r\n"));
-    await assert.rejects(rig.get("/"), { code: "NETWORK", message: /Parse Error/ });
+    await assert.rejects(rig.get("/"), { code: "NETWORK", message: /does not speak HTTP/ });
   });
 
   it("reports a switch of protocols that nobody asked for", async () => {

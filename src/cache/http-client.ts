@@ -1,7 +1,7 @@
 import { HandpickError } from "../error.ts";
 import { createAgents } from "./http-agents.ts";
 import { exchange } from "./http-exchange.ts";
-import { DEFAULT_TIMEOUTS, endpointOf } from "./http-message.ts";
+import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 
 const MAX_REDIRECTS = 5;
@@ -88,5 +88,6 @@ function unfollowed({ action, url }: HttpRequest, found: string): HandpickError 
   return new HandpickError(
     "CACHE_PROTOCOL",
     `Cannot ${action}: expected an answer from ${endpointOf(url)}, received ${found}`,
+    { hint: FOREIGN_HINT },
   );
 }

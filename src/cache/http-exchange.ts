@@ -4,7 +4,7 @@ import { request as requestHttps } from "node:https";
 import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
-import { endpointOf } from "./http-message.ts";
+import { endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 import { networkError } from "./network-error.ts";
 
@@ -120,6 +120,7 @@ async function readBody(
       throw new HandpickError(
         "CACHE_PROTOCOL",
         `Cannot ${action}: expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`,
+        { hint: FOREIGN_HINT },
       );
     }
     chunks.push(chunk);

@@ -44,3 +44,6 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
 export function endpointOf(url: URL): string {
   return `${url.hostname}:${url.port || (url.protocol === "https:" ? "443" : "80")}`;
 }
+
+/** What to do about answers that no cache gives. */
+export const FOREIGN_HINT = "Check that the host of this cache is a Cachix service.";

@@ -12,6 +12,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ENETUNREACH: "the network cannot be reached",
   ENOTFOUND: "the host name does not resolve",
   EAI_AGAIN: "the host name does not resolve at present",
+  HPE_HEADER_OVERFLOW: "its headers are too long",
 };
 
 /** OpenSSL's words for bytes that are no TLS record, such as a page of HTTP. */
@@ -20,14 +21,14 @@ const PLAIN = /wrong version number|packet length too long/;
 /** The names under which OpenSSL and Node report a certificate that is not trusted. */
 const CERTIFICATE = /CERT|UNABLE_TO_|SELF_SIGNED|ISSUER/;
 
+/** The names of Node's parser for bytes that are no answer of HTTP. */
+const NO_HTTP = /^HPE_INVALID/;
+
 /** Tells of a request without an answer. Shows host and port only, as URLs may be secrets. */
 export function networkError(request: HttpRequest, cause: unknown): HandpickError {
-  const what = isPlain(cause)
-    ? "the server does not speak TLS there"
-    : (WORDS[codeOf(cause)] ?? excerpt(cause instanceof Error ? cause.message : String(cause)));
   return new HandpickError(
     "NETWORK",
-    `Cannot ${request.action}: expected an answer from ${endpointOf(request.url)}, but ${what}${addressOf(cause)}`,
+    `Cannot ${request.action}: expected an answer from ${endpointOf(request.url)}, but ${whatHappened(cause)}${addressOf(cause)}`,
     {
       cause,
       hint: hintFor(cause),
@@ -35,19 +36,30 @@ export function networkError(request: HttpRequest, cause: unknown): HandpickErro
   );
 }
 
-function hintFor(cause: unknown): string {
-  if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";
-  return CERTIFICATE.test(codeOf(cause))
-    ? "Set NIX_SSL_CERT_FILE to a file that holds the authority of this certificate."
-    : "Check the network, the proxy variables and the host of this cache.";
+function whatHappened(cause: unknown): string {
+  const code = codeOf(cause);
+  if (isPlain(cause)) return "the server does not speak TLS there";
+  if (NO_HTTP.test(code)) return "the server does not speak HTTP there";
+  const text = cause instanceof Error ? cause.message : String(cause);
+  // Node adds what its own command line could do about a certificate.
+  return WORDS[code] ?? excerpt(text.replace(/; if the root CA .*$/, ""));
 }
 
-/** Whether a failed request may be repeated with hope: the network failed, not TLS. */
+function hintFor(cause: unknown): string {
+  if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";
+  if (NO_HTTP.test(codeOf(cause))) return "Check name and port in the setting host of this cache.";
+  return CERTIFICATE.test(codeOf(cause))
+    ? "Set NIX_SSL_CERT_FILE to a file that holds the authority of this certificate."
+    : "Check the network, the proxy variables, and host and http:// or https:// of this cache.";
+}
+
+/** Whether a failed request may be repeated with hope: the network failed, not the protocol. */
 export function isTransient(error: unknown): boolean {
   return (
     error instanceof HandpickError &&
     error.code === "NETWORK" &&
     !CERTIFICATE.test(codeOf(error.cause)) &&
+    !NO_HTTP.test(codeOf(error.cause)) &&
     !isPlain(error.cause)
   );
 }

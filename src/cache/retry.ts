@@ -11,6 +11,9 @@ const ALL_DELAYS_MS = 90_000;
 /** A server that answers late or never is asked a few times, not for the rest of the day. */
 const ALL_TRIES_MS = 300_000;
 
+/** The status "Insufficient Storage". */
+export const DISK_FULL = 507;
+
 /** Told before each wait. */
 export interface RetryNotice {
   /** What failed, for people. */
@@ -31,7 +34,7 @@ export interface RetryOptions {
 }
 
 /**
- * Repeats `attempt` while it fails for a passing reason: no answer, 408, 429 or 5xx. Waits
+ * Repeats `attempt` while it fails for a passing reason: no answer, 408, 429 or 5xx but 507. Waits
  * `2^n / 2` seconds plus up to as much again by chance, at most 15 s at once, or what the server
  * asked for, from 1 s to 120 s; gives up before all waits together pass 90 s, or when the tries have
  * taken too long. Returns the last answer, whatever its status.
@@ -63,9 +66,9 @@ export async function retry(
   }
 }
 
-/** Whether a status may pass by itself. The only place that decides it. */
+/** Whether a status may pass by itself: not a full disk. The only place that decides it. */
 export function isRetryable(status: number): boolean {
-  return status === 408 || status === 429 || status >= 500;
+  return status === 408 || status === 429 || (status >= 500 && status !== DISK_FULL);
 }
 
 /** An answer, or a failure that may pass; throws any other, and the last. */

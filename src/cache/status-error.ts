@@ -2,7 +2,7 @@ import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
 import { excerpt } from "./excerpt.ts";
 import type { HttpResponse } from "./http-message.ts";
-import { isRetryable } from "./retry.ts";
+import { DISK_FULL, isRetryable } from "./retry.ts";
 
 /** Whether the request did what it was sent for. */
 export function isSuccess({ status }: HttpResponse): boolean {
@@ -44,6 +44,7 @@ function hintOf(response: HttpResponse): string | undefined {
   if (isRefusal(response)) {
     return "Check that the token is valid, belongs to this cache and may do this.";
   }
+  if (response.status === DISK_FULL) return "Make room where the cache is stored, then push again.";
   return isRetryable(response.status)
     ? "The cache has trouble or limits us; run again later."
     : undefined;

@@ -84,5 +84,13 @@ function answerError(error: Error, c: Context, { log, signal }: AppOptions): Res
   }
   if (c.req.raw.signal.aborted) return c.text("The client went away", 400);
   log(`Cannot answer: ${error.message}`);
+  if (isDiskFull(error)) return c.text("The disk of the cache is full", 507);
   return c.text("The server failed", 500);
+}
+
+const SQLITE_FULL = 13;
+
+function isDiskFull(error: Error): boolean {
+  if ("errcode" in error) return error.errcode === SQLITE_FULL;
+  return "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }

@@ -4,6 +4,7 @@ import { HandpickError } from "../../error.ts";
 import { quote } from "../../nix/format-error.ts";
 import type { CacheInfo } from "../contract.ts";
 import { excerpt } from "../excerpt.ts";
+import { FOREIGN_HINT } from "../http-message.ts";
 import type { HttpResponse } from "../http-message.ts";
 
 /** Identifies one multipart upload at the service. */
@@ -142,6 +143,6 @@ function parseJson(response: HttpResponse): unknown {
 function unexpected({ action }: HttpResponse, rule: string, cause?: unknown): HandpickError {
   return new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: expected ${rule}`, {
     cause,
-    hint: "Check that the host of this cache is a Cachix service.",
+    hint: FOREIGN_HINT,
   });
 }
