@@ -69,9 +69,10 @@ export function hasVersion(found: string, line: NixVersion): boolean {
 
 /** The version of the Nix in a folder of programs. */
 export async function nixVersion(bin: string): Promise<string> {
-  const { stdout } = await promisify(execFile)(join(bin, "nix-store"), ["--version"]);
+  // Not nix-store, which wants to open the store even for this.
+  const { stdout } = await promisify(execFile)(join(bin, "nix-hash"), ["--version"]);
   const [, version] = /\) (\d+\.\d+\S*)/.exec(stdout) ?? [];
-  if (version === undefined) throw new Error(`${bin}/nix-store names no version: ${stdout}`);
+  if (version === undefined) throw new Error(`${bin}/nix-hash names no version: ${stdout}`);
   return version;
 }
 
@@ -129,16 +130,15 @@ async function addPrograms(tree: string): Promise<void> {
   const bin = join(tree, "bin");
   await mkdir(bin);
   await writeFile(join(bin, "nix"), program(loader, libraries), { mode: 0o755 });
-  for (const name of await readdir(join(root, "usr/bin"))) {
-    if (name.startsWith("nix-")) await symlink("nix", join(bin, name));
-  }
+  const names = (await readdir(join(root, "usr/bin"))).filter((name) => name.startsWith("nix-"));
+  for (const name of [...names, "build-remote"]) await symlink("nix", join(bin, name));
 }
 
 function program(loader: string, libraries: string): string {
   return `#!/bin/sh
 tree=\${0%/bin/*}
 # Nix would start its build hook without our loader.
-export NIX_CONFIG="build-hook = $tree/bin/nix __build-remote
+export NIX_CONFIG="build-hook = $tree/bin/build-remote
 $NIX_CONFIG"
 exec "$tree/root/${loader}" --argv0 "\${0##*/}" \\
   --library-path "$tree/root/usr/lib/${libraries}:$tree/root/lib/${libraries}" \\

@@ -13,6 +13,7 @@ const lockFile = join(root, "package-lock.json");
 /** npm writes this file last, so a newer lock file means dependencies that are out of date. */
 const installed = join(root, "node_modules", ".package-lock.json");
 const needsNix = new Set(["test", "try", "bench"]);
+const needsPrograms = new Set([...needsNix, "nix-matrix"]);
 
 const [task, ...args] = process.argv.slice(2);
 const file = join(root, "scripts", `${task}.ts`);
@@ -26,7 +27,7 @@ if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).m
   // Node than the project asks for, and says so.
   execute("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
-if (needsNix.has(task)) installPrograms();
+if (needsPrograms.has(task)) installPrograms();
 const asMember = needsNix.has(task) ? daemonGroup() : [];
 const [program, ...words] = [...asMember, node, file, ...args];
 process.exit(execute(program, words, { mayFail: true }));

@@ -1,6 +1,7 @@
 import { chmod } from "node:fs/promises";
 
-const NOBODY = 65534;
+/** The id of the user and the group `nobody`. */
+export const NOBODY = 65534;
 
 /**
  * Runs `task` with the rights of an ordinary user: root becomes `nobody` for that long, everybody

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { createTestNix, type TestNix, TOY_PACKAGES } from "../../test/nix.ts";
 import { asOrdinaryUser, makeUnwritable } from "../../test/ordinary-user.ts";
+import { tempDir } from "../../test/temp.ts";
 import { parseSha256 } from "../nix/hash.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import {
@@ -342,7 +343,8 @@ describe("openStore()", () => {
   });
 
   it("says that there is no Nix", async () => {
-    const env = { NIX_STORE_DIR: "/nonexistent/store", NIX_STATE_DIR: "/nonexistent/var" };
+    await using temp = await tempDir();
+    const env = { NIX_STORE_DIR: join(temp.dir, "store"), NIX_STATE_DIR: join(temp.dir, "var") };
     await assert.rejects(openStore({ env }), { code: "STORE_UNAVAILABLE", hint: /Install Nix/ });
   });
 
