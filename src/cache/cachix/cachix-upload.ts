@@ -76,7 +76,9 @@ export class CachixUpload implements Upload {
   async #abort(): Promise<void> {
     try {
       const signal = AbortSignal.timeout(this.#options.abortMs);
-      await this.#api.callOnce(this.#call("give up the upload", { path: ["abort"] }), signal);
+      const call = this.#call("give up the upload", { path: ["abort"] });
+      // A connection that was kept open may turn out only now to be closed: once more on another.
+      await this.#api.callOnce(call, signal).catch(() => this.#api.callOnce(call, signal));
     } catch {
       // The service forgets unfinished uploads by itself; there is nothing to gain from a report.
     }
