@@ -21,14 +21,28 @@ export function createAgents(env: NodeJS.ProcessEnv): Agents {
   let https: HttpsAgent | undefined;
   return {
     agentFor(url) {
-      if (url.protocol === "http:") return (http ??= new HttpAgent(options));
-      return (https ??= new HttpsAgent({ ...options, ...extraAuthorities(env) }));
+      if (url.protocol === "http:") return (http ??= withProxy(() => new HttpAgent(options)));
+      const extra = https === undefined ? extraAuthorities(env) : {};
+      return (https ??= withProxy(() => new HttpsAgent({ ...options, ...extra })));
     },
     close() {
       http?.destroy();
       https?.destroy();
     },
   };
+}
+
+/** Node quotes a proxy that it does not understand, with the password in it. */
+function withProxy<T>(create: () => T): T {
+  try {
+    return create();
+  } catch {
+    throw new HandpickError(
+      "CONFIG_INVALID",
+      "Cannot use the proxy in http_proxy or https_proxy: expected a URL",
+      { hint: "Write it like http://user:password@host:port, or unset the variable." },
+    );
+  }
 }
 
 /** A file of all authorities there are has about 0.2 MiB. */

@@ -79,9 +79,12 @@ function redirected(request: HttpRequest, target: URL): HttpRequest {
  */
 function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
   const secret = headers?.["authorization"]?.replace(/^\w+ /, "");
-  if (!secret || !response.body.includes(secret)) return response;
-  if (response.status < 300 && secret.length < UNLIKELY_LENGTH) return response;
-  return { ...response, body: Buffer.from(response.body.toString().replaceAll(secret, "…")) };
+  if (!secret || (response.status < 300 && secret.length < UNLIKELY_LENGTH)) return response;
+  const spellings = [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)];
+  const found = spellings.filter((spelling) => response.body.includes(spelling));
+  if (found.length === 0) return response;
+  const body = found.reduce((text, one) => text.replaceAll(one, "…"), response.body.toString());
+  return { ...response, body: Buffer.from(body) };
 }
 
 function unfollowed({ action, url }: HttpRequest, found: string): HandpickError {
