@@ -158,7 +158,11 @@ async function readBody(incoming: IncomingMessage, cutAfter: number): Promise<Bu
   return Buffer.concat(chunks);
 }
 
-function operationOf({ method, url = "" }: IncomingMessage): Operation {
+/** What a request of the API is for. */
+export function operationOf({
+  method,
+  url = "",
+}: Pick<IncomingMessage, "method" | "url">): Operation {
   const path = url.replace(/\?.*$/, "");
   const match = /^\/api\/v1\/cache\/[^/]+(?:\/(.*))?$/.exec(path);
   if (match === null) return "unknown";

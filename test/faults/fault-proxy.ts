@@ -1,0 +1,176 @@
+import { once } from "node:events";
+import { Agent, createServer, request as requestHttp } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { buffer } from "node:stream/consumers";
+
+import { operationOf } from "../fakes/cachix.ts";
+import type { Operation } from "../fakes/cachix-service.ts";
+
+/** What a client asked for. */
+export interface ProxiedRequest {
+  readonly operation: Operation;
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** A whole answer. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+/** What is done with a request; it has to end in an answer or a cut, or in neither. */
+export type Handler = (exchange: Exchange) => Promise<void>;
+
+export interface FaultProxyOptions {
+  /** Base URL of the server behind the proxy. */
+  readonly target: string;
+  readonly handle: Handler;
+  /** Told what the server answered, before anybody else hears of it. */
+  readonly observe?: (exchange: Exchange, answer: Answer) => Promise<void> | void;
+}
+
+/** A proxy between a client and a server; part URLs lead through it as well. */
+export interface FaultProxy extends AsyncDisposable {
+  readonly url: string;
+  readonly requests: readonly ProxiedRequest[];
+  /** The requests for one thing. */
+  of(operation: Operation): ProxiedRequest[];
+}
+
+/** Passes everything on as it is. */
+export const passOn: Handler = async (exchange) => exchange.send(await exchange.pass());
+
+export async function startFaultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
+  const requests: ProxiedRequest[] = [];
+  const failures: unknown[] = [];
+  const agent = new Agent({ keepAlive: true });
+  const server = createServer((incoming, response) => {
+    const exchange = new Exchange({ incoming, response }, { ...options, agent });
+    requests.push(exchange.request);
+    incoming.on("error", () => undefined); // the client went away
+    options.handle(exchange).catch((error: unknown) => {
+      exchange.cut();
+      // A server that was stopped on purpose, or a client that left, is no mistake of the test.
+      if (!(error instanceof Error && "code" in error) || error.code === "ERR_ASSERTION") {
+        failures.push(error);
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: urlOf(server.address()),
+    requests,
+    of: (operation) => requests.filter((request) => request.operation === operation),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+      agent.destroy();
+      if (failures.length > 0) throw failures[0];
+    },
+  };
+}
+
+interface Ends {
+  readonly incoming: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** One request on its way, and what can happen to it. */
+export class Exchange {
+  readonly request: ProxiedRequest;
+  readonly #ends: Ends;
+  readonly #options: FaultProxyOptions & { readonly agent: Agent };
+  #body: Promise<Buffer> | undefined;
+
+  constructor(ends: Ends, options: FaultProxyOptions & { readonly agent: Agent }) {
+    const { method = "", url: target = "", headers } = ends.incoming;
+    const operation = method === "PUT" ? "put" : operationOf({ method, url: target });
+    this.request = { operation, method, target, headers };
+    this.#ends = ends;
+    this.#options = options;
+  }
+
+  /** The body, read to its end. */
+  body(): Promise<Buffer> {
+    this.#body ??= buffer(this.#ends.incoming);
+    return this.#body;
+  }
+
+  /** Lets the server do what was asked, and returns its answer to nobody but the caller. */
+  async pass(): Promise<Answer> {
+    const body = await this.body();
+    const { target, observe, agent } = this.#options;
+    const { method, target: path, headers } = this.request;
+    const outgoing = requestHttp(`${target}${path}`, {
+      method,
+      agent,
+      headers: { ...headers, host: new URL(target).host, connection: "keep-alive" },
+    });
+    outgoing.end(body);
+    const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
+    const received = await buffer(incoming);
+    const answer = {
+      status: incoming.statusCode ?? 0,
+      headers: keptHeaders(incoming.headers),
+      body: this.#throughUs(received, incoming.headers),
+    };
+    await observe?.(this, answer);
+    return answer;
+  }
+
+  send({ status, headers, body }: Answer): void {
+    this.#ends.response.writeHead(status, { ...headers, "content-length": body.length });
+    this.#ends.response.end(body);
+  }
+
+  /** Sends the head of an answer and the first `bytes` of its body, then cuts. */
+  async sendHalf({ status, headers, body }: Answer, bytes: number): Promise<void> {
+    const { response } = this.#ends;
+    response.writeHead(status, { ...headers, "content-length": body.length });
+    await new Promise((resolve) => response.write(body.subarray(0, bytes), resolve));
+    this.cut();
+  }
+
+  /** Cuts the connection. */
+  cut(): void {
+    this.#ends.response.destroy();
+  }
+
+  /** Cuts the connection once `bytes` of the body came in, or all of it. */
+  async cutWithin(bytes: number): Promise<void> {
+    let size = 0;
+    for await (const chunk of this.#ends.incoming as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size >= bytes) break;
+    }
+    this.cut();
+  }
+
+  /** Part URLs name the server itself; parts are to come through the proxy as well. */
+  #throughUs(body: Buffer, headers: IncomingHttpHeaders): Buffer {
+    if (headers["content-type"]?.startsWith("application/json") !== true) return body;
+    const own = urlOf(this.#ends.incoming.socket.address());
+    return Buffer.from(body.toString().replaceAll(this.#options.target, own));
+  }
+}
+
+/** Without what speaks of one connection only. */
+function keptHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const { connection: _, "transfer-encoding": _chunked, "keep-alive": _alive, ...kept } = headers;
+  return Object.fromEntries(
+    Object.entries(kept).flatMap(([name, value]) =>
+      typeof value === "string" ? [[name, value] as const] : [],
+    ),
+  );
+}
+
+function urlOf(address: AddressInfo | object | string | null): string {
+  return `http://127.0.0.1:${(address as AddressInfo).port}`;
+}
