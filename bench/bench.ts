@@ -11,6 +11,8 @@ export interface Bench {
   readonly store: BenchStore;
   readonly sink: Sink;
   readonly nixes: Nixes;
+  /** The version of the zstd program; undefined if there is none. */
+  readonly zstd: string | undefined;
   /** For what is written while measuring; removed in the end. */
   readonly workDir: string;
   /** One round of everything. */

@@ -14,7 +14,7 @@ export interface Comparison {
   readonly missing?: readonly Missing[];
   /** @default {5} */
   readonly rounds?: number;
-  /** @default {120} */
+  /** @default {60} */
   readonly budgetSeconds?: number;
 }
 
@@ -31,7 +31,7 @@ export async function compare(
   what: string,
   comparison: Comparison,
 ): Promise<Compared> {
-  const { ours, rounds = 5, budgetSeconds = 120 } = comparison;
+  const { ours, rounds = 5, budgetSeconds = 60 } = comparison;
   const others = bench.profileDir === undefined ? comparison.theirs : [];
   const isOnce = bench.isQuick || bench.profileDir !== undefined;
   const [mine = [], ...rest] = await race([{ name: "handpick", run: ours }, ...others], {

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { findRealFiles, writeLargeFile, writeSmallFiles } from "./real-files.ts";
-import type { RealFile } from "./real-files.ts";
+import type { Material } from "./real-files.ts";
 import { openStore, removeStore } from "./store.ts";
 import type { BenchStore } from "./store.ts";
 
@@ -92,16 +92,16 @@ async function makeCorpus(store: BenchStore, options: CorpusOptions): Promise<Co
   const { sizes, roots, signal, say } = options;
   say(`Making the corpus in ${store.dir}, once`);
   await store.nix("nix-store", ["--init"], signal);
-  const files = findRealFiles(roots, MOST_FILES);
+  const material = { files: findRealFiles(roots, MOST_FILES), signal };
   const makeOne = makeAdder(store, options);
   return {
-    large: await makeOne("large", (tree) => writeLargeTree(tree, sizes, files)),
-    small: await makeOne("small", (tree) => writeSmallFiles(tree, sizes.smallFiles, files)),
+    large: await makeOne("large", (tree) => writeLargeTree(tree, sizes, material)),
+    small: await makeOne("small", (tree) => writeSmallFiles(tree, sizes.smallFiles, material)),
     piece: await makeOne("piece", async (tree) => {
-      writeLargeFile(tree, sizes.pieceBytes, { files, from: 0 });
+      await writeLargeFile(tree, sizes.pieceBytes, { ...material, from: 0 });
     }),
     huge: await makeOne("huge", async (tree) => {
-      writeLargeFile(tree, sizes.hugeBytes, { files, from: 0 });
+      await writeLargeFile(tree, sizes.hugeBytes, { ...material, from: 0 });
     }),
     tiny: await makeClosure(store, sizes.tinyPaths, signal),
     many: await makeClosure(store, sizes.manyPaths, signal),
@@ -133,15 +133,13 @@ function makeAdder(
 async function writeLargeTree(
   tree: string,
   { largeBytes, largeFiles }: Sizes,
-  files: readonly RealFile[],
+  material: Material,
 ): Promise<void> {
   await mkdir(tree);
+  const sizeBytes = Math.floor(largeBytes / largeFiles);
   let from = 0;
   for (let n = 0; n < largeFiles; n += 1) {
-    from = writeLargeFile(join(tree, `file-${n}`), Math.floor(largeBytes / largeFiles), {
-      files,
-      from,
-    });
+    from = await writeLargeFile(join(tree, `file-${n}`), sizeBytes, { ...material, from });
   }
 }
 

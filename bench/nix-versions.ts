@@ -2,6 +2,7 @@ import { delimiter } from "node:path";
 
 import { Unavailable } from "../scripts/debian-packages.ts";
 import { nixBin, nixVersion, ownNix } from "../scripts/nix-trees.ts";
+import { run } from "./process.ts";
 import type { BenchStore } from "./store.ts";
 
 /** A version of Nix to compare with. */
@@ -43,6 +44,20 @@ export async function findNixes({ store, isQuick, say }: FindOptions): Promise<N
     }
   }
   return { found, missing };
+}
+
+/** The version of the zstd program on the PATH; undefined if there is none. */
+export async function zstdVersion(
+  { env, dir }: BenchStore,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    const { stdout } = await run("zstd", ["--version"], { env, cwd: dir, signal });
+    return /v(\d[\d.]*)/.exec(stdout)?.[1];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 async function nixIn(bin: string, { env }: BenchStore): Promise<Nix> {

@@ -40,7 +40,7 @@ export async function run(
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const end = (): void => void (child.pid !== undefined && process.kill(-child.pid, "SIGTERM"));
+  const end = (): void => endGroup(child.pid);
   signal.addEventListener("abort", end);
   let peakBytes = 0;
   const look = setInterval(() => {
@@ -62,6 +62,16 @@ export async function run(
   } finally {
     clearInterval(look);
     signal.removeEventListener("abort", end);
+  }
+}
+
+function endGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGTERM");
+  } catch (error) {
+    // It ended by itself a moment ago.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 

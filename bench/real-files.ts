@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
+import { mkdir, open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /** A file of this machine. */
@@ -27,7 +27,7 @@ export function findRealFiles(roots: readonly string[], most: number): RealFile[
     for (const entry of entriesOf(folder)) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) folders.push(path);
-      else if (entry.isFile()) found.push({ path, sizeBytes: statSync(path).size });
+      else if (entry.isFile()) found.push({ path, sizeBytes: sizeOf(path) });
     }
     if (found.length >= most) break;
   }
@@ -36,6 +36,10 @@ export function findRealFiles(roots: readonly string[], most: number): RealFile[
     .map((file) => ({ file, key: createHash("sha1").update(file.path).digest("hex") }))
     .toSorted((a, b) => (a.key < b.key ? -1 : 1))
     .map(({ file }) => file);
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 function entriesOf(folder: string): ReturnType<typeof readDir> {
@@ -48,50 +52,54 @@ function entriesOf(folder: string): ReturnType<typeof readDir> {
 
 const readDir = (folder: string) => readdirSync(folder, { withFileTypes: true });
 
+/** What trees are made of. */
+export interface Material {
+  readonly files: readonly RealFile[];
+  readonly signal: AbortSignal;
+}
+
 /**
- * Writes one file of about this size: real files end to end, from the n-th on, and from the first
- * again when there are no more. That is hundreds of megabytes later on any machine, far outside of
- * what a compressor looks back to.
+ * Writes one file of this size: real files end to end, from the n-th on, and from the first again
+ * when there are no more. That is hundreds of megabytes later on any machine, far outside of what a
+ * compressor looks back to.
  *
  * @returns The number of the file to go on with.
  */
-export function writeLargeFile(
+export async function writeLargeFile(
   to: string,
   sizeBytes: number,
-  { files, from }: { readonly files: readonly RealFile[]; readonly from: number },
-): number {
-  const out = openSync(to, "wx");
-  try {
-    let next = from;
-    for (let written = 0; written < sizeBytes; next += 1) {
-      const bytes = contentsOf(files[next % files.length]);
-      written += writeSync(out, bytes.subarray(0, sizeBytes - written));
-    }
-    return next;
-  } finally {
-    closeSync(out);
+  { files, signal, from }: Material & { readonly from: number },
+): Promise<number> {
+  await using out = await open(to, "wx");
+  let next = from;
+  for (let written = 0; written < sizeBytes; next += 1) {
+    signal.throwIfAborted();
+    const bytes = await contentsOf(files[next % files.length]);
+    written += (await out.write(bytes.subarray(0, sizeBytes - written))).bytesWritten;
   }
+  return next;
 }
 
 /** Writes a tree of small files, a couple of hundred a folder. */
 export async function writeSmallFiles(
   to: string,
   count: number,
-  files: readonly RealFile[],
+  { files, signal }: Material,
 ): Promise<void> {
   const small = files.filter(({ sizeBytes }) => sizeBytes <= SMALL_BYTES);
   for (let n = 0; n < count; n += 1) {
+    signal.throwIfAborted();
     const folder = join(to, `folder-${Math.floor(n / FILES_A_FOLDER)}`);
     if (n % FILES_A_FOLDER === 0) await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, `file-${n}`), contentsOf(small[n % small.length]));
+    await writeFile(join(folder, `file-${n}`), await contentsOf(small[n % small.length]));
   }
 }
 
-function contentsOf(file: RealFile | undefined): Buffer {
+async function contentsOf(file: RealFile | undefined): Promise<Buffer> {
   if (file === undefined)
     throw new Error("Cannot make a corpus: this machine has no files to read");
   try {
-    return readFileSync(file.path);
+    return await readFile(file.path);
   } catch {
     return Buffer.from(file.path); // not ours to read
   }

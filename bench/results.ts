@@ -4,8 +4,8 @@ import { join } from "node:path";
 
 import { ROOT } from "../scripts/command.ts";
 import type { Bench } from "./bench.ts";
+import { byteSize } from "./lines.ts";
 import type { Line } from "./lines.ts";
-import { run } from "./process.ts";
 import { printTable } from "./table.ts";
 
 /** The document: the table, where it was measured, how, and why something is missed. */
@@ -23,23 +23,20 @@ export async function printResults(lines: readonly Line[], bench: Bench): Promis
     printTable(lines),
     "## Measured on",
     "",
-    ...(await circumstances(bench)),
+    ...circumstances(bench),
     "",
     limits,
   ].join("\n");
 }
 
-async function circumstances(bench: Bench): Promise<string[]> {
-  const { store, nixes, signal } = bench;
+function circumstances({ nixes, zstd }: Bench): string[] {
   const [cpu] = cpus();
-  const { stdout } = await run("zstd", ["--version"], { env: store.env, cwd: store.dir, signal });
-  const zstd = /v\d[\d.]*/.exec(stdout)?.[0] ?? "unknown";
   const versions = nixes.found.map(({ fullVersion }) => fullVersion).join(" and ");
   return [
     `- ${new Date().toISOString().slice(0, 10)}`,
-    `- ${cpus().length} cores, ${cpu?.model ?? "unknown"}, ${(totalmem() / 1e9).toFixed(0)} GB of memory`,
+    `- ${cpus().length} cores, ${cpu?.model ?? "unknown"}, ${byteSize(totalmem())} of memory`,
     `- ${systemName()} ${release()} ${arch()}`,
     `- Node ${process.versions.node} with zstd ${process.versions["zstd"] ?? "unknown"}`,
-    `- Nix ${versions}, zstd ${zstd}`,
+    `- Nix ${versions}, zstd ${zstd ?? "not installed"}`,
   ];
 }

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import type { Bench, Row } from "../bench/bench.ts";
 import { FULL, openCorpus, QUICK } from "../bench/corpus.ts";
 import type { Line } from "../bench/lines.ts";
-import { findNixes } from "../bench/nix-versions.ts";
+import { findNixes, zstdVersion } from "../bench/nix-versions.ts";
 import { printResults } from "../bench/results.ts";
 import { ROWS } from "../bench/rows.ts";
 import { startSink } from "../bench/sink.ts";
@@ -85,11 +85,20 @@ async function measure(rows: readonly Row[]): Promise<void> {
     await using sink = await startSink();
     const workDir = join(await realpath(temp.dir), "work");
     await mkdir(workDir);
-    const { quick: isQuick } = values;
-    const nixes = await findNixes({ store, isQuick, say });
-    const profileDir = values.profile === undefined ? undefined : resolve(values.profile);
-    const common = { corpus, sizes, store, sink, nixes, workDir, isQuick, profileDir, signal, say };
-    await report(rows, common);
+    const nixes = await findNixes({ store, isQuick: values.quick, say });
+    await report(rows, {
+      corpus,
+      sizes,
+      store,
+      sink,
+      nixes,
+      zstd: await zstdVersion(store, signal),
+      workDir,
+      isQuick: values.quick,
+      profileDir: values.profile === undefined ? undefined : resolve(values.profile),
+      signal,
+      say,
+    });
   } finally {
     if (values.quick) await removeStore(store.dir, new AbortController().signal);
   }

@@ -57,6 +57,7 @@ function installPrograms() {
   const packages = [];
   if (!has("nix-store")) packages.push("nix-bin");
   if (!has("xz")) packages.push("xz-utils");
+  if (task === "bench" && !has("zstd")) packages.push("zstd");
   if (packages.length === 0) return;
   const names = packages.join(" and ");
   if (!has("apt-get")) fail(`Please install ${names}: there is no apt-get here to do it with`);

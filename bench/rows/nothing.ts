@@ -11,7 +11,7 @@ export const nothingRow: Row = {
   about: "nothing to do for a large closure, against nix path-info -r",
   async measure(bench) {
     const { path } = bench.corpus.many;
-    const what = `nothing to push of ${bench.sizes.manyPaths} paths`;
+    const what = `nothing to do, closure of ${bench.sizes.manyPaths} paths`;
     const requests: number[] = [];
     const { ours, theirs, missing } = await compare(bench, what, {
       rounds: 15,
@@ -28,7 +28,7 @@ export const nothingRow: Row = {
     return [
       ...theirs.map(({ name, times }) => speedLine({ what, against: name, reach: 1 }, ours, times)),
       ...missingLines(what, missing),
-      boundLine({ what: `requests for ${what}`, reach: 1 }, requests, String),
+      boundLine({ what: `requests: ${what}`, reach: 1 }, requests, String),
     ];
   },
 };

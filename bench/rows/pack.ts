@@ -6,11 +6,12 @@ import { ROOT } from "../../scripts/command.ts";
 import type { Bench, Row } from "../bench.ts";
 import type { CorpusPath } from "../corpus.ts";
 import { runNode } from "../handpick.ts";
-import { byteSize, speedLine } from "../lines.ts";
+import { byteSize, missingLines, speedLine } from "../lines.ts";
 import type { Line } from "../lines.ts";
 import { run } from "../process.ts";
 import { compare } from "../compare.ts";
 
+const AGAINST = "nix-store --dump | zstd -3 -T2";
 /** A pipe hides how its first program ended. */
 const PIPE = '{ nix-store --dump "$1" || kill $$; } | zstd -3 -T2 -q -c > /dev/null';
 
@@ -38,13 +39,14 @@ interface PackCase {
 }
 
 async function packOne(bench: Bench, { what, path, program }: PackCase): Promise<Line[]> {
-  const { store, workDir, signal } = bench;
+  const { store, workDir, zstd, signal } = bench;
   const { sizeBytes } = path;
   const files = store.physical(path.path);
   const options = { env: store.env, cwd: workDir, signal };
   await store.warm(path.path, signal);
+  const pipe = ["-c", PIPE, "sh", files];
   let fileSize = 0;
-  const { ours, theirs } = await compare(bench, what, {
+  const { ours, theirs, missing } = await compare(bench, what, {
     ours: async () => {
       const { seconds, stdout } = await runNode(bench, [program, files, String(sizeBytes)]);
       const packed = JSON.parse(stdout) as { narSize: number; fileSize: number };
@@ -52,17 +54,19 @@ async function packOne(bench: Bench, { what, path, program }: PackCase): Promise
       fileSize = packed.fileSize;
       return seconds;
     },
-    theirs: [
-      {
-        name: "nix-store --dump | zstd -3 -T2",
-        run: async () => (await run("sh", ["-c", PIPE, "sh", files], options)).seconds,
-      },
-    ],
+    theirs:
+      zstd === undefined
+        ? []
+        : [{ name: AGAINST, run: async () => (await run("sh", pipe, options)).seconds }],
+    missing: zstd === undefined ? [{ against: AGAINST, reason: "zstd is not installed" }] : [],
   });
-  const sizes = `${byteSize(sizeBytes)} to ${byteSize(fileSize)}`;
-  return theirs.map(({ name, times }) =>
-    speedLine({ what: `${what}, ${sizes}`, against: name, reach: 0.9 }, ours, times),
-  );
+  const sized = `${what}, ${byteSize(sizeBytes)} to ${byteSize(fileSize)}`;
+  return [
+    ...theirs.map(({ name, times }) =>
+      speedLine({ what: sized, against: name, reach: 0.9 }, ours, times),
+    ),
+    ...missingLines(sized, missing),
+  ];
 }
 
 /** Bundled as the program is, since reading sources takes Node longer. */

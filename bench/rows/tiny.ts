@@ -19,7 +19,8 @@ export const tinyDelayedRow: Row = {
     const { ours, theirs, missing } = await compareTiny(bench, {
       what,
       delayMs: DELAY_MS,
-      most: 1,
+      rounds: 5,
+      mostRuns: 1,
     });
     return [
       boundLine({ what, reach: MOST_SECONDS }, ours, seconds),
@@ -35,7 +36,7 @@ export const tinyRow: Row = {
   about: "the same without a delay",
   async measure(bench) {
     const what = `push ${bench.sizes.tinyPaths} tiny paths`;
-    const { ours, theirs, missing } = await compareTiny(bench, { what, delayMs: 0, most: 9 });
+    const { ours, theirs, missing } = await compareTiny(bench, { what, delayMs: 0, rounds: 9 });
     return [
       ...theirs.map(({ name, times }) => speedLine({ what, against: name, reach: 1 }, ours, times)),
       ...missingLines(what, missing),
@@ -46,18 +47,21 @@ export const tinyRow: Row = {
 interface TinyCase {
   readonly what: string;
   readonly delayMs: number;
-  /** Runs of each of the others at most. */
-  readonly most: number;
+  readonly rounds: number;
+  /** Of each of the others. */
+  readonly mostRuns?: number;
 }
 
-async function compareTiny(bench: Bench, { what, delayMs, most }: TinyCase): Promise<Compared> {
+async function compareTiny(bench: Bench, one: TinyCase): Promise<Compared> {
+  const { what, delayMs, rounds, ...rest } = one;
   const { path } = bench.corpus.tiny;
   const paths = bench.sizes.tinyPaths;
   return await compare(bench, what, {
-    rounds: 9,
+    rounds,
+    budgetSeconds: 240,
     ours: async () => (await push(bench, path, { mode: { delayMs }, paths })).seconds,
     ...otherNixes(bench, {
-      mostRuns: most,
+      ...rest,
       name: (version) => `nix copy ${version} to http:// (zstd 3)`,
       run: async (nix) => {
         const request = { nix, path, parameters: PARAMETERS, paths };
