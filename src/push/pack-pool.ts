@@ -38,7 +38,7 @@ export interface PackPoolOptions {
   readonly memoryBytes?: number;
 }
 
-/** A chunk is four jobs for the compressor, and a thread costs some 25 MB. */
+/** As many as libuv has for the compressor; one more costs some 20 MB. */
 const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
 /** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */

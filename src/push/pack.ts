@@ -13,8 +13,8 @@ export const CHUNK_BYTES: number = 4 << 20;
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
  *
- *     this thread       read + SHA-256 chunk n+1, SHA-256 + MD5 + parts of chunk n-1 -> sink
- *     compressor        compress chunk n
+ *     this thread       read + SHA-256 chunk n, SHA-256 + MD5 + parts of chunk n - lanes -> sink
+ *     compressor        the chunks between, several at a time
  *
  * A NAR that fits into one chunk is compressed in this thread; the pool runs several such jobs.
  */
@@ -29,12 +29,11 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
     return chunk;
   };
   const writer = new PartWriter(sink, job.partSize);
-  if (job.compression === "zstd" && job.narSize > 0 && job.narSize < CHUNK_BYTES) {
-    packSmall(job, read, writer);
-  } else {
-    await packStream({ job, onProgram: sink.onProgram }, read, writer);
-  }
-  const fileHash = await writer.end();
+  const isSmall = job.compression === "zstd" && job.narSize > 0 && job.narSize < CHUNK_BYTES;
+  const rest = isSmall
+    ? packSmall(job, read, writer)
+    : await packStream({ job, onProgram: sink.onProgram }, read, writer);
+  const fileHash = await writer.end(rest);
   return { narHash: hash.digest("hex"), narSize, fileHash, fileSize: writer.fileSize };
 }
 
@@ -45,36 +44,52 @@ interface StreamOptions extends Pick<CompressorOptions, "onProgram"> {
   readonly job: PackJob;
 }
 
+/** A chunk that is being compressed. */
+interface Running {
+  readonly output: Promise<readonly Uint8Array[]>;
+  readonly narBytes: number;
+}
+
+const NOTHING: Running = { output: Promise.resolve([]), narBytes: 0 };
+
 type Read = (into: Uint8Array) => Uint8Array;
 
-function packSmall(job: PackJob, read: Read, writer: PartWriter): void {
+/** Returns the whole file. */
+function packSmall(job: PackJob, read: Read, writer: PartWriter): Uint8Array[] {
   // One byte more than recorded, so that a longer NAR shows as a size that does not match.
   const chunk = read(scratch(0).subarray(0, job.narSize + 1));
   writer.narBytes = chunk.length;
-  writer.push(zstdOnce(chunk, job.level));
+  return [zstdOnce(chunk, job.level)];
 }
 
+/** Writes the file but for its end, which is returned. */
 async function packStream(
   { job, onProgram }: StreamOptions,
   read: Read,
   writer: PartWriter,
-): Promise<void> {
-  const output = (bytes: Uint8Array): void => writer.push(bytes);
-  const compressor = createCompressor({ ...job, output, onProgram });
+): Promise<Uint8Array[]> {
+  const compressor = createCompressor({ ...job, onProgram });
+  const running: Running[] = [];
+  const finishFirst = async (): Promise<readonly Uint8Array[]> => {
+    const { output, narBytes } = running.shift() ?? NOTHING;
+    const pieces = await output;
+    // Not what was read: the chunks read ahead are in no part yet.
+    writer.narBytes += narBytes;
+    return pieces;
+  };
   try {
-    let turn = 0;
-    let chunk = read(scratch(turn));
-    while (chunk.length > 0) {
-      // Not what was read: the chunk read ahead is in no part yet.
-      writer.narBytes += chunk.length;
-      const written = compressor.write(chunk);
-      written.catch(() => undefined); // awaited below; the work between is why it is not at once
-      turn = 1 - turn;
-      chunk = read(scratch(turn));
-      await writer.drain();
-      await written;
+    for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
+      if (running.length === compressor.lanes) await writer.write(await finishFirst());
+      const chunk = read(scratch(turn));
+      if (chunk.length === 0) break;
+      const output = compressor.compress(chunk);
+      output.catch(() => undefined); // awaited in its turn; the work until then is why not at once
+      running.push({ output, narBytes: chunk.length });
     }
-    await compressor.end();
+    const rest: Uint8Array[] = [];
+    while (running.length > 0) rest.push(...(await finishFirst()));
+    rest.push(...(await compressor.end()));
+    return rest;
   } finally {
     compressor.destroy();
   }
@@ -82,7 +97,7 @@ async function packStream(
 
 const chunks: (Uint8Array | undefined)[] = [];
 
-/** Two chunks a thread, made when first needed and used again for every job. */
+/** Chunks of a thread, made when first needed and used again for every job. */
 function scratch(turn: number): Uint8Array {
   return (chunks[turn] ??= new Uint8Array(CHUNK_BYTES));
 }

@@ -21,14 +21,13 @@ export interface PartSink {
 }
 
 /**
- * Hashes the compressed file and cuts it into parts. `push` takes bytes at once; `drain` moves them
- * into granted memory, waiting for grants: that is the pipeline's back-pressure.
+ * Hashes the compressed file and cuts it into parts. Bytes move into granted memory, and waiting for
+ * grants is the pipeline's back-pressure.
  */
 export class PartWriter {
   readonly #sink: PartSink;
   readonly #partSize: number;
   readonly #hash = createHash("sha256");
-  readonly #queue: Uint8Array[] = [];
   #memory: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
   #number = 0;
@@ -42,19 +41,15 @@ export class PartWriter {
     this.#partSize = partSize;
   }
 
-  push(bytes: Uint8Array): void {
-    this.#queue.push(bytes);
+  /** Takes bytes that more will follow. */
+  async write(pieces: readonly Uint8Array[]): Promise<void> {
+    for (const bytes of pieces) await this.#store(bytes, this.#partSize);
   }
 
-  async drain(): Promise<void> {
-    for (const bytes of this.#queue) await this.#store(bytes, this.#partSize);
-    this.#queue.length = 0;
-  }
-
-  /** Writes what is queued, asking for no more memory than that takes; returns the SHA-256 in hex. */
-  async end(): Promise<string> {
-    let rest = this.#queue.reduce((sum, bytes) => sum + bytes.length, 0);
-    for (const bytes of this.#queue) {
+  /** Takes the last bytes, asking for no more memory than they need; returns the SHA-256 in hex. */
+  async end(pieces: readonly Uint8Array[]): Promise<string> {
+    let rest = pieces.reduce((sum, bytes) => sum + bytes.length, 0);
+    for (const bytes of pieces) {
       await this.#store(bytes, Math.min(rest, this.#partSize));
       rest -= bytes.length;
     }
