@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdir, readdir, readlink, realpath, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readlink, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -106,11 +106,8 @@ describe("holdOpen()", { skip: process.platform === "linux" ? false : "it reads 
 
   it("fails where a path cannot be opened", async () => {
     await using sample = await sampleStore();
-    const [path] = sample.paths;
-    assert.ok(path);
-    const layout = { ...sample.layout, realStoreDir: physicalPathOf(sample.layout, path) };
-    await writeFile(join(layout.realStoreDir, "file"), "");
-    const below = { ...layout, realStoreDir: join(layout.realStoreDir, "file") };
-    await assert.rejects(holdOpen(below, sample.paths, never), { code: "STORE_FAILED" });
+    await rm(sample.layout.storeDir, { recursive: true });
+    await writeFile(sample.layout.storeDir, "no folder");
+    await assert.rejects(holdOpen(sample.layout, sample.paths, never), { code: "STORE_FAILED" });
   });
 });

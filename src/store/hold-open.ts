@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { holdNamed } from "./hold-named.ts";
 import { physicalPathOf, type StoreLayout } from "./layout.ts";
 
 const COLLECTOR_TIMEOUT_MS = 120_000;
@@ -21,29 +22,30 @@ const OPEN_ITSELF =
 
 /**
  * Keeps `paths` from a garbage collector without a daemon: it spares what a process has open, and
- * one that is already at work is told through its socket. In a chroot store only the latter helps,
- * since the collector looks for logical paths among the open files. Paths that do not exist are
- * passed over, so validity has to be asked afterwards.
+ * one that is already at work is told through its socket. In a chroot store an open file has another
+ * name than the collector looks for, so there a process names the paths instead. Paths that do not
+ * exist are passed over, so validity has to be asked afterwards.
  */
 export async function holdOpen(
   layout: StoreLayout,
   paths: readonly StorePath[],
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
-  const handles: FileHandle[] = [];
-  const release = async (): Promise<void> => {
-    await Promise.all(handles.splice(0).map((handle) => handle.close()));
-  };
-  try {
-    for (const path of paths) {
-      const handle = await openItself(physicalPathOf(layout, path));
-      if (handle !== undefined) handles.push(handle);
-    }
-    await tellCollector(join(layout.stateDir, "gc-socket/socket"), paths, signal);
-    return { [Symbol.asyncDispose]: release };
-  } catch (error) {
-    await release();
-    throw error;
+  await using held = new AsyncDisposableStack();
+  if (layout.realStoreDir === layout.storeDir) await openAll(layout, paths, held);
+  else held.use(await holdNamed(paths).catch(noProcess));
+  await tellCollector(join(layout.stateDir, "gc-socket/socket"), paths, signal);
+  return held.move();
+}
+
+async function openAll(
+  layout: StoreLayout,
+  paths: readonly StorePath[],
+  held: AsyncDisposableStack,
+): Promise<void> {
+  for (const path of paths) {
+    const handle = await openItself(physicalPathOf(layout, path));
+    if (handle !== undefined) held.use(handle);
   }
 }
 
@@ -85,6 +87,10 @@ async function readAcknowledgements(socket: Socket, count: number): Promise<void
     left -= (chunk as Buffer).length;
     if (left <= 0) return;
   }
+}
+
+function noProcess(error: unknown): never {
+  throw cannotHold("found that a process that names them cannot be started", error);
 }
 
 function hasCode(error: unknown, code: string): boolean {

@@ -53,8 +53,8 @@ export interface Store extends AsyncDisposable {
    * its own where there is a daemon. `valid` holds those that were valid after protection began.
    *
    * A collection that was already at work may have chosen a path before, and then still takes it
-   * for all that Nix answers; one that begins later does not, except in a chroot store without
-   * daemon. So what is read under a hold has to be checked against its record.
+   * for all that Nix answers; one that begins later does not. So what is read under a hold has to
+   * be checked against its record.
    */
   hold(paths: Iterable<StorePath>): Promise<Hold>;
 
