@@ -45,7 +45,7 @@ export const htmlAfter = (status: number): Handler =>
     body: Buffer.from(PAGE),
   }));
 
-const problem = answering(
+export const problem: Handler = answering(
   503,
   { "content-type": "application/problem+json" },
   '{"title":"Busy","retry_after":3}',
