@@ -32,8 +32,8 @@ function cellsOf({ nix, user, outcome }: Row): string[] {
 
 function conclusion(rows: readonly Row[]): string {
   const failed = rows.filter(({ isFailure }) => isFailure).length;
-  const notRun = rows.filter(({ outcome }) => typeof outcome === "string").length;
-  const tried = rows.length - notRun;
-  const gaps = notRun === 0 ? "" : `; ${notRun} of ${rows.length} not run, for the reasons above`;
-  return `${failed === 0 ? "ok" : `FAILED ${failed}`}: ${tried} tried, each with a daemon and without${gaps}`;
+  const tried = rows.filter(({ outcome }) => typeof outcome !== "string").length;
+  const verdict = failed === 0 ? "ok" : "FAILED";
+  const count = `${tried} of ${rows.length} tried, each with daemons and without`;
+  return `${verdict}: ${count}${tried < rows.length ? "; the others not, for the reasons above" : ""}`;
 }

@@ -36,6 +36,9 @@ const { values, positionals } = parseArgs({
   },
 });
 
+const stopped = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stopped.abort());
+
 if (values.help) process.stdout.write(HELP);
 else process.exitCode = await main();
 
@@ -43,7 +46,10 @@ async function main(): Promise<number> {
   await bundle();
   const files = positionals.length > 0 ? positionals : await nixTests();
   const rows: Row[] = [];
-  for (const wanted of await wantedNixes()) rows.push(...(await tryNix(wanted, files)));
+  for (const wanted of await wantedNixes()) {
+    rows.push(...(await tryNix(wanted, files)));
+    if (stopped.signal.aborted) return 130;
+  }
   process.stdout.write(`\n${printTable(rows)}`);
   return rows.some(({ isFailure }) => isFailure) ? 1 : 0;
 }
@@ -76,6 +82,7 @@ async function tryNix(wanted: Wanted, files: readonly string[]): Promise<Row[]> 
     for (const user of users()) rows.push(await tryUser(nix, user, files));
     return rows;
   } catch (error) {
+    if (stopped.signal.aborted) return [];
     const reason = error instanceof Error ? error.message.trim() : String(error);
     const isFailure = !(error instanceof Unavailable);
     say(`Nix ${wanted} cannot be tried: ${reason}`);
@@ -97,7 +104,7 @@ async function tryUser(nix: Nix, user: User, files: readonly string[]): Promise<
   const obstacle = await whyNot(nix.bin, user);
   if (obstacle !== undefined) return { ...row, outcome: `not run: ${obstacle}` };
   say(`Nix ${nix.name} as ${user.name}: ${files.length} test files`);
-  const result = await runSuite(nix.bin, user, files);
+  const result = await runSuite({ bin: nix.bin, user, files, signal: stopped.signal });
   const { passed, failed, skipped, seconds } = result;
   say(`${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds.toFixed(0)} s`);
   for (const skip of result.skips) process.stdout.write(`   skipped ${skip}\n`);

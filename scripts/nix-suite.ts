@@ -31,12 +31,16 @@ export function users(): readonly User[] {
   return process.getuid?.() === 0 ? [{ name }, { name: "nobody", uid: NOBODY }] : [{ name }];
 }
 
-/** Runs test files with the Nix in folder `bin`, as a user with a home and temporary folder of its own. */
-export async function runSuite(
-  bin: string,
-  user: User,
-  files: readonly string[],
-): Promise<SuiteResult> {
+export interface Suite {
+  /** The folder of Nix's programs. */
+  readonly bin: string;
+  readonly user: User;
+  readonly files: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/** Runs test files, with a home and a temporary folder of their own; ends them when told to. */
+export async function runSuite({ bin, user, files, signal }: Suite): Promise<SuiteResult> {
   const started = performance.now();
   const dir = await mkdtemp("/tmp/hpm-");
   try {
@@ -46,13 +50,9 @@ export async function runSuite(
       if (user.uid !== undefined) await chown(folder, user.uid, user.uid);
     }
     const env = { ...suiteEnv(bin), HOME: dir, TMPDIR: tmp };
-    const { output, status } = await runAs(user, [...TEST, ...files], env);
-    const left = await readdir(tmp);
-    return readReport(output, {
-      status,
-      left,
-      seconds: (performance.now() - started) / 1000,
-    });
+    const { output, status } = await runAs(user, [...TEST, ...files], { env, signal });
+    const seconds = (performance.now() - started) / 1000;
+    return readReport(output, { status, left: await readdir(tmp), seconds });
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -65,7 +65,8 @@ export async function whyNot(bin: string, user: User): Promise<string | undefine
     [process.execPath, "--check", bundle],
     [join(bin, "nix-hash"), "--version"],
   ] as const) {
-    const { status } = await runAs(user, command, { ...suiteEnv(bin), HOME: "/tmp" }).catch(() => ({
+    const env = { ...suiteEnv(bin), HOME: "/tmp" };
+    const { status } = await runAs(user, command, { env }).catch(() => ({
       status: 1,
     }));
     if (status !== 0) return `${user.name} may not run ${command.join(" ")}`;
@@ -82,7 +83,7 @@ const TEST = [
 ] as const;
 
 /** What chance decides is searched at length by `npm test`; here the versions matter. */
-const SHORT = { HANDPICK_CRASH_ROUNDS: "4", HANDPICK_FAULT_RUNS: "2", HANDPICK_FUZZ_RUNS: "100" };
+const SHORT = { HANDPICK_CRASH_ROUNDS: "1", HANDPICK_FAULT_RUNS: "1", HANDPICK_FUZZ_RUNS: "100" };
 
 function suiteEnv(bin: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
@@ -95,11 +96,11 @@ function suiteEnv(bin: string): NodeJS.ProcessEnv {
 async function runAs(
   user: User,
   [program, ...args]: readonly [string, ...string[]],
-  env: NodeJS.ProcessEnv,
+  options: { readonly env: NodeJS.ProcessEnv; readonly signal?: AbortSignal },
 ): Promise<{ output: string; status: number }> {
   const child = spawn(program, args, {
+    ...options,
     cwd: ROOT,
-    env,
     stdio: ["ignore", "pipe", "pipe"],
     ...(user.uid === undefined ? {} : { uid: user.uid, gid: user.uid }),
   });
