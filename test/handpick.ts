@@ -26,21 +26,20 @@ export interface Result {
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** Run the bundle even where coverage is measured, for tests that start it hundreds of times. */
+  readonly uncovered?: boolean;
 }
 
 /** Starts handpick with the environment of a throw-away Nix and nothing of the user's. */
 export function startHandpick(
   nix: TestNix,
   args: readonly string[],
-  { env = {}, cwd = nix.dir }: StartOptions = {},
+  { env = {}, cwd = nix.dir, uncovered = false }: StartOptions = {},
 ): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [program, ...args], {
+  return spawn(process.execPath, [uncovered ? BUNDLE : program, ...args], {
     cwd,
-    env: {
-      ...nix.env,
-      ...(coverage === undefined ? {} : { NODE_V8_COVERAGE: coverage }),
-      ...env,
-    },
+    // Node hands the variable down by itself unless it is named here.
+    env: { ...nix.env, NODE_V8_COVERAGE: uncovered ? undefined : coverage, ...env },
   });
 }
 
@@ -82,13 +81,15 @@ export interface ServeRigOptions {
   readonly args?: readonly string[];
   /** Folder of the cache. @default {<dir of Nix>/cache-<name>} */
   readonly dir?: string;
+  readonly uncovered?: boolean;
 }
 
 /** Starts `handpick serve` on a free port and adds it to `handpick.toml` in the Nix's folder. */
 export async function startServe(nix: TestNix, options: ServeRigOptions = {}): Promise<ServeRig> {
   const { name = "mine", args = [], dir = join(nix.dir, `cache-${name}`) } = options;
   const listen = ["--listen", "127.0.0.1:0", "--json"];
-  const child = startHandpick(nix, ["serve", "--dir", dir, "--name", name, ...listen, ...args]);
+  const serve = ["serve", "--dir", dir, "--name", name, ...listen, ...args];
+  const child = startHandpick(nix, serve, { uncovered: options.uncovered ?? false });
   const complaints = text(child.stderr);
   const exited = once(child, "exit");
   const first = once(createInterface({ input: child.stdout }), "line") as Promise<[string]>;

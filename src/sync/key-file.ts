@@ -1,4 +1,5 @@
-import { mkdir, open } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { isAbsent, readBounded, readFailure } from "../config/read-bounded.ts";
@@ -10,7 +11,8 @@ import type { SecretKey } from "../nix/key.ts";
 const MAX_KEY_FILE_BYTES = 64 * 1024;
 
 /**
- * Makes a key and writes its secret to a new file that only its owner may read.
+ * Makes a key and writes its secret to a new file that only its owner may read. The file is whole
+ * or absent, whenever we are interrupted.
  *
  * @throws {HandpickError} `FILE_UNUSABLE` if the file exists or cannot be written.
  */
@@ -18,9 +20,7 @@ export async function makeKeyFile(file: string, name: string): Promise<SecretKey
   const secret = generateSecretKey(name);
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    await using handle = await open(file, "wx", 0o600);
-    await handle.writeFile(`${printSecretKey(secret, "nix")}\n`);
-    await handle.sync();
+    await writeWhole(file, `${printSecretKey(secret, "nix")}\n`);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const reason = code === "EEXIST" ? "the file exists" : (code ?? String(error));
@@ -30,6 +30,19 @@ export async function makeKeyFile(file: string, name: string): Promise<SecretKey
     });
   }
   return secret;
+}
+
+/** A link and not a rename, which would replace a file that exists. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  const temporary = `${file}.${randomUUID()}`;
+  try {
+    await using handle = await open(temporary, "wx", 0o600);
+    await handle.writeFile(text);
+    await handle.sync();
+    await link(temporary, file);
+  } finally {
+    await rm(temporary, { force: true });
+  }
 }
 
 /**
