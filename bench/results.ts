@@ -15,7 +15,8 @@ export async function printResults(lines: readonly Line[], bench: Bench): Promis
     "# Results of the benchmarks",
     "",
     "Written by `npm run bench`, but for the last section, which is [LIMITS.md](LIMITS.md). Ratios are",
-    "medians of pairs measured in turns, A B then B A. All times are those of whole programs.",
+    "medians of pairs measured in turns, A B then B A; bounds are held by the worst run. Times are those of",
+    "whole programs, with their start.",
     "",
     ...(bench.isQuick
       ? ["**Of a quick run, whose sizes are too small to mean anything.**", ""]

@@ -23,7 +23,7 @@ const HELP = `Usage: npm run bench -- [options]
 
 Measures handpick beside other programs, prints a table of ratios, and writes
 it to bench/RESULTS.md once all rows are measured. The first run makes about
-7 GB of store paths in ~/.cache/nix-handpick/bench, which later runs use again.
+6 GB of store paths in ~/.cache/nix-handpick/bench, which later runs use again.
 
   --only <row>      Measure this row only, and write nothing; may be repeated
   --quick           Tiny sizes and one round: shows that it works, not how fast
