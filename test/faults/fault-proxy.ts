@@ -138,6 +138,12 @@ export class Exchange {
     this.cut();
   }
 
+  /** Closes the connection in a while, as servers do with those that they keep open. */
+  closeLater(ms: number): void {
+    const { socket } = this.#ends.incoming;
+    setTimeout(() => socket.destroy(), ms).unref();
+  }
+
   /** Cuts the connection. */
   cut(): void {
     this.#ends.response.destroy();

@@ -88,6 +88,12 @@ const late: Handler = async (exchange) => {
   await passOn(exchange);
 };
 
+/** The connection is offered for more requests, and soon closed. */
+const closing: Handler = async (exchange) => {
+  await passOn(exchange);
+  exchange.closeLater(10);
+};
+
 /** The server works, and its answer never comes. */
 const silent: Handler = async (exchange) => void (await exchange.pass());
 
@@ -112,10 +118,12 @@ const PASSING: readonly Fault[] = [
   { name: "no content type", play: untyped },
   { name: "201", play: answeringAfter((answer) => ({ ...answer, status: 201 })) },
   { name: "late", play: late },
+  { name: "closed a moment later", play: closing },
 ];
 
-/** What passes, and happens to some requests only. */
+/** What happens to some requests only. A start that is garbled ends its path. */
 const OWN: Partial<Record<Operation, readonly Fault[]>> = {
+  begin: [{ name: "garbled", play: garbled }],
   put: [
     { name: "cut within", play: (exchange) => exchange.cutWithin(100) },
     { name: "expired", play: expired },
@@ -126,7 +134,6 @@ const OWN: Partial<Record<Operation, readonly Fault[]>> = {
 
 /** What ends a path, or the run. */
 const LASTING: Partial<Record<Operation, readonly Fault[]>> = {
-  begin: [{ name: "garbled", play: garbled }],
   "part-url": [
     { name: "400", play: answering(400) },
     { name: "garbled", play: garbled },

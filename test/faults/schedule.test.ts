@@ -70,7 +70,7 @@ async function pushTwice(
   const proxy = await startFaultProxy({
     target: url,
     handle: async (exchange) => {
-      if (exchange.request.operation === "abort") witness.noteAbort(exchange.request.target);
+      witness.expect(exchange.request);
       await handle(exchange);
     },
     observe: (exchange, answer) => witness.observe(exchange, answer),

@@ -8,7 +8,7 @@ import type { PathInfo } from "../../src/nix/path-info.ts";
 import { fingerprint, verifyFingerprint } from "../../src/nix/signature.ts";
 import { baseNameOf, hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
-import type { Answer, Exchange } from "./fault-proxy.ts";
+import type { Answer, Exchange, ProxiedRequest } from "./fault-proxy.ts";
 import type { CompleteBody } from "./schedule.ts";
 
 export interface WitnessOptions {
@@ -54,23 +54,25 @@ export class Witness {
 
   /** Takes note of a request that the server has answered. */
   async observe(exchange: Exchange, { status }: Answer): Promise<void> {
-    const { operation, target, headers } = exchange.request;
+    const { operation, target } = exchange.request;
     const [, narId = ""] = /\/multipart-nar\/([^/?]+)/.exec(target) ?? [];
     if (operation === "part-url") {
       const { contentMD5 } = JSON.parse((await exchange.body()).toString()) as PartUrlBody;
       this.#parts.set(narId, (this.#parts.get(narId) ?? new Set()).add(contentMD5));
-    } else if (operation === "put") {
-      const md5 = String(headers["content-md5"]);
-      assert.ok(!this.#publishedParts.has(md5), `part ${md5} came again after its publication`);
     } else if (operation === "complete" && status === 200) {
       const { narInfoCreate } = JSON.parse((await exchange.body()).toString()) as CompleteBody;
       await this.#published(narInfoCreate.cStoreHash as HashPart, narId);
     }
   }
 
-  /** Takes note that the client gave an upload up, whether or not the server hears of it. */
-  noteAbort(target: string): void {
-    this.#ended.add(/\/multipart-nar\/([^/?]+)/.exec(target)?.[1] ?? "");
+  /** Takes note of what the client asks for, whether or not the server hears of it. */
+  expect({ operation, target, headers }: ProxiedRequest): void {
+    if (operation === "abort") {
+      this.#ended.add(/\/multipart-nar\/([^/?]+)/.exec(target)?.[1] ?? "");
+    } else if (operation === "put") {
+      const md5 = String(headers["content-md5"]);
+      assert.ok(!this.#publishedParts.has(md5), `part ${md5} came again after its publication`);
+    }
   }
 
   /** Every upload that the client knew of was published or given up. */
