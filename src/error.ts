@@ -56,3 +56,17 @@ export class HandpickError extends Error {
     this.hint = options?.hint;
   }
 }
+
+const FILE_FAILURES: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the disk is read-only",
+  ENOSPC: "the disk is full",
+  ENOTDIR: "a file is in its way",
+};
+
+/** Says in a few words why something could not be written. */
+export function writeFailure(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return FILE_FAILURES[code] ?? (error instanceof Error ? error.message : String(error));
+}

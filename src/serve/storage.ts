@@ -3,7 +3,7 @@ import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 
-import { HandpickError } from "../error.ts";
+import { HandpickError, writeFailure } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey, type SecretKey } from "../nix/key.ts";
 import { Catalog } from "./catalog.ts";
@@ -123,8 +123,10 @@ function randomSecret(): string {
 }
 
 function unusable(dir: string, cause: unknown): HandpickError {
-  const found = cause instanceof Error ? cause.message : String(cause);
+  const isOther = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
+  const found = isOther ? "it is not a folder" : writeFailure(cause);
   return new HandpickError("FILE_UNUSABLE", `Cannot serve ${JSON.stringify(dir)}: ${found}`, {
     cause,
+    hint: "Choose another folder with --dir, which has to be yours.",
   });
 }

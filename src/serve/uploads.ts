@@ -168,9 +168,16 @@ export class Uploads {
   }
 
   async #forget(narId: string): Promise<void> {
-    const parts = this.#options.table.parts(narId);
-    this.#options.table.remove(narId);
-    await this.#removeParts(parts.values());
+    const { table } = this.#options;
+    const parts = [...table.parts(narId).values()];
+    try {
+      table.remove(narId);
+      await this.#removeParts(parts);
+    } catch {
+      // On a full disk not even a row can be taken out before its files have made room.
+      await this.#removeParts(parts);
+      table.remove(narId);
+    }
   }
 
   async #removeParts(parts: Iterable<PartRecord>): Promise<void> {

@@ -3,7 +3,7 @@ import { link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { isAbsent, readBounded, readFailure } from "../config/read-bounded.ts";
-import { HandpickError } from "../error.ts";
+import { HandpickError, writeFailure } from "../error.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
@@ -23,7 +23,7 @@ export async function makeKeyFile(file: string, name: string): Promise<SecretKey
     await writeWhole(file, `${printSecretKey(secret, "nix")}\n`);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const reason = code === "EEXIST" ? "the file exists" : (code ?? String(error));
+    const reason = code === "EEXIST" ? "the file exists" : writeFailure(error);
     throw new HandpickError("FILE_UNUSABLE", `Cannot write the secret key to ${file}: ${reason}`, {
       cause: error,
       hint: "Give another file with --out, or register the key in it with --register.",
