@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
 
 import { HandpickError } from "../error.ts";
-import { protocolError, type WireReader } from "./wire.ts";
+import { DAEMON_HINT, protocolError, type WireReader } from "./wire.ts";
 
 const LAST = 0x616c7473;
 const ERROR = 0x63787470;
@@ -84,5 +84,6 @@ async function readError(reader: WireReader, minor: number): Promise<HandpickErr
   return new HandpickError(
     "STORE_FAILED",
     `Cannot query the Nix daemon: it answered ${JSON.stringify(printable(message))}`,
+    { hint: DAEMON_HINT },
   );
 }

@@ -1,5 +1,8 @@
 import { HandpickError } from "../error.ts";
 
+/** What to do about a daemon that failed. */
+export const DAEMON_HINT = "Look at the log of the nix-daemon service.";
+
 const WORD = 8;
 const TWO_POW_32 = 2 ** 32;
 const ZEROS = Buffer.alloc(WORD);
@@ -123,6 +126,7 @@ export class WireReader {
         throw new HandpickError(
           "STORE_FAILED",
           `Cannot read from the Nix daemon: it ended the connection ${size - available} bytes early`,
+          { hint: DAEMON_HINT },
         );
       }
       chunks.push(value);
@@ -135,11 +139,10 @@ export class WireReader {
 
 /** The error for bytes that break the protocol; `problem` says what was expected and found. */
 export function protocolError(problem: string, options?: ErrorOptions): HandpickError {
-  return new HandpickError(
-    "STORE_PROTOCOL",
-    `Cannot understand the Nix daemon: ${problem}`,
-    options,
-  );
+  return new HandpickError("STORE_PROTOCOL", `Cannot understand the Nix daemon: ${problem}`, {
+    ...options,
+    hint: "Check that a Nix daemon listens on that socket, or go without it: --store local.",
+  });
 }
 
 function paddingOf(length: number): number {
