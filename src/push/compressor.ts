@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { once } from "node:events";
+import type { Readable } from "node:stream";
 import zlib from "node:zlib";
 
 import type { Compression } from "../cache/contract.ts";
@@ -12,12 +14,13 @@ export interface Compressor {
   readonly lanes: number;
   /**
    * Settles once `chunk` is consumed and its memory may be used again, with the output that came
-   * meanwhile: good until as many more calls as there are lanes. Outputs follow each other in the
-   * order of the calls.
+   * meanwhile. Outputs follow each other in the order of the calls.
    */
   compress(chunk: Uint8Array): Promise<readonly Uint8Array[]>;
   /** Settles with the output that was left, once everything before has settled. */
   end(): Promise<readonly Uint8Array[]>;
+  /** Takes back the memory of output that was used. */
+  free(output: readonly Uint8Array[]): void;
   /** Gives up and frees what the compressor holds. */
   destroy(): void;
 }
@@ -36,8 +39,7 @@ export interface CompressorOptions {
 export const DEFAULT_LEVEL: Readonly<Record<Compression, number>> = { zstd: 3, xz: 6, none: 0 };
 
 const OUTPUT_CHUNK_BYTES = 1 << 20;
-/** Chunks beyond one a thread, so that no thread waits for ours to read, hash and hand over. */
-const WAITING_CHUNKS = 2;
+const ZSTD_JOB_BYTES = 2 << 20;
 
 /** Makes a streaming compressor. */
 export function createCompressor(options: CompressorOptions): Compressor {
@@ -51,6 +53,7 @@ export function createCompressor(options: CompressorOptions): Compressor {
         lanes: 1,
         compress: async (chunk) => [chunk],
         end: async () => [],
+        free: () => undefined,
         destroy: () => undefined,
       };
   }
@@ -63,73 +66,63 @@ export function zstdOnce(bytes: Uint8Array, level: number = DEFAULT_LEVEL.zstd):
 }
 
 /**
- * A zstd frame for every chunk, several at a time. Readers must take frames that follow each other
- * (RFC 8878, 3.1), Nix writes NARs in this way since NixOS/nix#15550, and they can be decompressed
- * in parallel. Against one frame for all, chunks of 4 MiB cost 0.4 % in size.
+ * One zstd frame on several threads.
  *
- * zstd's own threads (`nbWorkers`) are not used: node:zlib loses data with them unless every write
- * is flushed, and at every flush the threads wait for each other and for ours.
+ * With `nbWorkers`, `ZSTD_e_continue` may return with input left and room in the output, which
+ * node:zlib takes for the end of the stream: it drops the rest and fails with "stream.push() after
+ * EOF". `ZSTD_e_flush` always makes all progress there is. So every write is flushed, and since
+ * zstd's threads wait for each other at a flush, writes have to be large (several jobs a thread).
+ * The second lane waits in the stream's own queue: it starts with no help of our thread.
  */
 function zstdCompressor({ level, threads }: CompressorOptions): Compressor {
-  const lanes = Array.from({ length: threads + WAITING_CHUNKS }, () => new ZstdLane(level));
-  let next = 0;
+  const { ZSTD_e_flush, ZSTD_c_compressionLevel, ZSTD_c_nbWorkers, ZSTD_c_jobSize } =
+    zlib.constants;
+  const parallel =
+    threads > 1 ? { [ZSTD_c_nbWorkers]: threads, [ZSTD_c_jobSize]: ZSTD_JOB_BYTES } : {};
+  const params = { [ZSTD_c_compressionLevel]: level ?? DEFAULT_LEVEL.zstd, ...parallel };
+  const stream = insideGate(() =>
+    zlib.createZstdCompress({ flush: ZSTD_e_flush, chunkSize: OUTPUT_CHUNK_BYTES, params }),
+  );
+  const output = collect(stream);
+  const ended = once(stream, "end");
+  ended.catch(() => undefined); // told by compress() or end(), whichever is running
   return {
-    lanes: lanes.length,
-    compress: async (chunk) => {
-      const lane = lanes[next];
-      next = (next + 1) % lanes.length;
-      return lane === undefined ? [] : lane.frame(chunk);
+    lanes: 2,
+    compress: (chunk) =>
+      new Promise((resolve, reject) => {
+        stream.write(chunk, (error) => (error ? reject(failed("zstd", error)) : resolve(output())));
+      }),
+    end: async () => {
+      stream.end();
+      await ended.catch((error: unknown) => {
+        throw failed("zstd", error);
+      });
+      return output();
     },
-    end: async () => [],
-    destroy: () => {
-      for (const lane of lanes) lane.destroy();
-    },
+    free: freeFullBuffers,
+    destroy: () => stream.destroy(),
   };
 }
 
-/** Makes one frame after the other, in libuv's threads. */
-class ZstdLane {
-  readonly #stream: zlib.ZstdCompress;
-  #output: Uint8Array<ArrayBuffer>[] = [];
-  #lastOutput: readonly Uint8Array<ArrayBuffer>[] = [];
+/** Returns a function that takes what came since the last time. */
+function collect(stream: Readable): () => readonly Uint8Array[] {
+  let output: Uint8Array[] = [];
+  stream.on("data", (bytes: Uint8Array) => output.push(bytes));
+  return () => {
+    const taken = output;
+    output = [];
+    return taken;
+  };
+}
 
-  constructor(level: number = DEFAULT_LEVEL.zstd) {
-    const { ZSTD_e_end, ZSTD_c_compressionLevel } = zlib.constants;
-    const params = { [ZSTD_c_compressionLevel]: level };
-    this.#stream = insideGate(() =>
-      zlib.createZstdCompress({ flush: ZSTD_e_end, chunkSize: OUTPUT_CHUNK_BYTES, params }),
-    );
-    this.#stream.on("data", (bytes: Uint8Array<ArrayBuffer>) => this.#output.push(bytes));
-    this.#stream.on("error", () => undefined); // told by the write that was running
-  }
-
-  frame(chunk: Uint8Array): Promise<readonly Uint8Array[]> {
-    this.#freeLastOutput();
-    return new Promise((resolve, reject) => {
-      this.#stream.write(chunk, (error) => {
-        if (error) return reject(failed("zstd", error));
-        // What the stream still buffers comes out as data, before the next frame begins.
-        while (this.#stream.read() !== null) continue;
-        resolve(this.#output);
-        this.#lastOutput = this.#output;
-        this.#output = [];
-      });
-    });
-  }
-
-  /**
-   * Garbage collection comes late for buffers outside its heap: without this a large path takes
-   * 60 MB more. A piece that ends where its memory ends is the last that lies in it.
-   */
-  #freeLastOutput(): void {
-    for (const { buffer, byteOffset, byteLength } of this.#lastOutput) {
-      if (byteOffset + byteLength === buffer.byteLength) buffer.transfer(0);
-    }
-    this.#lastOutput = [];
-  }
-
-  destroy(): void {
-    this.#stream.destroy();
+/**
+ * The garbage collector comes late for buffers outside its heap: with it alone a large path takes
+ * 60 MB more. A piece that ends where its memory ends is the last that lies in it.
+ */
+function freeFullBuffers(pieces: readonly Uint8Array[]): void {
+  for (const { buffer, byteOffset, byteLength } of pieces) {
+    const isFull = byteOffset + byteLength === buffer.byteLength;
+    if (isFull && buffer instanceof ArrayBuffer) buffer.transfer(0);
   }
 }
 
@@ -147,13 +140,7 @@ function xzCompressor({ level, threads, onProgram }: CompressorOptions): Compres
   child.stderr.on("data", (text: Buffer) => {
     complaint = `${complaint}${text.toString()}`.slice(0, 500);
   });
-  let output: Uint8Array[] = [];
-  const take = (): Uint8Array[] => {
-    const taken = output;
-    output = [];
-    return taken;
-  };
-  child.stdout.on("data", (bytes: Uint8Array) => output.push(bytes));
+  const output = collect(child.stdout);
   child.stdin.on("error", () => undefined); // the exit below tells why the pipe broke
   const finished = new Promise<void>((resolve, reject) => {
     child.on("error", (error) => reject(failed("xz", error)));
@@ -169,13 +156,14 @@ function xzCompressor({ level, threads, onProgram }: CompressorOptions): Compres
     compress: async (chunk) => {
       const written = new Promise<void>((resolve) => child.stdin.write(chunk, () => resolve()));
       await Promise.race([written, finished]);
-      return take();
+      return output();
     },
     end: async () => {
       child.stdin.end();
       await finished;
-      return take();
+      return output();
     },
+    free: () => undefined,
     destroy: () => child.kill("SIGKILL"),
   };
 }

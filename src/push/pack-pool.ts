@@ -5,7 +5,7 @@ import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { Budget } from "./budget.ts";
 import type { FromWorker, PackJob, PackResult, ToWorker } from "./pack-protocol.ts";
-import { CHUNK_BYTES } from "./pack.ts";
+import { SMALL_NAR_BYTES } from "./pack.ts";
 import { createGate, shutGate } from "./thread-gate.ts";
 import type { ThreadGate } from "./thread-gate.ts";
 
@@ -105,7 +105,7 @@ export class PackPool implements AsyncDisposable {
   }
 
   async #inThread(job: Job): Promise<PackResult> {
-    const isLarge = job.request.narSize >= CHUNK_BYTES;
+    const isLarge = job.request.narSize >= SMALL_NAR_BYTES;
     const endLarge = isLarge ? await this.#large.take(1, job.signal) : nothing;
     try {
       const endSlot = await this.#slots.take(1, job.signal);
@@ -206,7 +206,7 @@ export class PackPool implements AsyncDisposable {
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     const { onPart: _, ...plain } = request;
-    const threads = request.narSize >= CHUNK_BYTES ? this.threads : 1;
+    const threads = request.narSize >= SMALL_NAR_BYTES ? this.threads : 1;
     worker.postMessage({ type: "job", ...plain, threads } satisfies PackJob);
     return promise.finally(() => {
       worker.off("message", onMessage).off("error", reject).off("exit", onExit);

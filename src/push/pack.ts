@@ -7,8 +7,10 @@ import type { PackJob, PackResult } from "./pack-protocol.ts";
 import { PartWriter } from "./part-writer.ts";
 import type { PartSink } from "./part-writer.ts";
 
-/** How much of the NAR is read, hashed and compressed in one go. */
-export const CHUNK_BYTES: number = 4 << 20;
+/** A NAR up to this size is read, hashed and compressed in one go. */
+export const SMALL_NAR_BYTES: number = 4 << 20;
+/** How much of a larger one. */
+export const CHUNK_BYTES: number = 16 << 20;
 
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
@@ -29,7 +31,7 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
     return chunk;
   };
   const writer = new PartWriter(sink, job.partSize);
-  const isSmall = job.compression === "zstd" && job.narSize > 0 && job.narSize < CHUNK_BYTES;
+  const isSmall = job.compression === "zstd" && job.narSize > 0 && job.narSize < SMALL_NAR_BYTES;
   const rest = isSmall
     ? packSmall(job, read, writer)
     : await packStream({ job, onProgram: sink.onProgram }, read, writer);
@@ -77,19 +79,22 @@ async function packStream(
     writer.narBytes += narBytes;
     return pieces;
   };
+  const writeFirst = async (): Promise<void> => {
+    const output = await finishFirst();
+    await writer.write(output);
+    compressor.free(output);
+  };
   try {
     for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
-      if (running.length === compressor.lanes) await writer.write(await finishFirst());
+      if (running.length === compressor.lanes) await writeFirst();
       const chunk = read(scratch(turn));
       if (chunk.length === 0) break;
       const output = compressor.compress(chunk);
       output.catch(() => undefined); // awaited in its turn; the work until then is why not at once
       running.push({ output, narBytes: chunk.length });
     }
-    const rest: Uint8Array[] = [];
-    while (running.length > 0) rest.push(...(await finishFirst()));
-    rest.push(...(await compressor.end()));
-    return rest;
+    while (running.length > 1) await writeFirst();
+    return [...(await finishFirst()), ...(await compressor.end())];
   } finally {
     compressor.destroy();
   }
