@@ -9,45 +9,22 @@ const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
 
 /**
- * Cuts a file into its zstd frames, of which there may be many (RFC 8878, 3.1): clients compress
- * chunks side by side. Each frame has to be read to its end before the next.
+ * Passes the bytes of one zstd frame through and refuses anything before or behind it.
  *
- * `node:zlib` stops silently after the first frame, while readers decompress all of them, so what
- * one decompressor saw says nothing about what is behind it. Frames are walked by their block
- * headers (RFC 8878, 3.1.1); the blocks are not looked into.
+ * `node:zlib` stops silently after the first frame if the rest came in the same chunk, while
+ * readers decompress all of it, so what a decompressor saw says nothing about what is behind it.
+ * Frames are walked by their block headers (RFC 8878, 3.1.1); the blocks are not looked into.
  *
- * @throws {HTTPException} 400 if the bytes are not whole frames without dictionary, from the frame.
+ * @throws {HTTPException} 400 if the bytes are not one frame without dictionary.
  */
-export async function* zstdFrames(
+export async function* oneZstdFrame(
   source: AsyncIterable<Uint8Array>,
-): AsyncGenerator<AsyncIterable<Uint8Array>, void, undefined> {
-  const chunks = source[Symbol.asyncIterator]();
-  let rest: Uint8Array | undefined;
-  const refill = async (): Promise<void> => {
-    while (rest?.length === 0) rest = nextOf(await chunks.next());
-  };
-  async function* frame(): AsyncGenerator<Uint8Array, void, undefined> {
-    const walk = new FrameWalk();
-    while (!walk.isOver) {
-      if (rest === undefined) throw refusal(400, "The file ends within a zstd frame");
-      const size = walk.write(rest);
-      yield rest.subarray(0, size);
-      rest = rest.subarray(size);
-      await refill();
-    }
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const walk = new FrameWalk();
+  for await (const chunk of source) {
+    walk.write(chunk);
+    yield chunk;
   }
-  try {
-    rest = new Uint8Array();
-    await refill();
-    do yield frame();
-    while (rest !== undefined);
-  } finally {
-    await chunks.return?.();
-  }
-}
-
-function nextOf({ done, value }: IteratorResult<Uint8Array>): Uint8Array | undefined {
-  return done === true ? undefined : value;
 }
 
 /**
@@ -59,14 +36,9 @@ class FrameWalk {
   #skipBytes = 0;
   #hasChecksum = false;
 
-  get isOver(): boolean {
-    return this.#state === "end" && this.#skipBytes === 0;
-  }
-
-  /** Returns how many bytes of `chunk` belong to the frame. */
-  write(chunk: Uint8Array): number {
+  write(chunk: Uint8Array): void {
     let offset = 0;
-    while (offset < chunk.length && !this.isOver) {
+    while (offset < chunk.length) {
       if (this.#skipBytes > 0) {
         const skipped = Math.min(this.#skipBytes, chunk.length - offset);
         this.#skipBytes -= skipped;
@@ -76,10 +48,12 @@ class FrameWalk {
         offset += 1;
       }
     }
-    return offset;
   }
 
   #headerByte(byte: number): void {
+    if (this.#state === "end") {
+      throw refusal(400, "The file has bytes after the end of its zstd frame");
+    }
     this.#header.push(byte);
     const wanted = this.#state === "start" ? MAGIC_AND_DESCRIPTOR_BYTES : BLOCK_HEADER_BYTES;
     if (this.#header.length < wanted) return;
@@ -92,7 +66,7 @@ class FrameWalk {
     const descriptor = bytes.readUInt8(4);
     const dictionaryIdBytes = DICTIONARY_ID_BYTES[descriptor & 3] ?? 0;
     if (bytes.readUInt32LE(0) !== MAGIC || dictionaryIdBytes > 0) {
-      throw refusal(400, "The file has something other than zstd frames without dictionary");
+      throw refusal(400, "The file does not start with a zstd frame without dictionary");
     }
     const isSingleSegment = (descriptor & 0x20) !== 0;
     const contentSizeBytes = CONTENT_SIZE_BYTES[descriptor >> 6] ?? 0;
