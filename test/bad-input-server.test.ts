@@ -249,7 +249,7 @@ interface Outcome {
 }
 
 describe("a cache of handpick serve", { timeout: 60_000 }, () => {
-  it("keeps nothing of a push that its token does not cover", async () => {
+  it("keeps nothing of a push without a token, or past a login page", async () => {
     await using nix = await createTestNix({ root: true });
     await using serve = await startServe(nix);
     const path = await nix.add("lib", "library");
@@ -265,6 +265,17 @@ describe("a cache of handpick serve", { timeout: 60_000 }, () => {
       status: 3,
       code: "TOKEN_MISSING",
       message: /CACHIX_AUTH_TOKEN is empty/,
+    });
+    await using portal = await startWeb((_, response) => {
+      response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<html>Log in");
+    });
+    const upstreams = `token-env = "T"\nupstreams = ["http://127.0.0.1:${portal.port}"]\n`;
+    await writeFile(join(nix.dir, "portal.toml"), `${table}${upstreams}`);
+    const asked = ["push", "--config", "portal.toml", path];
+    assertRefused(await handpick(nix, asked, { env: { T: serve.token } }), {
+      status: 1,
+      code: "CACHE_PROTOCOL",
+      message: /ask upstream .* for a path: expected a cache, found web pages$/,
     });
     const unpushed = await handpick(nix, ["pin", "name", path]);
     assertRefused(unpushed, { status: 1, code: "UPLOAD_REJECTED", message: /received 404/ });

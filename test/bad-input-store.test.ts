@@ -95,8 +95,16 @@ describe("a store with something odd in it", { timeout: 120_000 }, () => {
 
   it("tells what was removed, replaced or changed by hand, and pushes the rest", async () => {
     const cases = [
-      ["removed", `rm -rf "$0"`, /STORE_PATH_GONE: .*: ENOENT\n {2}It was garbage-collected/],
-      ["linked", `rm -rf "$0"; ln -s /etc "$0"`, /STORE_PATH_CORRUPT: .*\n {2}recorded .*\n/],
+      [
+        "removed",
+        `chmod -R u+w "$0"; rm -rf "$0"`,
+        /STORE_PATH_GONE: .*: ENOENT\n {2}It was garbage-collected/,
+      ],
+      [
+        "linked",
+        `chmod -R u+w "$0"; rm -rf "$0"; ln -s /etc "$0"`,
+        /STORE_PATH_CORRUPT: .*\n {2}recorded .*\n/,
+      ],
       ["partly", `chmod u+w "$0"; rm "$0/b"`, /STORE_PATH_CORRUPT: .*\n {2}recorded .*\n/],
       ["grown", `chmod u+w "$0/a"; echo >> "$0/a"`, /STORE_PATH_CORRUPT: .*\n {2}recorded .*\n/],
       [

@@ -91,5 +91,17 @@ async function isServed(client: HttpClient, url: URL, options: UpstreamOptions):
   // Storage that may not be listed answers 403 for what it does not have.
   if (response.status === 404 || response.status === 403) return false;
   if (!isSuccess(response)) throw statusError(response);
+  // A login page answers everything; taking it for a path would leave that path out everywhere.
+  if (response.headers["content-type"]?.startsWith("text/html")) throw noCache(action);
   return true;
+}
+
+function noCache(action: string): HandpickError {
+  return new HandpickError(
+    "CACHE_PROTOCOL",
+    `Cannot ${action}: expected a cache, found web pages`,
+    {
+      hint: "Check the upstreams of this cache, and that no login page answers in their place.",
+    },
+  );
 }
