@@ -84,6 +84,7 @@ export class CrashRig implements AsyncDisposable {
   mostRevisions = 1;
   readonly #reported = new Set<string>();
   readonly #verified = new Set<string>();
+  readonly #pushes: ChildProcessWithoutNullStreams[] = [];
   #stored: ReadonlySet<string> = new Set();
   #serve: ServeRig;
 
@@ -112,6 +113,7 @@ export class CrashRig implements AsyncDisposable {
     await writeFile(config, cache);
     const args = ["push", "--json", "--config", config, "picks.json"];
     const child = startHandpick(nix, args, { env: { T: this.#serve.token }, uncovered: true });
+    this.#pushes.push(child);
     const lines: PushLine[] = [];
     const read = async (): Promise<void> => {
       for await (const line of createInterface({ input: child.stdout })) {
@@ -198,8 +200,9 @@ export class CrashRig implements AsyncDisposable {
     ready.resolve(this.#serve.url);
   }
 
-  /** Ends the server and checks what it leaves on disk. */
+  /** Ends everything, and pushes that a failed test left to try again and again. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const push of this.#pushes) push.kill("SIGKILL");
     await this.proxy[Symbol.asyncDispose]();
     await this.#serve[Symbol.asyncDispose]();
     await rm(this.#serve.dir, { recursive: true, force: true });
