@@ -15,7 +15,7 @@ const KILLS_IN_A_ROW = 5;
 type Episode = (rig: CrashRig, nextMoment: () => Promise<Moment>) => Promise<number>;
 
 // Side by side, since a push waits before it tries again.
-describe("handpick push and serve, killed", { timeout: 300_000, concurrency: 2 }, () => {
+describe("handpick push and serve, killed", { timeout: 600_000, concurrency: 2 }, () => {
   let corpus: Corpus;
   before(async () => {
     corpus = await createCorpus();
