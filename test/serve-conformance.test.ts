@@ -74,7 +74,7 @@ describe("startServer() and createCachixCache()", () => {
     const hashPart = hashPartOf(sampleUpload({ name: "a" }).storePath);
     await using wrong = openCache({ name: "w", url: "cachix://acme", host, token: "no", env: {} });
     await assert.rejects(wrong.info(signal), { code: "CACHE_NOT_FOUND" });
-    await assert.rejects(wrong.missing([hashPart], signal), { code: "CACHE_REFUSED" });
+    await assert.rejects(wrong.missing([hashPart], signal), { code: "CACHE_NOT_FOUND" });
     await using other = openCache({ name: "o", url: "cachix://other", host, env: {} });
     await assert.rejects(other.info(signal), { code: "CACHE_NOT_FOUND" });
   });

@@ -45,6 +45,9 @@ function hintOf(response: HttpResponse): string | undefined {
     return "Check that the token is valid, belongs to this cache and may do this.";
   }
   if (response.status === DISK_FULL) return "Make room where the cache is stored, then push again.";
+  if (response.status < 400) {
+    return "Check the host of this cache: name the address that it leads to.";
+  }
   return isRetryable(response.status)
     ? "The cache has trouble or limits us; run again later."
     : undefined;

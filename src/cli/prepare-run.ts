@@ -37,7 +37,7 @@ export interface Readied {
 /**
  * Opens configuration and store, decides about the paths, and runs `work` with all of it.
  *
- * @param inspect Looks at each cache before paths are compared with it; throws to stop.
+ * @param inspect Looks at each cache that lacks something, before anything is sent; throws to stop.
  */
 export async function withPrepared(
   { args, options, io, inspect, note = quietly(options, io) }: WithPrepared,

@@ -83,7 +83,7 @@ describe("selectPicks()", () => {
     const { picks } = await select(paths);
     assert.deepEqual(
       picks.map(({ name }) => name),
-      ["hello", "lib-a", "nixos-system-x", "foo", "a"],
+      ["hello", "lib-a", "nixos-system-x", "foo", "a-"],
     );
   });
 

@@ -118,6 +118,6 @@ function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
 }
 
 /** The compression to use: what the user says, else what the cache prefers, else zstd. */
-export function compressionFor(config: CacheConfig, info: CacheInfo): Compression {
-  return config.compression ?? info.preferredCompression ?? "zstd";
+export function compressionFor(config: CacheConfig, info: CacheInfo | undefined): Compression {
+  return config.compression ?? info?.preferredCompression ?? "zstd";
 }

@@ -23,12 +23,16 @@ export interface PrepareRequest extends OpenOptions {
   readonly store: Store;
   readonly cwd: string;
   readonly signal: AbortSignal;
-  /** Looks at each cache before paths are compared; throws to stop. */
+  /**
+   * Looks at each cache that lacks something, before anything is sent; throws to stop. Without it
+   * caches are asked for nothing but what they lack.
+   */
   readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
 }
 
 export interface PreparedCache extends OpenedCache {
-  readonly info: CacheInfo;
+  /** Known where something is to be sent. */
+  readonly info: CacheInfo | undefined;
 }
 
 /** A pick with the names of the caches it goes to. */
@@ -63,7 +67,7 @@ export async function prepare(request: PrepareRequest): Promise<Prepared> {
 
 async function decide(request: PrepareRequest): Promise<Prepared> {
   await using stack = new AsyncDisposableStack();
-  const { config, store, signal } = request;
+  const { config, store } = request;
   const env = withoutSecrets(request.env, config);
   const { picks } = await selectPicks(request.inputs, { ...request, env });
   stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
@@ -72,12 +76,7 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     uniqueCaches([...routes.values()].flat()).map((cache) => openConfigured(cache, request)),
   );
   for (const { cache } of opened) stack.use(cache);
-  const asked = opened.map(async (one) => {
-    const info = await one.cache.info(signal);
-    request.inspect?.(one, info);
-    return { ...one, info };
-  });
-  const [caches, closed] = await Promise.all([Promise.all(asked), closePicks(picks, store)]);
+  const closed = await closePicks(picks, store);
   const { infos } = closed;
   stack.use(await store.hold(looseRoots(closed.picks, infos)));
   const planned = closed.picks.map(({ pick, members }) => ({
@@ -85,7 +84,7 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     members,
     caches: (routes.get(pick) ?? []).map(({ name }) => name),
   }));
-  const answers = caches.map((one) => {
+  const answers = opened.map((one) => {
     // A cache learns the hashes of what may go there, and no others.
     const mine = planned.filter((pick) => pick.caches.includes(one.cache.name));
     return askCache(one, queryHashes({ closed: mine, infos }), request);
@@ -96,6 +95,7 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     rules: config.rules,
     caches: await Promise.all(answers),
   });
+  const caches = await Promise.all(opened.map((one) => inspectCache(one, plan, request)));
   const kept = stack.move();
   return {
     picks: planned,
@@ -105,6 +105,18 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     warnings: opened.flatMap(({ credentials }) => credentials.warnings),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+async function inspectCache(
+  one: OpenedCache,
+  { paths }: Plan,
+  { inspect, signal }: PrepareRequest,
+): Promise<PreparedCache> {
+  const lacks = paths.some(({ cache, action }) => cache === one.cache.name && action === "push");
+  if (inspect === undefined || !lacks) return { ...one, info: undefined };
+  const info = await one.cache.info(signal);
+  inspect(one, info);
+  return { ...one, info };
 }
 
 /** What the picks' own paths do not keep alive: the roots of the rest of build closures. */
@@ -132,7 +144,7 @@ interface Answer {
 
 /** Only what the cache lacks is looked for upstream, and only where upstreams are declared. */
 async function askCache(
-  { cache, config }: PreparedCache,
+  { cache, config }: OpenedCache,
   hashes: ReadonlySet<HashPart>,
   { env, signal, notify }: PrepareRequest,
 ): Promise<Answer> {

@@ -81,10 +81,10 @@ describe("the answers of Cachix", () => {
       [() => readCacheInfo(answer([])), "uri to be a text, found nothing"],
       [() => readCacheInfo(answer("5")), "the answer to be an object, found 5"],
       [() => readMissing(answer({})), "the answer to be a list, found an object"],
-      [() => readPins(answer([[]])), "0.name to be a text, found nothing"],
+      [() => readPins(answer([[]])), "entry 0.name to be a text, found nothing"],
       [
         () => readPins(answer([{ name: "a", lastRevision: {} }])),
-        "0.lastRevision.storePath to be a text, found nothing",
+        "entry 0.lastRevision.storePath to be a text, found nothing",
       ],
       [
         () => readUploadIds(answer({ narId: ["a"], uploadId: "" })),

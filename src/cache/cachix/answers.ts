@@ -114,7 +114,8 @@ function read<T>(schema: v.GenericSchema<unknown, T>, response: HttpResponse): T
   const result = v.safeParse(schema, parseJson(response), { abortEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
-  const where = v.getDotPath(issue) ?? "the answer";
+  const place = v.getDotPath(issue) ?? "the answer";
+  const where = /^\d/.test(place) ? `entry ${place}` : place;
   throw unexpected(
     response,
     `${excerpt(where)} to be ${issue.message}, found ${show(issue.input)}`,

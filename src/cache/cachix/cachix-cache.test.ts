@@ -204,14 +204,21 @@ describe("missing() of a Cachix cache", () => {
     assert.deepEqual(await rig.cache.missing([hash], signal), new Set([hash]));
   });
 
-  it("stops at a refusal", async () => {
+  it("stops at a refusal, which the service words as a name that does not exist", async () => {
     await using rig = await createCachixRig();
     rig.fake.service.token = "another";
     await assert.rejects(rig.cache.missing([hash], signal), {
-      code: "CACHE_REFUSED",
+      code: "CACHE_NOT_FOUND",
       message: /^Cannot ask cache "mine" which paths it lacks: expected status 200, received 401: /,
     });
     assert.equal(rig.fake.requests.length, 1);
+  });
+
+  it("tells a token that was revoked meanwhile from a wrong name", async () => {
+    await using rig = await createCachixRig();
+    await rig.cache.missing([hash], signal);
+    rig.fake.service.token = "another";
+    await assert.rejects(rig.cache.missing([hash], signal), { code: "CACHE_REFUSED" });
   });
 
   it("tells that the cache does not exist", async () => {

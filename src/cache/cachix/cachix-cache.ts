@@ -69,6 +69,8 @@ class CachixCache implements Cache {
   readonly #hasOwnHost: boolean;
   readonly #abortMs: number;
   readonly #firstContactMs: number;
+  /** Whether the service has answered for this cache. */
+  #isKnown = false;
 
   constructor(options: CachixCacheOptions) {
     const { name, cacheName, env, timeouts, clock = systemClock, random, onRetry } = options;
@@ -87,10 +89,7 @@ class CachixCache implements Cache {
   async info(signal: AbortSignal): Promise<CacheInfo> {
     const action = `read about ${this.#api.label}`;
     const call = { action, method: "GET", path: [] } as const;
-    const response = await this.#firstContact(call, signal);
-    // The service answers 401 for a name that does not exist as well.
-    if (response.status === 401 || response.status === 404) throw this.#notFound(response);
-    const info = readCacheInfo(this.#checked(response));
+    const info = readCacheInfo(await this.#ask(call, signal));
     this.#api.isReadOnly = !info.writable;
     return info;
   }
@@ -101,9 +100,8 @@ class CachixCache implements Cache {
     const missing = new Set<HashPart>();
     for (let start = 0; start < asked.length; start += MISSING_BATCH) {
       const batch = asked.slice(start, start + MISSING_BATCH);
-      const response = await this.#api.call(missingCall(this.#api, batch), signal);
-      if (response.status === 404) throw this.#notFound(response);
-      const answer = new Set(readMissing(this.#checked(response)));
+      const response = await this.#ask(missingCall(this.#api, batch), signal);
+      const answer = new Set(readMissing(response));
       for (const hashPart of batch) if (answer.has(hashPart)) missing.add(hashPart);
     }
     return missing;
@@ -156,6 +154,20 @@ class CachixCache implements Cache {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Calls what may be the first call. */
+  async #ask(call: Call, signal: AbortSignal): Promise<HttpResponse> {
+    const response = this.#isKnown
+      ? await this.#api.call(call, signal)
+      : await this.#firstContact(call, signal);
+    // The service answers 401 for a name that does not exist as well.
+    if (response.status === 404 || (response.status === 401 && !this.#isKnown)) {
+      throw this.#notFound(response);
+    }
+    this.#checked(response);
+    this.#isKnown = true;
+    return response;
   }
 
   /** A server that accepts and stays silent, or trickles, shows soon as well. */
