@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 
 import { createCompressor, zstdOnce } from "./compressor.ts";
 import type { CompressorOptions } from "./compressor.ts";
@@ -46,6 +47,9 @@ interface StreamOptions extends Pick<CompressorOptions, "onProgram"> {
   readonly job: PackJob;
 }
 
+/** How long this thread is busy in one go: about a millisecond. */
+const STEP_BYTES = 1 << 20;
+
 /** A chunk that is being compressed. */
 interface Running {
   readonly output: Promise<readonly Uint8Array[]>;
@@ -87,7 +91,7 @@ async function packStream(
   try {
     for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
       if (running.length === compressor.lanes) await writeFirst();
-      const chunk = read(scratch(turn));
+      const chunk = await readChunk(read, scratch(turn));
       if (chunk.length === 0) break;
       const output = compressor.compress(chunk);
       output.catch(() => undefined); // awaited in its turn; the work until then is why not at once
@@ -98,6 +102,16 @@ async function packStream(
   } finally {
     compressor.destroy();
   }
+}
+
+/** Reads in steps: between them the compressor is heard, which may wait for its next chunk. */
+async function readChunk(read: Read, into: Uint8Array): Promise<Uint8Array> {
+  for (let filled = 0; filled < into.length; filled += STEP_BYTES) {
+    const got = read(into.subarray(filled, filled + STEP_BYTES)).length;
+    if (got < STEP_BYTES) return into.subarray(0, filled + got);
+    await setImmediate();
+  }
+  return into;
 }
 
 const chunks: (Uint8Array | undefined)[] = [];

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 
 /** One slice of the compressed file, in lent memory. */
 export interface CutPart {
@@ -28,6 +29,7 @@ export class PartWriter {
   readonly #sink: PartSink;
   readonly #partSize: number;
   readonly #hash = createHash("sha256");
+  #partHash = createHash("md5");
   #memory: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
   #number = 0;
@@ -43,7 +45,10 @@ export class PartWriter {
 
   /** Takes bytes that more will follow. */
   async write(pieces: readonly Uint8Array[]): Promise<void> {
-    for (const bytes of pieces) await this.#store(bytes, this.#partSize);
+    for (const bytes of pieces) {
+      await this.#store(bytes, this.#partSize);
+      await setImmediate(); // The compressor may have been waiting for this thread.
+    }
   }
 
   /** Takes the last bytes, asking for no more memory than they need; returns the SHA-256 in hex. */
@@ -65,6 +70,7 @@ export class PartWriter {
       this.#memory ??= new Uint8Array(await this.#sink.need(memoryBytes));
       const piece = bytes.subarray(offset, offset + this.#partSize - this.#filled);
       this.#memory.set(piece, this.#filled);
+      this.#partHash.update(piece);
       this.#filled += piece.length;
       offset += piece.length;
       if (this.#filled === this.#partSize) this.#finishPart(this.#memory);
@@ -74,7 +80,8 @@ export class PartWriter {
   #finishPart(memory: Uint8Array<ArrayBuffer>): void {
     this.#number += 1;
     const sizeBytes = this.#filled;
-    const md5 = createHash("md5").update(memory.subarray(0, sizeBytes)).digest("base64");
+    const md5 = this.#partHash.digest("base64");
+    this.#partHash = createHash("md5");
     const narBytes = this.narBytes - this.#coveredBytes;
     this.#coveredBytes = this.narBytes;
     this.#sink.part({ number: this.#number, memory: memory.buffer, sizeBytes, md5, narBytes });
