@@ -6,12 +6,12 @@ import type { CompressorOptions } from "./compressor.ts";
 import { NarSource } from "./nar-source.ts";
 import type { PackJob, PackResult } from "./pack-protocol.ts";
 import { PartWriter } from "./part-writer.ts";
-import type { PartSink } from "./part-writer.ts";
+import type { Packed, PartSink } from "./part-writer.ts";
 
 /** A NAR up to this size is read, hashed and compressed in one go. */
 export const SMALL_NAR_BYTES: number = 4 << 20;
 /** How much of a larger one. */
-export const CHUNK_BYTES: number = 16 << 20;
+const CHUNK_BYTES = 16 << 20;
 
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
@@ -34,7 +34,7 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
   const writer = new PartWriter(sink, job.partSize);
   const isSmall = job.compression === "zstd" && job.narSize > 0 && job.narSize < SMALL_NAR_BYTES;
   const rest = isSmall
-    ? packSmall(job, read, writer)
+    ? packSmall(job, read)
     : await packStream({ job, onProgram: sink.onProgram }, read, writer);
   const fileHash = await writer.end(rest);
   return { narHash: hash.digest("hex"), narSize, fileHash, fileSize: writer.fileSize };
@@ -56,16 +56,13 @@ interface Running {
   readonly narBytes: number;
 }
 
-const NOTHING: Running = { output: Promise.resolve([]), narBytes: 0 };
-
 type Read = (into: Uint8Array) => Uint8Array;
 
 /** Returns the whole file. */
-function packSmall(job: PackJob, read: Read, writer: PartWriter): Uint8Array[] {
+function packSmall(job: PackJob, read: Read): Packed {
   // One byte more than recorded, so that a longer NAR shows as a size that does not match.
   const chunk = read(scratch(0).subarray(0, job.narSize + 1));
-  writer.narBytes = chunk.length;
-  return [zstdOnce(chunk, job.level)];
+  return { pieces: [zstdOnce(chunk, job.level)], narBytes: chunk.length };
 }
 
 /** Writes the file but for its end, which is returned. */
@@ -73,20 +70,17 @@ async function packStream(
   { job, onProgram }: StreamOptions,
   read: Read,
   writer: PartWriter,
-): Promise<Uint8Array[]> {
+): Promise<Packed> {
   const compressor = createCompressor({ ...job, onProgram });
   const running: Running[] = [];
-  const finishFirst = async (): Promise<readonly Uint8Array[]> => {
-    const { output, narBytes } = running.shift() ?? NOTHING;
-    const pieces = await output;
-    // Not what was read: the chunks read ahead are in no part yet.
-    writer.narBytes += narBytes;
-    return pieces;
+  const finishFirst = async (): Promise<Packed> => {
+    const first = running.shift();
+    return { pieces: (await first?.output) ?? [], narBytes: first?.narBytes ?? 0 };
   };
   const writeFirst = async (): Promise<void> => {
-    const output = await finishFirst();
-    await writer.write(output);
-    compressor.free(output);
+    const packed = await finishFirst();
+    await writer.write(packed);
+    compressor.free(packed.pieces);
   };
   try {
     for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
@@ -98,7 +92,8 @@ async function packStream(
       running.push({ output, narBytes: chunk.length });
     }
     while (running.length > 1) await writeFirst();
-    return [...(await finishFirst()), ...(await compressor.end())];
+    const { pieces, narBytes } = await finishFirst();
+    return { pieces: [...pieces, ...(await compressor.end())], narBytes };
   } finally {
     compressor.destroy();
   }

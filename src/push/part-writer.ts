@@ -21,6 +21,12 @@ export interface PartSink {
   part(part: CutPart): void;
 }
 
+/** Compressed bytes, and how much of the NAR went into them. */
+export interface Packed {
+  readonly pieces: readonly Uint8Array[];
+  readonly narBytes: number;
+}
+
 /**
  * Hashes the compressed file and cuts it into parts. Bytes move into granted memory, and waiting for
  * grants is the pipeline's back-pressure.
@@ -33,10 +39,10 @@ export class PartWriter {
   #memory: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
   #number = 0;
+  /** Of the NAR, what is in the file so far; a share where a chunk is stored in part. */
+  #narBytes = 0;
   #coveredBytes = 0;
   fileSize = 0;
-  /** NAR bytes given to the compressor so far; kept by whoever feeds it. */
-  narBytes = 0;
 
   constructor(sink: PartSink, partSize: number) {
     this.#sink = sink;
@@ -44,37 +50,45 @@ export class PartWriter {
   }
 
   /** Takes bytes that more will follow. */
-  async write(pieces: readonly Uint8Array[]): Promise<void> {
-    for (const bytes of pieces) {
-      await this.#store(bytes, this.#partSize);
-      await setImmediate(); // The compressor may have been waiting for this thread.
-    }
+  async write(packed: Packed): Promise<void> {
+    await this.#storeAll(packed, () => this.#partSize);
   }
 
   /** Takes the last bytes, asking for no more memory than they need; returns the SHA-256 in hex. */
-  async end(pieces: readonly Uint8Array[]): Promise<string> {
-    let rest = pieces.reduce((sum, bytes) => sum + bytes.length, 0);
-    for (const bytes of pieces) {
-      await this.#store(bytes, Math.min(rest, this.#partSize));
-      rest -= bytes.length;
-    }
+  async end(packed: Packed): Promise<string> {
+    await this.#storeAll(packed, (restBytes) => Math.min(restBytes, this.#partSize));
     if (this.#memory !== undefined) this.#finishPart(this.#memory);
     return this.#hash.digest("hex");
   }
 
-  async #store(bytes: Uint8Array, memoryBytes: number): Promise<void> {
-    this.#hash.update(bytes);
-    this.fileSize += bytes.length;
-    let offset = 0;
-    while (offset < bytes.length) {
-      this.#memory ??= new Uint8Array(await this.#sink.need(memoryBytes));
-      const piece = bytes.subarray(offset, offset + this.#partSize - this.#filled);
-      this.#memory.set(piece, this.#filled);
-      this.#partHash.update(piece);
-      this.#filled += piece.length;
-      offset += piece.length;
-      if (this.#filled === this.#partSize) this.#finishPart(this.#memory);
+  async #storeAll(
+    { pieces, narBytes }: Packed,
+    memoryBytes: (restBytes: number) => number,
+  ): Promise<void> {
+    const before = this.#narBytes;
+    const totalBytes = pieces.reduce((sum, bytes) => sum + bytes.length, 0);
+    let restBytes = totalBytes;
+    for (const bytes of pieces) {
+      for (let offset = 0; offset < bytes.length;) {
+        this.#memory ??= new Uint8Array(await this.#sink.need(memoryBytes(restBytes)));
+        const piece = bytes.subarray(offset, offset + this.#partSize - this.#filled);
+        offset += piece.length;
+        restBytes -= piece.length;
+        this.#narBytes = before + narBytes * (1 - restBytes / totalBytes);
+        this.#store(piece, this.#memory);
+      }
+      await setImmediate(); // The compressor may have been waiting for this thread.
     }
+    this.#narBytes = before + narBytes;
+  }
+
+  #store(piece: Uint8Array, memory: Uint8Array<ArrayBuffer>): void {
+    this.#hash.update(piece);
+    this.#partHash.update(piece);
+    memory.set(piece, this.#filled);
+    this.fileSize += piece.length;
+    this.#filled += piece.length;
+    if (this.#filled === this.#partSize) this.#finishPart(memory);
   }
 
   #finishPart(memory: Uint8Array<ArrayBuffer>): void {
@@ -82,8 +96,8 @@ export class PartWriter {
     const sizeBytes = this.#filled;
     const md5 = this.#partHash.digest("base64");
     this.#partHash = createHash("md5");
-    const narBytes = this.narBytes - this.#coveredBytes;
-    this.#coveredBytes = this.narBytes;
+    const narBytes = Math.round(this.#narBytes) - this.#coveredBytes;
+    this.#coveredBytes += narBytes;
     this.#sink.part({ number: this.#number, memory: memory.buffer, sizeBytes, md5, narBytes });
     this.#memory = undefined;
     this.#filled = 0;
