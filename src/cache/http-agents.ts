@@ -1,9 +1,9 @@
 import { readFileSync, statSync } from "node:fs";
-import { Agent as HttpAgent } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
-import { getCACertificates } from "node:tls";
+import type { Agent as HttpAgent } from "node:http";
+import type { Agent as HttpsAgent } from "node:https";
 
 import { HandpickError } from "../error.ts";
+import { http as httpModule, loadHttps } from "./http-modules.ts";
 
 /** Connections kept open between requests; proxies and extra authorities come from `env`. */
 export interface Agents {
@@ -21,9 +21,11 @@ export function createAgents(env: NodeJS.ProcessEnv): Agents {
   let https: HttpsAgent | undefined;
   return {
     agentFor(url) {
-      if (url.protocol === "http:") return (http ??= withProxy(() => new HttpAgent(options)));
+      if (url.protocol === "http:")
+        return (http ??= withProxy(() => new httpModule.Agent(options)));
       const extra = https === undefined ? extraAuthorities(env) : {};
-      return (https ??= withProxy(() => new HttpsAgent({ ...options, ...extra })));
+      const { Agent } = loadHttps();
+      return (https ??= withProxy(() => new Agent({ ...options, ...extra })));
     },
     close() {
       http?.destroy();
@@ -51,7 +53,9 @@ const MOST_CERTIFICATE_BYTES = 16 << 20;
 function extraAuthorities(env: NodeJS.ProcessEnv): { ca?: string[] } {
   const files = [env["NIX_SSL_CERT_FILE"], env["SSL_CERT_FILE"]];
   const extra = [...new Set(files)].flatMap((file) => (file ? readAuthorities(file) : []));
-  return extra.length === 0 ? {} : { ca: [...getCACertificates("default"), ...extra] };
+  if (extra.length === 0) return {};
+  const { getCACertificates } = process.getBuiltinModule("node:tls");
+  return { ca: [...getCACertificates("default"), ...extra] };
 }
 
 function readAuthorities(file: string): string[] {

@@ -1,11 +1,10 @@
-import { request as requestHttp } from "node:http";
 import type { Agent, ClientRequest, IncomingMessage } from "node:http";
-import { request as requestHttps } from "node:https";
 import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
 import { endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+import { http, loadHttps } from "./http-modules.ts";
 import { networkError } from "./network-error.ts";
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
@@ -65,7 +64,7 @@ interface Sending {
 }
 
 function start({ url, method, headers, body }: HttpRequest, agent: Agent): ClientRequest {
-  const request = url.protocol === "https:" ? requestHttps : requestHttp;
+  const { request } = url.protocol === "https:" ? loadHttps() : http;
   const length = body?.byteLength ?? (method === "POST" ? 0 : undefined);
   return request(url, {
     method,

@@ -1,7 +1,7 @@
 import type { PathInfo } from "../nix/path-info.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
 import type { DaemonConnection } from "./daemon-connection.ts";
-import { toPathInfo, toStorePath } from "./path-record.ts";
+import { type PathRecord, pathInfoReader, toStorePath } from "./path-record.ts";
 import { type WireReader, WireWriter } from "./wire.ts";
 
 const ADD_TEMP_ROOT = 11;
@@ -22,9 +22,10 @@ export async function queryPathInfos(
   storeDir: string,
 ): Promise<(PathInfo | undefined)[]> {
   const requests = paths.map((path) => new WireWriter().int(QUERY_PATH_INFO).string(path));
+  const read = pathInfoReader(storeDir);
   return connection.pipeline(requests, async (reader, index) => {
     const path = paths[index] ?? "";
-    return (await reader.bool()) ? readPathInfo(reader, path, storeDir) : undefined;
+    return (await reader.bool()) ? read(await readRecord(reader, path)) : undefined;
   });
 }
 
@@ -83,8 +84,8 @@ export async function addTempRoots(
   await connection.pipeline(requests, (reader) => reader.skipWord());
 }
 
-async function readPathInfo(reader: WireReader, path: string, storeDir: string): Promise<PathInfo> {
-  const record = {
+async function readRecord(reader: WireReader, path: string): Promise<PathRecord> {
+  return {
     path,
     deriver: await reader.string(MAX_STRING_BYTES),
     narHash: `sha256:${await reader.string(MAX_STRING_BYTES)}`,
@@ -95,5 +96,4 @@ async function readPathInfo(reader: WireReader, path: string, storeDir: string):
     signatures: await reader.strings(MAX_SIGNATURES, MAX_STRING_BYTES),
     contentAddress: await reader.string(MAX_STRING_BYTES),
   };
-  return toPathInfo(record, storeDir);
 }

@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 
 import type { PathInfo } from "../nix/path-info.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
-import { type PathRecord, toPathInfo, toStorePath } from "./path-record.ts";
+import { type PathRecord, pathInfoReader, toStorePath } from "./path-record.ts";
 
 type Row = Record<string, SQLOutputValue>;
 
@@ -87,7 +87,8 @@ function selectInfos(
        from chosen join ValidPaths v on v.id = chosen.id`,
     )
     .iterate(JSON.stringify(paths));
-  const infos = rows.map((row) => toPathInfo(recordOf(row), storeDir));
+  const read = pathInfoReader(storeDir);
+  const infos = rows.map((row) => read(recordOf(row)));
   return new Map(infos.map((info) => [info.path, info]));
 }
 

@@ -9,7 +9,7 @@ import { HandpickError } from "../error.ts";
 import { parseStorePath } from "../nix/store-path.ts";
 import { printable, skipToAnswer } from "./daemon-messages.ts";
 import { selectClosure, selectPathInfos, selectValid } from "./database-queries.ts";
-import { toPathInfo } from "./path-record.ts";
+import { pathInfoReader } from "./path-record.ts";
 import { parseStoreUri } from "./store-uri.ts";
 import { WireReader, WireWriter } from "./wire.ts";
 
@@ -147,7 +147,7 @@ describe("records of a store, fed with anything", () => {
     });
     await fc.assert(
       fc.asyncProperty(record, async (told) => {
-        const code = await codeOf(() => toPathInfo(told, "/nix/store"));
+        const code = await codeOf(() => pathInfoReader("/nix/store")(told));
         assert.ok([undefined, "STORE_PROTOCOL"].includes(code), code);
       }),
       { numRuns: FUZZ_RUNS },
