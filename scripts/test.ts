@@ -12,6 +12,9 @@ const gate = [
   `--test-coverage-branches=${BRANCHES}`,
   "--test-coverage-include=src/**/*.ts",
   "--test-coverage-exclude=**/*.test.ts",
+  // Node only warns where it cannot tell the coverage.
+  "--test-reporter=./scripts/require-coverage.ts",
+  "--test-reporter-destination=stderr",
 ];
 
 // The end-to-end tests run the program as users get it.
@@ -20,5 +23,6 @@ process.exitCode = await command(process.execPath, [
   "--test",
   "--test-concurrency=2",
   "--test-reporter=spec",
+  "--test-reporter-destination=stdout",
   ...(chosen.length > 0 ? chosen : [...gate, "src/**/*.test.ts", "test/**/*.test.ts"]),
 ]);

@@ -18,7 +18,7 @@ describe("networkError()", () => {
     const cache = createCachixCache({ name: "mine", cacheName: "acme", host, clock, env: {} });
     await assert.rejects(cache.info(new AbortController().signal), {
       code: "NETWORK",
-      message: `Cannot read about cache "mine": expected an answer from 127.0.0.1:${port}, but the server does not speak TLS there`,
+      message: `Cannot look up cache "mine": expected an answer from 127.0.0.1:${port}, but the server does not speak TLS there`,
       hint: /^Write http:/,
     });
     assert.deepEqual(clock.sleeps, []);

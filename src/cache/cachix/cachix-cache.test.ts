@@ -68,7 +68,7 @@ describe("info() of a Cachix cache", () => {
     await using rig = await createCachixRig();
     for (const [status, code] of codes) {
       rig.fake.next("info").reply(status, { body: "no" });
-      const message = `Cannot read about cache "mine": expected status 200, received ${status}: no`;
+      const message = `Cannot look up cache "mine": expected status 200, received ${status}: no`;
       await assert.rejects(rig.cache.info(signal), { code, message });
     }
   });

@@ -87,7 +87,7 @@ class CachixCache implements Cache {
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
-    const action = `read about ${this.#api.label}`;
+    const action = `look up ${this.#api.label}`;
     const call = { action, method: "GET", path: [] } as const;
     const info = readCacheInfo(await this.#ask(call, signal));
     this.#api.isReadOnly = !info.writable;
