@@ -179,6 +179,7 @@ describe("what a user writes", { timeout: 120_000 }, () => {
       [["push", "--store", "/nowhere", path], "STORE_UNAVAILABLE", /found none/, /^Install Nix/],
       [["pin", "", path], "USAGE", /Cannot name a pin ""$/, /printable/],
       [["pin", "a\nb", path], "USAGE", /Cannot name a pin "a\\nb"$/, /printable/],
+      [["serve", "--upstream", "nope"], "USAGE", /upstream "nope"/, /^For example https:/],
       [["push", path], "CACHE_UNKNOWN", /none is configured$/, /^Pass --to cachix:\/\/NAME/],
     ];
     for (const [args, code, message, hint] of cases) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -57,8 +57,8 @@ describe("a process in bad surroundings", { timeout: 120_000 }, () => {
       pipe: "2>&1 | true",
     })) {
       path = await nix.add(`unheard-${name}`, name);
-      const { stderr } = await shell(`handpick push $path ${streams}`);
-      assert.equal(stderr, "");
+      const { status, stderr } = await shell(`handpick push $path ${streams}`);
+      assert.deepEqual([status, stderr], [0, ""], name);
       const [hash] = path.slice("/nix/store/".length).split("-");
       assert.equal((await fetch(`${serve.url}/${hash}.narinfo`)).status, 200, name);
     }
@@ -163,12 +163,15 @@ async function startSmallServe(nix: TestNix): Promise<SmallServe | undefined> {
   await mkdir(dir);
   const namespace = process.getuid?.() === 0 ? "--mount" : "--mount --map-root-user";
   const serve = [process.execPath, BUNDLE, "serve", "--json", "--listen", "127.0.0.1:0"];
-  const words = [...namespace.split(" "), "sh", "-c", DISK, dir, ...serve, "--dir", `${dir}/cache`];
-  const child = spawn("unshare", words, { env: nix.env, stdio: ["ignore", "pipe", "ignore"] });
+  const inNamespace = [...namespace.split(" "), "sh", "-c"];
+  const probe = `mount -t tmpfs none "$0"`;
+  if (spawnSync("unshare", [...inNamespace, probe, dir]).status !== 0) return undefined;
+  const words = [...inNamespace, DISK, dir, ...serve, "--dir", `${dir}/cache`];
+  const child = spawn("unshare", words, { env: nix.env, stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
   const first = once(createInterface({ input: child.stdout }), "line") as Promise<[string]>;
   const line = await Promise.race([first, exited.then(() => undefined)]);
-  if (line === undefined) return undefined;
+  assert.ok(line !== undefined, "handpick serve ended");
   const { url, nixConf } = JSON.parse(line[0]) as { url: string; nixConf: string[] };
   const seen = `/proc/${child.pid}/root${dir}`;
   const table = `[caches.mine]\nurl = "cachix://local"\nhost = "${url}"\ntoken-env = "T"\n`;

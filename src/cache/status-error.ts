@@ -48,7 +48,6 @@ function hintOf(response: HttpResponse): string | undefined {
   if (response.status < 400) {
     return "Check the host of this cache: name the address that it leads to.";
   }
-  return isRetryable(response.status)
-    ? "The cache has trouble or limits us; run again later."
-    : undefined;
+  if (isRetryable(response.status)) return "The cache has trouble or limits us; run again later.";
+  return "The cache does not take this, however often; ask whoever runs it if the answer tells no reason.";
 }

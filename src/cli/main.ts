@@ -20,6 +20,8 @@ export async function main(): Promise<void> {
     }, GRACE_MS).unref();
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
+  // Node would let a debugger in, to a process that holds tokens.
+  process.on("SIGUSR1", () => undefined);
 
   const cwd = workingDirectory();
   if (cwd === undefined) return;

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
+import { quoteUrl } from "../nix/format-error.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -49,7 +50,7 @@ async function serve(options: ServeCommandOptions, io: Io): Promise<number> {
     dir,
     name,
     isPrivate: options.private === true,
-    upstreams: options.upstream ?? [],
+    upstreams: (options.upstream ?? []).map(parseUpstream),
     log: (line) => {
       if (options.quiet !== true) io.stderr.write(`${line}\n`);
     },
@@ -69,6 +70,13 @@ async function serve(options: ServeCommandOptions, io: Io): Promise<number> {
   }
   if (!io.signal.aborted) await once(io.signal, "abort");
   return EXIT.done;
+}
+
+function parseUpstream(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol === "https:" || url?.protocol === "http:") return text;
+  const message = `Cannot use the upstream ${quoteUrl(text)}: expected a URL of https:// or http://`;
+  throw new HandpickError("USAGE", message, { hint: "For example https://cache.nixos.org." });
 }
 
 function parseListen(text: string): { host: string; port: number } {

@@ -42,6 +42,15 @@ export interface FaultProxy extends AsyncDisposable {
   of(operation: Operation): ProxiedRequest[];
 }
 
+/** How an exchange ends whose other side is gone. */
+const CUT: ReadonlySet<unknown> = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_PREMATURE_CLOSE",
+]);
+
 /** Passes everything on as it is. */
 export const passOn: Handler = async (exchange) => exchange.send(await exchange.pass());
 
@@ -56,9 +65,8 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     options.handle(exchange).catch((error: unknown) => {
       exchange.cut();
       // A server that was stopped on purpose, or a client that left, is no mistake of the test.
-      if (!(error instanceof Error && "code" in error) || error.code === "ERR_ASSERTION") {
-        failures.push(error);
-      }
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (!CUT.has(code)) failures.push(error);
     });
   });
   server.listen(0, "127.0.0.1");

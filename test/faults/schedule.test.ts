@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 
 import type { Timeouts } from "../../src/cache/http-message.ts";
@@ -14,13 +15,13 @@ import type { Graph } from "./graph.ts";
 import { faultSchedule } from "./schedule.ts";
 import { Witness } from "./witness.ts";
 
-/** Seeds that once found something; they stay. */
-const FOUND: readonly number[] = [3];
+/** Seeds that are always played, one that once found something among them; the rest is by chance. */
+const FIXED = [1, 2, 3, 4, 5, 6, 7, 8];
 const RUNS = Number(process.env["HANDPICK_FAULT_RUNS"] ?? 16);
 const named = process.env["HANDPICK_FAULT_SEEDS"];
 const SEEDS =
   named === undefined
-    ? new Set([...FOUND, ...Array.from({ length: RUNS }, (_, index) => index + 1)])
+    ? new Set([...FIXED, ...Array.from({ length: RUNS }, () => randomInt(2 ** 32))].slice(0, RUNS))
     : new Set(named.split(",").map(Number));
 
 const REPLAY = "node_modules/.bin/node --test test/faults/schedule.test.ts";

@@ -212,7 +212,10 @@ describe("putPart() of a Cachix upload", () => {
     rig.fake.next("part-url").reply(403, { body: "no" });
     await assert.rejects(rig.begin(sample), { code: "CACHE_REFUSED" });
     rig.fake.next("part-url").reply(400, { body: "no" });
-    await assert.rejects(rig.begin(sample), { code: "UPLOAD_REJECTED" });
+    await assert.rejects(rig.begin(sample), {
+      code: "UPLOAD_REJECTED",
+      hint: /ask whoever runs it/,
+    });
     assert.deepEqual(counts(rig), { begin: 2, "part-url": 2 });
   });
 

@@ -1,8 +1,8 @@
 import { HandpickError } from "../../error.ts";
 import type { UploadPart } from "../contract.ts";
 import type { HttpRequest, HttpResponse } from "../http-message.ts";
-import { DISK_FULL, isRetryable } from "../retry.ts";
-import { isSuccess, statusError, statusMessage } from "../status-error.ts";
+import { isRetryable } from "../retry.ts";
+import { isRefusal, isSuccess, statusError, statusMessage } from "../status-error.ts";
 
 const LONGEST_ETAG = 1024;
 
@@ -29,7 +29,7 @@ export function isRejected(response: HttpResponse): boolean {
 
 /** The error for a part that {@link isRejected} under a second URL as well. */
 export function rejectedByStorage(response: HttpResponse): HandpickError {
-  if (response.status === DISK_FULL) return statusError(response, "UPLOAD_REJECTED");
+  if (!isRefusal(response)) return statusError(response, "UPLOAD_REJECTED");
   return new HandpickError("UPLOAD_REJECTED", statusMessage(response), {
     hint: "If this line is slow, fewer uploads at once may let each part arrive in time.",
   });
