@@ -85,6 +85,7 @@ async function pushTwice(
   witness.assertNothingOpen();
   assertHonest(faulty, graph, witness);
   handle = passOn;
+  witness.nextPush();
   const clean = await pushGraph(graph, to);
   assert.equal(clean.error, undefined);
   assert.deepEqual(clean.reasons, []);

@@ -35,6 +35,8 @@ export class Witness {
   readonly #referrers = new Map<HashPart, HashPart[]>();
   /** MD5s of the parts of each upload. */
   readonly #parts = new Map<string, Set<string>>();
+  /** The upload of each part in this push, by its MD5: no two paths share one. */
+  readonly #uploadOf = new Map<string, string>();
   /** The upload that published a path. */
   readonly #uploads = new Map<string, string>();
   readonly #publishedParts = new Set<string>();
@@ -52,6 +54,11 @@ export class Witness {
     }
   }
 
+  /** Another push begins: it may upload again what the one before gave up. */
+  nextPush(): void {
+    this.#uploadOf.clear();
+  }
+
   /** Takes note of a request that the server has answered. */
   async observe(exchange: Exchange, { status }: Answer): Promise<void> {
     const { operation, target } = exchange.request;
@@ -59,6 +66,9 @@ export class Witness {
     if (operation === "part-url") {
       const { contentMD5 } = JSON.parse((await exchange.body()).toString()) as PartUrlBody;
       this.#parts.set(narId, (this.#parts.get(narId) ?? new Set()).add(contentMD5));
+      const first = this.#uploadOf.get(contentMD5) ?? narId;
+      assert.equal(narId, first, `part ${contentMD5} was begun again in another upload`);
+      this.#uploadOf.set(contentMD5, narId);
     } else if (operation === "complete" && status === 200) {
       const { narInfoCreate } = JSON.parse((await exchange.body()).toString()) as CompleteBody;
       await this.#published(narInfoCreate.cStoreHash as HashPart, narId);
