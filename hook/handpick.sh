@@ -68,7 +68,7 @@ _handpick_notify() {
     read -r _handpick_line <"$_handpick_state/notice" || return 0
     # Not shown where that cannot be remembered: it would come with every prompt.
     printf '%s\n' "$_handpick_today" >|"$_handpick_state/notice-shown" || return 0
-    printf 'handpick: %s\n' "$_handpick_line" >&3
+    printf '%s\n' "$_handpick_line" >&3
   } 3>&2 2>/dev/null
 }
 
