@@ -42,7 +42,9 @@ let
     {
       package,
       name ? package.pname or (builtins.parseDrvName package.name).name,
-      outputs ? package.outputs or [ "out" ],
+      # All of them, unless it is one already, such as openssl.dev.
+      outputs ?
+        if package.outputSpecified or false then [ package.outputName ] else package.outputs or [ "out" ],
       caches ? null,
       closure ? "runtime",
       exclude ? [ ],

@@ -47,6 +47,7 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
         packages = with pkgs; [
           words
           { package = words; outputs = [ "doc" ]; name = "doc"; caches = [ "theirs" ]; exclude = [ ]; }
+          (words.doc // { outputSpecified = true; })
           { package = greet; closure = "self"; pin = "greet"; }
         ];
       }`,
@@ -67,6 +68,7 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
         exclude: [],
         pin: undefined,
       },
+      { ...usual, name: "words", paths: ["words-1.0-doc"], pin: undefined },
       { ...usual, name: "greet", paths: ["greet-1.0"], closure: "self", pin: "greet" },
     ]);
   });

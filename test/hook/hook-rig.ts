@@ -94,6 +94,28 @@ export async function onTerminal(
   return (await runCommand(script, { ...env, TERM: "xterm", SHELL: "/bin/sh" })).stdout;
 }
 
+/** Why there is no full disk to be had. */
+export const NO_FULL_DISK = "mount namespaces are not allowed here, so there is no disk to fill";
+
+/**
+ * Runs a shell script where `dir` is a disk that has no room left for what `lacks` says, except for a
+ * file `filler`. Undefined where mount namespaces are not allowed.
+ */
+export async function onFullDisk(
+  { dir, lacks }: { readonly dir: string; readonly lacks: "bytes" | "files" },
+  script: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Result | undefined> {
+  const [option, fill] = {
+    bytes: ["size=64k", `cat /dev/zero >${dir}/filler 2>/dev/null`],
+    files: ["nr_inodes=2", `: >${dir}/filler`], // the other one is the folder
+  }[lacks];
+  const prepared = `mount -t tmpfs -o ${option} none ${dir} || exit 42\n${fill}\n${script}`;
+  const user = process.getuid?.() === 0 ? [] : ["--map-root-user"];
+  const result = await runCommand(["unshare", ...user, "--mount", "sh", "-c", prepared], env);
+  return result.status === 42 || result.stderr.startsWith("unshare:") ? undefined : result;
+}
+
 function isHere(program: string): boolean {
   return spawnSync(program, [], { input: "" }).error === undefined;
 }

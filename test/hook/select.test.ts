@@ -5,7 +5,16 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 
 import { NOBODY } from "../ordinary-user.ts";
-import { hookRig, needsStrace, onTerminal, runCommand, selecting, SHELLS } from "./hook-rig.ts";
+import {
+  hookRig,
+  needsStrace,
+  NO_FULL_DISK,
+  onFullDisk,
+  onTerminal,
+  runCommand,
+  selecting,
+  SHELLS,
+} from "./hook-rig.ts";
 
 const SILENT = { status: 0, stdout: "", stderr: "" };
 
@@ -101,6 +110,19 @@ for (const shell of SHELLS) {
       await assert.rejects(stat(join(rig.dir, "relative")), { code: "ENOENT" });
     });
 
+    it("ends well and in silence on a full disk", async (t) => {
+      await using rig = await hookRig();
+      const manifest = await rig.manifest("m");
+      await mkdir(rig.state);
+      for (const lacks of ["bytes", "files"] as const) {
+        const words = [...shell, selecting("me", manifest)].map((word) => `'${word}'`).join(" ");
+        const script = `${words}; echo $?; find ${rig.state} -name '.?*'`;
+        const result = await onFullDisk({ dir: rig.state, lacks }, script, rig.env);
+        if (result === undefined) return t.skip(NO_FULL_DISK);
+        assert.deepEqual(result, { ...SILENT, stdout: "0\n" }, lacks);
+      }
+    });
+
     it("keeps its state where the program looks for it", async () => {
       await using rig = await hookRig();
       const manifest = await rig.manifest("m");
@@ -110,7 +132,7 @@ for (const shell of SHELLS) {
       const places: readonly (readonly [Record<string, string>, string])[] = [
         [{ HOME: home }, ".local/state/handpick"],
         [{ HOME: home, XDG_STATE_HOME: "relative" }, ".local/state/handpick"],
-        [{ HOME: "/nowhere", XDG_STATE_HOME: join(home, "xdg") }, "xdg/handpick"],
+        [{ HOME: "/nowhere", XDG_STATE_HOME: join(home, "x d*g") }, "x d*g/handpick"],
       ];
       for (const [env, place] of places) {
         const script = [...asNobody(shell, rig.dir), selecting("me", manifest)];
