@@ -110,11 +110,15 @@ let
 
   # The same as a shell, for `inputsFrom`.
   shell = arguments: pkgs.mkShellNoCC { shellHook = shellHook arguments; };
+
+  # For nix.conf.
+  postBuildHook = "${../hook}/post-build-hook";
 in
 {
   inherit
     cachixPackages
     manifest
+    postBuildHook
     shell
     shellHook
     ;

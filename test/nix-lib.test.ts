@@ -123,11 +123,34 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
   });
 });
 
-describe("docs/nix-shell.md", () => {
-  it("has examples that Nix can read", async () => {
+describe("postBuildHook of nix/lib.nix", { timeout: 120_000 }, () => {
+  it("spools what is built, such as a manifest", async () => {
     await using nix = await createTestNix();
-    const examples = codeBlocks(await readProject("docs/nix-shell.md"), "nix");
-    assert.ok(examples.length > 1);
+    const state = join(nix.dir, "state");
+    const picks = `handpick.cachixPackages { cache = "mine"; packages = [ pkgs.diary ]; }`;
+    const file = await expression(nix, `{ hook = handpick.postBuildHook; picks = ${picks}; }`);
+    const told = ["--eval", "--strict", "--json", "--read-write-mode", file, "-A", "hook"];
+    const hook = JSON.parse((await nix.run("nix-instantiate", told)).stdout) as string;
+    assert.ok(hook.startsWith(nix.storeDir), hook);
+    const options = ["--no-out-link", "--option", "post-build-hook", hook];
+    await nix.run("nix-build", [file, "-A", "picks", ...options], {
+      env: { HANDPICK_STATE_DIR: state },
+    });
+    const events = await readdir(join(state, "spool"));
+    const texts = events.map((name) => readFile(join(state, "spool", name), "utf8"));
+    const derivations = (await Promise.all(texts)).map((text) => text.split("\n")[0] ?? "");
+    const names = derivations.map((path) => basename(path).slice(33));
+    assert.ok(names.includes("diary-1.0.drv"), names.join(" "));
+    assert.ok(names.includes("handpick-cachix-packages.json.drv"), names.join(" "));
+  });
+});
+
+describe("the documents about nix/lib.nix", () => {
+  it("have examples that Nix can read", async () => {
+    await using nix = await createTestNix();
+    const pages = ["docs/nix-shell.md", "docs/post-build-hook.md"].map(readProject);
+    const examples = (await Promise.all(pages)).flatMap((page) => codeBlocks(page, "nix"));
+    assert.ok(examples.length > 2);
     for (const text of examples) {
       const bound = `{ pkgs, handpick, toolchain }: ${text}`;
       await nix.run("nix-instantiate", ["--parse", "-E", bound]);

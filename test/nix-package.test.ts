@@ -7,7 +7,7 @@ import { BUNDLE } from "./handpick.ts";
 import { readProject, ROOT } from "./markdown.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 
-const LIBRARY = ["cachixPackages", "manifest", "shell", "shellHook"];
+const LIBRARY = ["cachixPackages", "manifest", "postBuildHook", "shell", "shellHook"];
 
 /** Toy nixpkgs whose esbuild, Node and npm packages are those of this project. */
 async function toyPackages(
