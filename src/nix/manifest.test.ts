@@ -10,7 +10,13 @@ const FULL = {
   version: 1,
   name: "home-manager",
   picks: [
-    { ...PICK, closure: "build", caches: ["mine"], exclude: ["*-doc"], pin: "dep" },
+    {
+      ...PICK,
+      closure: "build",
+      caches: ["mine", "cachix://ours"],
+      exclude: ["*-doc"],
+      pin: "dep",
+    },
     { ...PICK, closure: "self", paths: [] },
   ],
 };
@@ -112,7 +118,14 @@ describe("parseManifest(), where it says what is wrong:", () => {
       'picks[1].closure: expected one of runtime, self, build, found "sel"',
     ],
     [pick({ caches: [] }), "picks[1].caches: expected at least one cache, found a list of 0"],
-    [pick({ caches: ["a b"] }), 'picks[1].caches[0]: expected the name of a cache, found "a b"'],
+    [
+      pick({ caches: ["a b"] }),
+      'picks[1].caches[0]: expected the name of a cache or cachix://NAME, found "a b"',
+    ],
+    [
+      pick({ caches: ["https://mine"] }),
+      'picks[1].caches[0]: expected the name of a cache or cachix://NAME, found "https://mine"',
+    ],
     [
       pick({ exclude: ["*-doc", "[a"] }),
       'picks[1].exclude[1]: expected a glob such as "*-doc" or a full store path, found "[a"',

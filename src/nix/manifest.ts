@@ -11,7 +11,7 @@ export interface Pick {
   readonly name: string;
   readonly paths: readonly StorePath[];
   readonly closure: ClosureKind;
-  /** Names of the caches it goes to; undefined for all. */
+  /** Names of the caches it goes to, or `cachix://NAME`; undefined for the first configured. */
   readonly caches: readonly string[] | undefined;
   /** Globs of paths to leave out. */
   readonly exclude: readonly string[];
@@ -38,7 +38,8 @@ const LONGEST_LIST = 100_000;
 const LONGEST_LABEL = 255;
 const CLOSURES: readonly ClosureKind[] = ["runtime", "self", "build"];
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,127}$/;
-const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const CACHE = /^(?:cachix:\/\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const CACHE_RULE = "the name of a cache or cachix://NAME";
 /** Control and format characters, lone surrogates, line and paragraph separators. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 const MANIFEST_KEYS = ["version", "name", "picks"];
@@ -175,7 +176,7 @@ function closure(spot: Spot): ClosureKind {
 
 /** An empty list would quietly push nowhere. */
 function caches(spot: Spot): readonly string[] {
-  const names = list(spot).map((name) => matching(name, CACHE_NAME, "the name of a cache"));
+  const names = list(spot).map((name) => matching(name, CACHE, CACHE_RULE));
   if (names.length === 0) throw wrong(spot, "at least one cache");
   return names;
 }

@@ -1,0 +1,125 @@
+# Selections: which packages a cache is to hold, declared where they are built.
+#
+#   handpick = import ./nix/lib.nix { inherit pkgs; };
+#   handpick.manifest { name = "mine"; packages = [ pkgs.ripgrep ]; }
+#
+# Needs nothing of `pkgs` but writeText, mkShellNoCC and coreutils, and evaluates purely.
+{ pkgs }:
+let
+  inherit (builtins)
+    elem
+    hashString
+    isAttrs
+    match
+    substring
+    toJSON
+    unsafeDiscardStringContext
+    ;
+
+  # What src/nix/manifest.ts and the names of links allow, refused here so that an evaluation fails
+  # rather than what reads the manifest later.
+  require =
+    what: rule: holds: value:
+    if holds value then
+      value
+    else
+      throw "handpick: Cannot make a manifest: ${what}: expected ${rule}, found ${toJSON value}";
+  nameOk = name: match "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}" name != null;
+  cacheOk = cache: match "(cachix://)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}" cache != null;
+  closureOk = closure: elem closure [ "runtime" "self" "build" ];
+
+  # A package, or a set of one with options of its own. Some packages have an attribute `package`.
+  pick =
+    defaults: entry:
+    if (entry.type or null) == "derivation" then
+      pickWith (defaults // { package = entry; })
+    else if isAttrs entry then
+      pickWith (defaults // entry)
+    else
+      throw "handpick: Cannot make a manifest: packages: expected a package or { package, … }, found a ${builtins.typeOf entry}";
+
+  pickWith =
+    {
+      package,
+      name ? package.pname or (builtins.parseDrvName package.name).name,
+      # All of them, unless it is one already, such as openssl.dev.
+      outputs ?
+        if package.outputSpecified or false then [ package.outputName ] else package.outputs or [ "out" ],
+      caches ? null,
+      closure ? "runtime",
+      exclude ? [ ],
+      pin ? null,
+    }:
+    {
+      inherit name exclude pin;
+      # The text of the file refers to the outputs, so it cannot be there without them.
+      paths = map (output: "${package.${output}}") outputs;
+      closure = require "closure" "runtime, self or build" closureOk closure;
+      caches =
+        if caches == null then
+          null
+        else
+          map (require "caches" "the name of a cache or cachix://NAME" cacheOk) caches;
+    };
+
+  # From the arguments that all functions take to what goes into the file.
+  picksOf =
+    {
+      packages,
+      cache ? null,
+      caches ? if cache == null then null else [ cache ],
+      closure ? "runtime",
+      exclude ? [ ],
+    }:
+    map (pick { inherit caches closure exclude; }) packages;
+
+  writeManifest =
+    given: picks:
+    let
+      name = require "name" "up to 64 letters, digits and ._-" nameOk given;
+    in
+    pkgs.writeText "handpick-${name}.json" (toJSON {
+      version = 1;
+      inherit name picks;
+    });
+
+  # A store file that names the packages and keeps them alive.
+  manifest = { name, ... }@arguments: writeManifest name (picksOf (removeAttrs arguments [ "name" ]));
+
+  # The same, to be built instead of the packages: `handpick push $(nix-build …)`.
+  cachixPackages =
+    { cache, packages, ... }@arguments: manifest ({ name = "cachix-packages"; } // arguments);
+
+  # Text that selects packages when a shell runs it.
+  shellHook =
+    { name ? null, ... }@arguments:
+    let
+      picks = picksOf (removeAttrs arguments [ "name" ]);
+      # Shells without a name must not take each other's place.
+      digest = hashString "sha256" (unsafeDiscardStringContext (toJSON picks));
+      selection = if name == null then "shell-${substring 0 16 digest}" else name;
+      tools = "${pkgs.coreutils}/bin";
+    in
+    ''
+      if [ -r ${../hook/handpick.sh} ]; then
+        . ${../hook/handpick.sh}
+        _handpick_select ${selection} ${writeManifest selection picks} ${tools} || :
+        unset -f _handpick_find_state _handpick_select _handpick_relink _handpick_notify _handpick_built
+      fi
+    '';
+
+  # The same as a shell, for `inputsFrom`.
+  shell = arguments: pkgs.mkShellNoCC { shellHook = shellHook arguments; };
+
+  # For nix.conf.
+  postBuildHook = "${../hook}/post-build-hook";
+in
+{
+  inherit
+    cachixPackages
+    manifest
+    postBuildHook
+    shell
+    shellHook
+    ;
+}
