@@ -56,8 +56,22 @@ export function openLedgerFile({ dir }: StateFolder): DatabaseSync {
     return db;
   } catch (error) {
     db?.close();
+    if (isBroken(error)) throw broken(file, error);
     throw stateUnusable(dir, error);
   }
+}
+
+/** SQLite's codes for a file that is damaged or none of its own. */
+const BROKEN: ReadonlySet<unknown> = new Set([11, 26]);
+
+function isBroken(error: unknown): boolean {
+  return error instanceof Error && "errcode" in error && BROKEN.has(error.errcode);
+}
+
+function broken(file: string, cause: unknown): HandpickError {
+  const message = `Cannot use the ledger ${quote(file)}: ${String(cause)}`;
+  const hint = "Remove the file: it is made anew, and the caches are asked what they have.";
+  return new HandpickError("FILE_UNUSABLE", message, { cause, hint });
 }
 
 /**
@@ -71,31 +85,32 @@ export function openLedgerReadOnly({ dir }: StateFolder): DatabaseSync | undefin
   if (!existsSync(file)) return undefined;
   const still = pathToFileURL(file);
   still.searchParams.set("immutable", "1");
+  let db: DatabaseSync;
   try {
-    const db = openReadable(file) ?? openReadable(still);
-    if (db === undefined) throw new Error("it cannot be read");
-    if (versionOf(db) > 0) {
-      assertVersion(db, file);
-      return db;
+    db = openReadable(file);
+  } catch {
+    try {
+      db = openReadable(still);
+    } catch (error) {
+      throw broken(file, error);
     }
-    db.close();
-    return undefined;
-  } catch (cause) {
-    if (cause instanceof HandpickError) throw cause;
-    const message = `Cannot read the ledger ${quote(file)}: ${String(cause)}`;
-    throw new HandpickError("FILE_UNUSABLE", message, { cause });
   }
+  if (versionOf(db) > 0) {
+    assertVersion(db, file);
+    return db;
+  }
+  db.close();
+  return undefined;
 }
 
-function openReadable(file: string | URL): DatabaseSync | undefined {
-  let db: DatabaseSync | undefined;
+function openReadable(file: string | URL): DatabaseSync {
+  const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
   try {
-    db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
     versionOf(db);
     return db;
-  } catch {
-    db?.close();
-    return undefined;
+  } catch (error) {
+    db.close();
+    throw error;
   }
 }
 

@@ -4,7 +4,7 @@ import { Ledger } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
 import { hasMarks } from "../state/spool.ts";
-import { makeStateFolder } from "../state/state-folder.ts";
+import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { digestOf, isUnsettled } from "./due.ts";
 import { noticeOf } from "./notice-of.ts";
@@ -38,7 +38,11 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
   let isForced = request.recheck;
   for (;;) {
     signal.throwIfAborted();
-    const end = await syncLocked({ ...request, recheck: isForced });
+    const end = await syncLocked({ ...request, recheck: isForced }).catch((error: unknown) => {
+      // SQLite's own errors come from the ledger: a full disk, as a rule.
+      const isOfLedger = error instanceof Error && "errcode" in error;
+      throw isOfLedger ? stateUnusable(folder.dir, error) : error;
+    });
     if (end !== undefined) isForced = false;
     else if (!wait) return { isOtherAtWork: true, isLeft: false };
     if (end !== undefined && !(await hasMarks(folder))) {

@@ -249,4 +249,21 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     await rig.synced(...args);
     assert.deepEqual(await rig.collect([app, manifest]), []);
   });
+
+  it("tells what to do about a ledger that is none, and about a folder it may not use", async () => {
+    await rig.declare("home", [{ packages: ["data"] }]);
+    const ledger = join(rig.state, "ledger.sqlite");
+    await writeFile(ledger, "no database, but text that is long enough to be looked at".repeat(20));
+    for (const command of ["sync", "status"]) {
+      const { status, stderr } = await handpick(rig.nix, [command], { env: rig.env });
+      assert.equal(status, 2);
+      assert.match(stderr, /FILE_UNUSABLE.*\n {2}Remove the file/);
+    }
+    await rm(ledger);
+    assert.equal((await rig.synced()).pushed, 1);
+    const env = { HANDPICK_STATE_DIR: join(ledger, "below") };
+    const { status, stderr } = await handpick(rig.nix, ["sync"], { env });
+    assert.equal(status, 2);
+    assert.match(stderr, /FILE_UNUSABLE/);
+  });
 });
