@@ -34,6 +34,7 @@ const SCHEMA = `
     message TEXT,
     checked_at INTEGER
   ) STRICT;
+  CREATE TABLE builds (path TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
   CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;

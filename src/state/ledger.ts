@@ -117,6 +117,23 @@ export class Ledger implements Disposable {
     return this.#db.prepare("SELECT * FROM caches ORDER BY name").all().map(toCacheEntry);
   }
 
+  /** Outputs of builds that are to be pushed, by path. */
+  builds(): StorePath[] {
+    const rows = this.#db.prepare("SELECT path FROM builds ORDER BY path").all();
+    return rows.map((row) => String(row["path"]) as StorePath);
+  }
+
+  addBuilds(paths: readonly StorePath[], at: number): void {
+    const rows = "SELECT value, ? FROM json_each(?)";
+    this.#db.prepare(`INSERT OR IGNORE INTO builds ${rows}`).run(at, JSON.stringify(paths));
+  }
+
+  /** Forgets builds, for they are pushed, or gone. */
+  dropBuilds(paths: readonly StorePath[]): void {
+    const which = "path IN (SELECT value FROM json_each(?))";
+    this.#db.prepare(`DELETE FROM builds WHERE ${which}`).run(JSON.stringify(paths));
+  }
+
   fact(name: Fact): string | undefined {
     const value = this.#db.prepare("SELECT value FROM facts WHERE name = ?").get(name)?.["value"];
     return typeof value === "string" ? value : undefined;

@@ -1,21 +1,28 @@
 import { createHash } from "node:crypto";
 
 import type { Config } from "../config/config.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
 import type { WantedLink } from "../state/wanted.ts";
+
+/** What people and builds wish for. */
+export interface Wishes {
+  readonly links: readonly WantedLink[];
+  /** Outputs of builds that are to be pushed. */
+  readonly builds: readonly StorePath[];
+}
 
 /**
  * Says in short what is wanted and by which rules: as long as it stays, the ledger tells what is left
  * to do.
  */
-export function digestOf(links: readonly WantedLink[], config: Config): string {
+export function digestOf({ links, builds }: Wishes, { caches, rules, events }: Config): string {
   const selections = links.map(({ name, target, leadsSomewhere }) => [
     name,
     target,
     leadsSomewhere,
   ]);
-  const { caches, rules } = config;
-  const text = JSON.stringify([selections, caches, rules]);
+  const text = JSON.stringify([selections, builds, caches, rules, events]);
   return createHash("sha256").update(text).digest("hex");
 }
 

@@ -33,6 +33,8 @@ export interface Status {
   readonly lastSync:
     { readonly startedAt: number; readonly endedAt: number | undefined } | undefined;
   readonly selections: readonly SelectionStatus[];
+  /** Outputs of builds that are on their way. */
+  readonly builds: readonly string[];
   readonly caches: readonly CacheStatus[];
   readonly paths: readonly Entry[];
   readonly notice: string | undefined;
@@ -61,6 +63,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
       isEnded: ended.includes(target),
       trouble: unusable.get(name),
     })),
+    builds: ledger?.builds() ?? [],
     caches: [...times].map(([name, nextTry]) => ({
       ...cacheStatus(
         name,

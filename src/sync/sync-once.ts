@@ -5,9 +5,10 @@ import { keepRoots } from "../state/roots.ts";
 import { takeMarks } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
-import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
+import { takeBuilds } from "./builds.ts";
 import { digestOf, dueTimes, isUnsettled } from "./due.ts";
+import type { Wishes } from "./due.ts";
 import type { OpenOptions } from "./open-caches.ts";
 import type { RunEvent } from "./push-plan.ts";
 import { syncCache } from "./sync-cache.ts";
@@ -28,35 +29,38 @@ export interface SyncOnceRequest extends OpenOptions {
 /**
  * Empties the spool and brings what is wanted to the caches that lack it, as far as they let us:
  *
- *     marks gone -> links read -> anything due? -> held, closed -> entries, roots -> caches -> roots
+ *     builds, marks taken -> links read -> anything due? -> held, closed -> entries, roots -> caches
  *
- * @returns The digest of what was wanted.
+ * @returns The digest of what is wanted and was looked at.
  */
 export async function syncOnce(request: SyncOnceRequest, ledger: Ledger): Promise<string> {
   const { folder, config, recheck } = request;
+  await takeBuilds({ ...request, ledger });
   await takeMarks(folder);
-  const links = await readWanted(folder);
-  const digest = digestOf(links, config);
-  const isKnown = ledger.fact("digest") === digest && !recheck;
+  const wishes = { links: await readWanted(folder), builds: ledger.builds() };
+  const before = digestOf(wishes, config);
+  const isKnown = ledger.fact("digest") === before && !recheck;
   const isDue = dueTimes(ledger)
     .values()
     .some((time) => time <= Date.now());
-  if (!isKnown || isDue) await work(request, { ledger, links, isKnown });
-  if (!isKnown) ledger.setFact("digest", digest);
+  if (!isKnown || isDue) await work(request, { ledger, wishes, isKnown });
+  // What was pushed of builds is no wish any more, and no reason to ask again.
+  const digest = digestOf({ ...wishes, builds: ledger.builds() }, config);
+  if (!isKnown || digest !== before) ledger.setFact("digest", digest);
   return digest;
 }
 
 interface Known {
   readonly ledger: Ledger;
-  readonly links: readonly WantedLink[];
+  readonly wishes: Wishes;
   /** Whether the ledger tells what there is to do. */
   readonly isKnown: boolean;
 }
 
-async function work(request: SyncOnceRequest, { ledger, links, isKnown }: Known): Promise<void> {
+async function work(request: SyncOnceRequest, { ledger, wishes, isKnown }: Known): Promise<void> {
   const { config, openStore, recheck } = request;
   await using store = await openStore();
-  await using wanted = await holdWanted(links, { store, config });
+  await using wanted = await holdWanted(wishes, { store, config });
   ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
   ledger.setFact("ended", JSON.stringify(wanted.ended));
   ledger.want(membersByCache(wanted), Date.now());
@@ -64,7 +68,8 @@ async function work(request: SyncOnceRequest, { ledger, links, isKnown }: Known)
   const times = [...dueTimes(ledger)].filter(([, time]) => !isKnown || time <= Date.now());
   const options = { ...request, store, ledger, members: wanted, isForced: recheck };
   await Promise.all(times.map(([name]) => syncCache(name, options)));
-  await keep(request, { store, wanted, ledger });
+  const open = await keep(request, { store, wanted, ledger });
+  ledger.dropBuilds(wishes.builds.filter((path) => !open.has(path)));
 }
 
 function membersByCache({ planned }: Wanted): Map<string, Set<StorePath>> {
@@ -85,11 +90,15 @@ interface Kept {
   readonly ledger: Ledger;
 }
 
-/** Roots what is on its way, and nothing else: a selection that is in its caches costs no disk. */
+/**
+ * Roots what is on its way, and nothing else: a selection that is in its caches costs no disk.
+ *
+ * @returns The roots.
+ */
 async function keep(
   { folder, onEvent }: SyncOnceRequest,
   { store, wanted, ledger }: Kept,
-): Promise<void> {
+): Promise<ReadonlySet<StorePath>> {
   const unsettled = new Set(
     ledger
       .entries()
@@ -105,7 +114,9 @@ async function keep(
       for (const path of own) roots.add(path);
     }
   }
-  if (await keepRoots(folder, roots, (link) => store.addRoot(link))) return;
-  const text = "what waits is not safe from the garbage collector: there is no daemon to ask";
-  onEvent({ event: "note", text });
+  if (!(await keepRoots(folder, roots, (link) => store.addRoot(link)))) {
+    const text = "what waits is not safe from the garbage collector: there is no daemon to ask";
+    onEvent({ event: "note", text });
+  }
+  return roots;
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Ledger } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
-import { hasMarks } from "../state/spool.ts";
+import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { digestOf, isUnsettled } from "./due.ts";
@@ -45,7 +45,7 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
     });
     if (end !== undefined) isForced = false;
     else if (!wait) return { isOtherAtWork: true, isLeft: false };
-    if (end !== undefined && !(await hasMarks(folder))) {
+    if (end !== undefined && !(await hasNews(folder))) {
       if (!wait || !end.mayHeal) return { isOtherAtWork: false, isLeft: end.isLeft };
     }
     if (end === undefined || end.mayHeal) await sleep(LOOK_MS, undefined, { signal });
@@ -68,8 +68,9 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   let isForced = request.recheck;
   for (let isDone = false; !isDone; isForced = false) {
     const digest = await syncOnce({ ...request, recheck: isForced }, ledger);
-    const isChanged = digestOf(await readWanted(folder), request.config) !== digest;
-    isDone = !isChanged && !(await hasMarks(folder));
+    const wishes = { links: await readWanted(folder), builds: ledger.builds() };
+    const isChanged = digestOf(wishes, request.config) !== digest;
+    isDone = !isChanged && !(await hasNews(folder));
   }
   ledger.setFact("syncEnded", String(Date.now()));
   await writeNotice(folder, noticeOf(ledger, Date.now()));

@@ -3,13 +3,15 @@ import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { Pick } from "../nix/manifest.ts";
-import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import { packageNameOf } from "../nix/package-name.ts";
+import { isStorePath, nameOf, type StorePath } from "../nix/store-path.ts";
 import { toFailure } from "../push/events.ts";
 import type { Failure } from "../push/events.ts";
 import { closePicks } from "../select/closure.ts";
 import { readManifestFile } from "../select/manifest-file.ts";
 import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
+import type { Wishes } from "./due.ts";
 import { closeHeld } from "./prepare.ts";
 import type { HeldPicks, PlannedPick } from "./prepare.ts";
 
@@ -41,19 +43,19 @@ interface Found {
 }
 
 /**
- * Reads what links want. What is gone from the store has ended, without a word; what is wrong in one
+ * Reads what links and builds want. What is gone from the store has ended, without a word; what is wrong in one
  * selection does not keep back the others.
  *
  * @throws {HandpickError} `CACHE_UNKNOWN` if a pick names no cache and none is configured.
  */
 export async function holdWanted(
-  links: readonly WantedLink[],
+  { links, builds }: Wishes,
   { store, config }: Surroundings,
 ): Promise<Wanted> {
   await using stack = new AsyncDisposableStack();
   const troubles = new Map<string, Failure>();
   const targets = links.map(({ target }) => target).filter((path) => isIn(store, path));
-  const manifests = stack.use(await store.hold(new Set(targets)));
+  const manifests = stack.use(await store.hold(new Set([...targets, ...builds])));
   const read: Found[] = [];
   for (const link of links) {
     try {
@@ -62,6 +64,9 @@ export async function holdWanted(
     } catch (error) {
       troubles.set(link.name, toFailure(error));
     }
+  }
+  for (const path of builds) {
+    if (manifests.valid.has(path)) read.push(await readBuild(path, { store, config }));
   }
   const paths = read.flatMap(({ picks }) => picks.flatMap((pick) => pick.paths));
   const { valid } = stack.use(await store.hold(new Set(paths)));
@@ -105,6 +110,23 @@ async function readSelection(
   return { name, manifest: target, picks: manifest.picks };
 }
 
+/** An output is a pick of its own, unless it is a manifest. */
+async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
+  const options = { storeDir: store.storeDir, isStorePath: true };
+  const manifest = await readManifestFile(store.physicalPath(path), options).catch(() => undefined);
+  const name = packageNameOf(nameOf(path));
+  const { caches } = config.events;
+  const pick: Pick = {
+    name,
+    paths: [path],
+    closure: "runtime",
+    caches: caches.length > 0 ? caches : undefined,
+    exclude: [],
+    pin: undefined,
+  };
+  return { name, manifest: path, picks: manifest?.picks ?? [pick] };
+}
+
 function noManifest(name: string, found: string): HandpickError {
   return new HandpickError(
     "MANIFEST_INVALID",
@@ -138,11 +160,12 @@ async function closable(
   return usable;
 }
 
-/** A name that is not configured stays, and is an error of that cache alone. */
+/** Names and URLs become names; what is not configured stays, and is an error of that cache alone. */
 function cacheNames({ caches }: Pick, config: Config): string[] {
   if (caches === undefined && config.caches.length === 0) return [chooseCache(config).name];
-  const names = caches ?? config.caches.map(({ name }) => name);
-  return [...new Set(names)];
+  const known = new Map(config.caches.map(({ name, url }) => [url, name]));
+  const names = caches?.map((name) => known.get(name) ?? name);
+  return [...new Set(names ?? config.caches.map(({ name }) => name))];
 }
 
 /** Closing keeps the order of picks. */

@@ -53,6 +53,19 @@ export class SyncRig implements AsyncDisposable {
     return JSON.parse(stdout) as Selected;
   }
 
+  /** Makes a derivation whose output is there already: building takes namespaces. */
+  async derive(name: string): Promise<{ readonly derivation: string; readonly path: string }> {
+    const path = await this.nix.add(name, name);
+    const file = join(this.nix.dir, "root", path);
+    const hash = await this.nix.run("nix-hash", ["--type", "sha256", "--base32", file]);
+    const expression = `derivation {
+      name = "${name}"; system = "any"; builder = "/none"; outputHashMode = "recursive";
+      outputHashAlgo = "sha256"; outputHash = "${hash.stdout.trim()}";
+    }`;
+    const { stdout } = await this.nix.run("nix-instantiate", ["-E", expression]);
+    return { derivation: stdout.trim(), path };
+  }
+
   /** Makes a selection and wants it. */
   async declare(name: string, picks: readonly ToyPick[], tag?: string): Promise<Selected> {
     const selected = await this.select(name, picks, tag);
@@ -82,15 +95,28 @@ export class SyncRig implements AsyncDisposable {
     await rename(hidden, join(this.state, `spool/wanted-${name}`));
   }
 
-  /** Replaces the configuration by caches at these URLs, which take the token. */
-  async configure(caches: Readonly<Record<string, string>>, token: string): Promise<void> {
+  /** Replaces the configuration by caches at these URLs, which take the token, and more TOML. */
+  async configure(
+    caches: Readonly<Record<string, string>>,
+    token: string,
+    more = "",
+  ): Promise<void> {
     const tokenFile = join(this.nix.dir, "token");
     await writeFile(tokenFile, token);
     const tables = Object.entries(caches).map(([name, url]) => {
       const settings = `url = "cachix://${name}"\nhost = "${url}"\ntoken-file = "${tokenFile}"\n`;
       return `[caches.${name}]\n${settings}`;
     });
-    await writeFile(join(this.nix.dir, "handpick.toml"), tables.join(""));
+    await writeFile(join(this.nix.dir, "handpick.toml"), `${tables.join("")}${more}`);
+  }
+
+  /** Does what a post-build-hook does: leaves word of a build. */
+  async built(event: string, lines: readonly string[]): Promise<void> {
+    const spool = join(this.state, "spool");
+    await mkdir(spool, { recursive: true, mode: 0o700 });
+    const hidden = join(spool, `.${randomUUID()}`);
+    await writeFile(hidden, `${lines.join("\n")}\n`);
+    await rename(hidden, join(spool, `built-${event}`));
   }
 
   async withdraw(name: string): Promise<void> {
