@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -265,5 +265,33 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     const { status, stderr } = await handpick(rig.nix, ["sync"], { env });
     assert.equal(status, 2);
     assert.match(stderr, /FILE_UNUSABLE/);
+  });
+
+  it("records why a cache refuses it, for its owner alone and without the token", async () => {
+    await rig.configure({ mine: serve.url }, "not-the-token-of-this-cache");
+    await rig.declare("home", [{ packages: ["data"] }]);
+    const { status, stdout, stderr } = await rig.sync("--wait");
+    assert.equal(status, 1, "it does not heal by itself");
+    const { trouble } = (await rig.status()).caches[0] ?? {};
+    assert.equal(trouble?.code, "CACHE_NOT_FOUND", "as Cachix tells strangers");
+    const files = await readdir(rig.state, { withFileTypes: true });
+    assert.ok(files.length > 4);
+    for (const file of files) {
+      const { mode } = await stat(join(rig.state, file.name));
+      assert.equal(mode & 0o077, 0, file.name);
+      if (!file.isFile()) continue;
+      const text = await readFile(join(rig.state, file.name), "latin1");
+      assert.doesNotMatch(text, /not-the-token/);
+    }
+    assert.doesNotMatch(stdout + stderr, /not-the-token/);
+  });
+
+  it("is an error where something is wanted and no cache is configured", async () => {
+    await rm(join(rig.nix.dir, "handpick.toml"));
+    assert.equal((await rig.sync()).status, 0);
+    await rig.declare("home", [{ packages: ["data"] }]);
+    const { status, stderr } = await rig.sync();
+    assert.equal(status, 2);
+    assert.match(stderr, /CACHE_UNKNOWN/);
   });
 });
