@@ -27,7 +27,8 @@ const LOOK_MS = 1000;
 
 /**
  * Makes the caches match what is wanted. One sync works in a folder at a time: what another one
- * finds locked is done by the one at work, which looks again after it gave up the lock.
+ * finds locked is done by the one at work, which looks again after it gave up the lock; only one that
+ * is to wait or to recheck takes its turn.
  *
  * @throws {HandpickError} If state, store or configuration cannot be used.
  * @throws The reason `signal` was aborted with.
@@ -44,7 +45,7 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
       throw isOfLedger ? stateUnusable(folder.dir, error) : error;
     });
     if (end !== undefined) isForced = false;
-    else if (!wait) return { isOtherAtWork: true, isLeft: false };
+    else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false };
     if (end !== undefined && !(await hasNews(folder))) {
       if (!wait || !end.mayHeal) return { isOtherAtWork: false, isLeft: end.isLeft };
     }

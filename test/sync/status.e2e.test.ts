@@ -50,8 +50,10 @@ describe("handpick status", { timeout: 60_000 }, () => {
     const other = await rig.sync();
     assert.equal(other.status, 0);
     assert.match(other.stderr, /another sync is at work/);
+    const patient = rig.sync("--wait");
     goOn.resolve();
     assert.equal((await ended).status, 0);
+    assert.equal((await patient).status, 0);
   });
 
   it("reads a folder in which it may not write", async () => {
