@@ -182,6 +182,9 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       (await rig.status()).paths.find(({ path }) => String(path) === lib)?.trouble?.code;
     assert.equal(await entry(), "STORE_PATH_CORRUPT");
     assert.equal((await rig.sync("--wait")).status, 1, "it does not heal by itself");
+    await rig.declare("work", [{ packages: ["data"] }], "2");
+    const { pushed, failed } = await rig.synced();
+    assert.deepEqual([pushed, failed], [1, 0], "another wish does not bring it forward");
     await writeFile(file, text);
     await chmod(file, 0o444);
     assert.equal((await rig.synced()).pushed, 0, "it is not tried before its time");
