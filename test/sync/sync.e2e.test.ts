@@ -3,9 +3,10 @@ import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 
 import { CrashProxy } from "../crash/crash-proxy.ts";
-import { handpick, type ServeRig, startServe } from "../handpick.ts";
+import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
 describe("handpick sync", { timeout: 120_000 }, () => {
@@ -104,6 +105,29 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     );
     const text = await handpick(rig.nix, ["status"], { env: rig.env });
     assert.match(text.stdout, /mine: 1 waiting\n {2}failing for .*\[NETWORK\]\n {2}next try in/);
+  });
+
+  it("serves the others while a cache hangs, and ends when told to", async () => {
+    await using other = await startServe(rig.nix, { name: "other" });
+    await using proxy = await CrashProxy.start(serve.url);
+    const reached = Promise.withResolvers<void>();
+    proxy.before = async () => {
+      reached.resolve();
+      await new Promise(() => undefined);
+    };
+    await rig.configure({ mine: proxy.url, other: other.url }, other.token);
+    const { data } = await rig.declare("home", [{ packages: ["data"] }]);
+    const sync = rig.start();
+    const ended = resultOf(sync);
+    await reached.promise;
+    while (!(await has(data, other))) await setImmediate();
+    sync.kill("SIGTERM");
+    assert.equal((await ended).status, 130);
+    const states = (await rig.status()).paths.map(({ cache, state }) => `${cache} ${state}`);
+    assert.equal(states[0], "mine waiting");
+    await rig.configure({ mine: serve.url, other: other.url }, serve.token);
+    await rig.synced();
+    assert.ok(await has(data));
   });
 
   it("pushes to a cache that came back, after its time or when told to", async () => {
