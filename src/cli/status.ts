@@ -1,3 +1,5 @@
+import { resolve } from "node:path";
+
 import { stateDirectory } from "../config/state-directory.ts";
 import { statusLines } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
@@ -20,8 +22,8 @@ export function statusCommand(io: Io): CommandSpec<CommonOptions> {
       ["handpick status --json | jq .caches", "the same for programs"],
     ],
     action: async (_, options) => {
-      const { env, uid, stdout } = io;
-      const status = await readStatus(stateFolder(stateDirectory(env, uid)));
+      const { env, uid, cwd, stdout } = io;
+      const status = await readStatus(stateFolder(resolve(cwd, stateDirectory(env, uid))));
       if (options.json === true) stdout.write(`${JSON.stringify({ version: 1, ...status })}\n`);
       else for (const line of statusLines(status, Date.now())) stdout.write(`${line}\n`);
       return EXIT.done;

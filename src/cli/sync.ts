@@ -1,3 +1,5 @@
+import { resolve } from "node:path";
+
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateFolder } from "../state/state-folder.ts";
@@ -54,7 +56,7 @@ async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const note = (text: string): void => onEvent({ event: "note", text });
   try {
     const end = await sync({
-      folder: stateFolder(stateDirectory(env, uid)),
+      folder: stateFolder(resolve(cwd, stateDirectory(env, uid))),
       config,
       openStore: () => openStore({ store: options.store, env, signal }),
       env,

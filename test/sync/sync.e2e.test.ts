@@ -265,6 +265,14 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     assert.deepEqual([selections[0]?.isEnded, paths], [true, []]);
   });
 
+  it("roots by whole names, however the state folder is named", async () => {
+    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token);
+    const { app, manifest } = await rig.declare("home", [{ packages: ["app"] }]);
+    const env = { HANDPICK_STATE_DIR: "state" };
+    assert.equal((await handpick(rig.nix, ["sync"], { env })).status, 0);
+    assert.deepEqual(await rig.collect([app, manifest]), [app, manifest]);
+  });
+
   it("roots what waits through a daemon as well", async () => {
     const { socket } = await rig.nix.startDaemon();
     const args = ["--store", `unix://${socket}?root=${rig.nix.dir}/root`];
