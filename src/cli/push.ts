@@ -1,9 +1,9 @@
 import { toFailure } from "../push/events.ts";
-import { jsonReport, plainReport, quietReport, terminalReport } from "../report/push-report.ts";
 import type { PushReport } from "../report/push-report.ts";
 import { assertWritable } from "../sync/open-caches.ts";
 import { emptySummary, pushPlan } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
+import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -64,16 +64,4 @@ async function push(
     report.show({ event: "note", text });
   }
   return failed + held > 0 ? EXIT.somePathsFailed : EXIT.done;
-}
-
-const MIN_COLUMNS = 20;
-
-async function chooseReport(io: Io, { json, quiet }: PathOptions): Promise<PushReport> {
-  if (json === true) return jsonReport(io);
-  if (quiet === true) return quietReport(io);
-  const { stderr, env } = io;
-  // Serial consoles and test harnesses have terminals without a size: nothing to redraw on.
-  const hasRoom = stderr.isTTY === true && (stderr.columns ?? 0) >= MIN_COLUMNS;
-  const isTerminal = hasRoom && env["CI"] === undefined && env["TERM"] !== "dumb";
-  return isTerminal ? await terminalReport(io) : plainReport(io);
 }

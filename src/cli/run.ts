@@ -10,6 +10,8 @@ import { planCommand } from "./plan.ts";
 import { printError } from "./print-error.ts";
 import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
+import { statusCommand } from "./status.ts";
+import { syncCommand } from "./sync.ts";
 import { VERSION } from "./version.ts";
 
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
@@ -49,6 +51,8 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
   const commands = [
     defineCommand(pushCommand(io), ended),
     defineCommand(planCommand(io), ended),
+    defineCommand(syncCommand(io), ended),
+    defineCommand(statusCommand(io), ended),
     defineCommand(pinCommand(io), ended),
     defineCommand(keygenCommand(io), ended),
     defineCommand(doctorCommand(io), ended),

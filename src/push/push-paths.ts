@@ -50,6 +50,11 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof HandpickError && REFUSED.has(error.code);
 }
 
+/** Whether a code means that the cache cannot be reached, whichever path is tried. */
+export function isOutage(code: string): boolean {
+  return OUTAGE.has(code);
+}
+
 /**
  * Pushes paths into one cache, references before referrers:
  *
@@ -136,7 +141,7 @@ class Run {
       this.#refused.abort(error);
       return;
     }
-    if (error instanceof HandpickError && OUTAGE.has(error.code)) this.#outage ??= error;
+    if (error instanceof HandpickError && isOutage(error.code)) this.#outage ??= error;
     const { cache, onEvent } = this.#options;
     onEvent({ event: "failed", cache: cache.name, path, error: toFailure(error) });
   }

@@ -5,6 +5,7 @@ import { type PathRecord, pathInfoReader, toStorePath } from "./path-record.ts";
 import { type WireReader, WireWriter } from "./wire.ts";
 
 const ADD_TEMP_ROOT = 11;
+const ADD_INDIRECT_ROOT = 12;
 const QUERY_PATH_INFO = 26;
 const QUERY_PATH_FROM_HASH_PART = 29;
 const QUERY_VALID_PATHS = 31;
@@ -82,6 +83,12 @@ export async function addTempRoots(
 ): Promise<void> {
   const requests = paths.map((path) => new WireWriter().int(ADD_TEMP_ROOT).string(path));
   await connection.pipeline(requests, (reader) => reader.skipWord());
+}
+
+/** Makes the symlink `link` a root of the garbage collector. */
+export async function addIndirectRoot(connection: DaemonConnection, link: string): Promise<void> {
+  const request = new WireWriter().int(ADD_INDIRECT_ROOT).string(link);
+  await connection.request(request, (reader) => reader.skipWord());
 }
 
 async function readRecord(reader: WireReader, path: string): Promise<PathRecord> {

@@ -4,6 +4,7 @@ import { type HashPart, parseHashPart, type StorePath } from "../nix/store-path.
 import { DaemonClient } from "./daemon-client.ts";
 import type { ConnectOptions, DaemonVersion } from "./daemon-connection.ts";
 import {
+  addIndirectRoot,
   addTempRoots,
   queryDerivationOutputMap,
   queryPathFromHashPart,
@@ -139,6 +140,11 @@ export class DaemonStore implements Store {
       connection.close();
       throw error;
     }
+  }
+
+  async addRoot(link: string): Promise<boolean> {
+    await this.#client.ask((connection) => addIndirectRoot(connection, link));
+    return true;
   }
 
   async close(): Promise<void> {

@@ -9,6 +9,7 @@ import {
 } from "./database-queries.ts";
 import type { Database } from "./database.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
+import { addAutoRoot } from "./auto-root.ts";
 import { holdOpen } from "./hold-open.ts";
 import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { toQuestion } from "./path-record.ts";
@@ -82,6 +83,10 @@ export class DatabaseStore implements Store {
       await open[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  async addRoot(link: string): Promise<boolean> {
+    return addAutoRoot(this.#layout, link);
   }
 
   async close(): Promise<void> {

@@ -58,6 +58,14 @@ export interface Store extends AsyncDisposable {
    */
   hold(paths: Iterable<StorePath>): Promise<Hold>;
 
+  /**
+   * Makes `link`, the absolute path of a symlink to a store path, a root of the garbage collector
+   * for as long as it is there.
+   *
+   * @returns False if there is no daemon to ask and we may not do it ourselves.
+   */
+  addRoot(link: string): Promise<boolean>;
+
   close(): Promise<void>;
 }
 

@@ -25,6 +25,8 @@ export interface OpenOptions {
   readonly uid: number;
   /** Told in words when a cache is asked again after a failure. */
   readonly notify?: (text: string) => void;
+  /** What the cache goes by, if not by the name of its configuration. */
+  readonly name?: string;
 }
 
 /**
@@ -40,10 +42,11 @@ export function cachesFor(pick: Pick, config: Config, to: string | undefined): C
 
 /** Opens one cache; nothing is sent yet. */
 export async function openConfigured(
-  config: CacheConfig,
-  { env, uid, notify }: OpenOptions,
+  configured: CacheConfig,
+  { env, uid, notify, name = configured.name }: OpenOptions,
 ): Promise<OpenedCache> {
-  const credentials = await readCredentials(config, { env, uid });
+  const credentials = await readCredentials(configured, { env, uid });
+  const config = { ...configured, name };
   const cache = openCache({
     name: config.name,
     url: config.url,

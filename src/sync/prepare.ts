@@ -40,14 +40,17 @@ export interface RoutedPick extends Pick {
   readonly caches: string[];
 }
 
-/** Everything decided and nothing sent. Dispose to let go of store and caches. */
-export interface Prepared extends AsyncDisposable {
+/** Everything decided and nothing sent. */
+export interface Decided {
   readonly picks: readonly RoutedPick[];
   readonly plan: Plan;
   readonly caches: readonly PreparedCache[];
   readonly infos: ReadonlyMap<StorePath, PathInfo>;
   readonly warnings: readonly string[];
 }
+
+/** Dispose to let go of store and caches. */
+export interface Prepared extends Decided, AsyncDisposable {}
 
 /**
  * Selects, closes over references, asks the caches and decides. The roots are protected from
@@ -76,19 +79,9 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     uniqueCaches([...routes.values()].flat()).map((cache) => openConfigured(cache, request)),
   );
   for (const { cache } of opened) stack.use(cache);
-  const closed = await closePicks(picks, store);
-  const { infos } = closed;
-  stack.use(await store.hold(looseRoots(closed.picks, infos)));
-  const planned = closed.picks.map(({ pick, members }) => ({
-    ...pick,
-    members,
-    caches: (routes.get(pick) ?? []).map(({ name }) => name),
-  }));
-  const answers = opened.map((one) => {
-    // A cache learns the hashes of what may go there, and no others.
-    const mine = planned.filter((pick) => pick.caches.includes(one.cache.name));
-    return askCache(one, queryHashes({ closed: mine, infos }), request);
-  });
+  const namesOf = (pick: Pick): string[] => (routes.get(pick) ?? []).map(({ name }) => name);
+  const { planned, infos } = stack.use(await closeHeld(picks, { store, namesOf }));
+  const answers = opened.map((one) => askCache(one, { planned, infos }, request));
   const plan = makePlan({
     closed: planned,
     infos,
@@ -107,10 +100,65 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   };
 }
 
+/** A pick with all paths it stands for. */
+export interface PlannedPick extends RoutedPick {
+  readonly members: ReadonlySet<StorePath>;
+}
+
+export interface Members {
+  readonly planned: readonly PlannedPick[];
+  readonly infos: ReadonlyMap<StorePath, PathInfo>;
+}
+
+/** Members that are safe from garbage collection until this is disposed. */
+export interface HeldPicks extends Members, AsyncDisposable {
+  /** What the picks' own paths do not keep alive. */
+  readonly loose: ReadonlySet<StorePath>;
+}
+
+export interface CloseOptions {
+  readonly store: Store;
+  /** The caches that a pick goes to. */
+  readonly namesOf: (pick: Pick) => string[];
+}
+
+/** Closes over references; the picks' own paths have to be held already, and remain the caller's. */
+export async function closeHeld(
+  picks: readonly Pick[],
+  { store, namesOf }: CloseOptions,
+): Promise<HeldPicks> {
+  const { picks: closed, infos } = await closePicks(picks, store);
+  const loose = looseRoots(closed, infos);
+  const hold = await store.hold(loose);
+  const planned = closed.map(({ pick, members }) => ({ ...pick, members, caches: namesOf(pick) }));
+  return { planned, infos, loose, [Symbol.asyncDispose]: () => hold[Symbol.asyncDispose]() };
+}
+
+export type DecideOptions = Omit<PrepareRequest, "inputs" | "to" | "store" | "cwd">;
+
+/** Asks one cache and decides for it alone; other caches may fail meanwhile. */
+export async function prepareCache(
+  one: OpenedCache,
+  { planned, infos }: Members,
+  options: DecideOptions,
+): Promise<Decided> {
+  const picks = planned.filter((pick) => pick.caches.includes(one.config.name));
+  const answer = await askCache(one, { planned: picks, infos }, options);
+  const { rules } = options.config;
+  const plan = makePlan({ closed: picks, infos, rules, caches: [answer] });
+  return {
+    picks,
+    caches: [await inspectCache(one, plan, options)],
+    infos,
+    plan,
+    warnings: one.credentials.warnings,
+  };
+}
+
 async function inspectCache(
   one: OpenedCache,
   { paths }: Plan,
-  { inspect, signal }: PrepareRequest,
+  { inspect, signal }: DecideOptions,
 ): Promise<PreparedCache> {
   const lacks = paths.some(({ cache, action }) => cache === one.cache.name && action === "push");
   if (inspect === undefined || !lacks) return { ...one, info: undefined };
@@ -145,10 +193,12 @@ interface Answer {
 /** Only what the cache lacks is looked for upstream, and only where upstreams are declared. */
 async function askCache(
   { cache, config }: OpenedCache,
-  hashes: ReadonlySet<HashPart>,
-  { env, signal, notify }: PrepareRequest,
+  { planned, infos }: Members,
+  { env, signal, notify }: DecideOptions,
 ): Promise<Answer> {
-  const missing = await cache.missing(hashes, signal);
+  // A cache learns the hashes of what may go there, and no others.
+  const closed = planned.filter((pick) => pick.caches.includes(cache.name));
+  const missing = await cache.missing(queryHashes({ closed, infos }), signal);
   const upstream = await availableUpstream(missing, config.upstreams ?? [], {
     env,
     signal,

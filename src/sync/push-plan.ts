@@ -8,7 +8,7 @@ import type { PackPoolOptions } from "../push/pack-pool.ts";
 import { isRefusal, pushPaths } from "../push/push-paths.ts";
 import type { Store } from "../store/store.ts";
 import { compressionFor } from "./open-caches.ts";
-import type { Prepared, PreparedCache } from "./prepare.ts";
+import type { Decided, PreparedCache } from "./prepare.ts";
 import type { Summary } from "./summary.ts";
 
 /** What a run tells: one `plan` a cache first, what happens to paths, one `summary` last. */
@@ -63,7 +63,7 @@ export interface PushPlanOptions {
  * @returns Counts over all caches; failures of single paths are in there and in the events.
  * @throws {HandpickError} If a cache refuses us, after the other caches are done.
  */
-export async function pushPlan(prepared: Prepared, options: PushPlanOptions): Promise<Summary> {
+export async function pushPlan(prepared: Decided, options: PushPlanOptions): Promise<Summary> {
   const startMs = performance.now();
   const tally = new Tally();
   const onEvent = (event: RunEvent): void => {
@@ -91,7 +91,7 @@ export function emptySummary(): Summary {
 }
 
 async function pushAll(
-  prepared: Prepared,
+  prepared: Decided,
   options: PushPlanOptions,
 ): Promise<PromiseSettledResult<void>[]> {
   await using pool = new PackPool(options.pool);
@@ -104,7 +104,7 @@ async function pushAll(
 }
 
 interface Work {
-  readonly prepared: Prepared;
+  readonly prepared: Decided;
   readonly pool: PackPool;
   readonly options: PushPlanOptions;
 }
@@ -141,7 +141,7 @@ async function pushCache(
 }
 
 interface PinWork {
-  readonly prepared: Prepared;
+  readonly prepared: Decided;
   readonly options: PushPlanOptions;
   readonly unavailable: ReadonlySet<StorePath>;
 }
@@ -194,7 +194,7 @@ async function currentPins(
   }
 }
 
-function announce(cache: string, { plan }: Prepared, onEvent: (event: RunEvent) => void): void {
+function announce(cache: string, { plan }: Decided, onEvent: (event: RunEvent) => void): void {
   const mine = plan.paths.filter((decision) => decision.cache === cache);
   const number = (action: Action): number => mine.filter((one) => one.action === action).length;
   const pushBytes = mine.reduce((sum, one) => sum + (one.action === "push" ? one.narSize : 0), 0);

@@ -98,7 +98,6 @@ async function prepareGraph(
     caches: [{ config: CONFIG, cache, credentials: CREDENTIALS, info }],
     infos,
     warnings: [],
-    [Symbol.asyncDispose]: async () => undefined,
   };
 }
 

@@ -1,0 +1,17 @@
+import { jsonReport, plainReport, quietReport, terminalReport } from "../report/push-report.ts";
+import type { PushReport } from "../report/push-report.ts";
+import type { CommonOptions } from "./command.ts";
+import type { Io } from "./io.ts";
+
+const MIN_COLUMNS = 20;
+
+/** The report that options and surroundings ask for. */
+export async function chooseReport(io: Io, { json, quiet }: CommonOptions): Promise<PushReport> {
+  if (json === true) return jsonReport(io);
+  if (quiet === true) return quietReport(io);
+  const { stderr, env } = io;
+  // Serial consoles and test harnesses have terminals without a size: nothing to redraw on.
+  const hasRoom = stderr.isTTY === true && (stderr.columns ?? 0) >= MIN_COLUMNS;
+  const isTerminal = hasRoom && env["CI"] === undefined && env["TERM"] !== "dumb";
+  return isTerminal ? await terminalReport(io) : plainReport(io);
+}

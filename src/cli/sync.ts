@@ -1,0 +1,90 @@
+import { resolve } from "node:path";
+
+import { stateDirectory } from "../config/state-directory.ts";
+import { loadConfig } from "../config/find-config.ts";
+import { stateFolder } from "../state/state-folder.ts";
+import { openStore } from "../store/open-store.ts";
+import { emptySummary } from "../sync/push-plan.ts";
+import type { RunEvent } from "../sync/push-plan.ts";
+import type { Summary } from "../sync/summary.ts";
+import { sync } from "../sync/sync.ts";
+import { chooseReport } from "./choose-report.ts";
+import type { CommandSpec, CommonOptions } from "./command.ts";
+import { EXIT } from "./exit-code.ts";
+import type { Io } from "./io.ts";
+import { rarely } from "./prepare-run.ts";
+
+interface SyncOptions extends CommonOptions {
+  readonly store?: string;
+  readonly wait?: boolean;
+  readonly recheck?: boolean;
+}
+
+/** `handpick sync`: make the caches match what is wanted. */
+export function syncCommand(io: Io): CommandSpec<SyncOptions> {
+  return {
+    usage: "sync",
+    summary: "Make the caches match what is wanted; what services run",
+    description:
+      "Make the caches match what is wanted: push what they lack of the selections in\n" +
+      "the state folder. What fails is tried again by a later sync, and is no reason\n" +
+      "to fail; handpick status tells of it.",
+    options: [
+      ["--wait", "Try again until all is pushed or cannot be; else exit with 1 (default: off)"],
+      ["--recheck", "Ask all caches now, and try again what failed (default: when it is time)"],
+      ["--store <store>", "Nix store to read (default: auto)"],
+    ],
+    examples: [
+      ["handpick sync", "push what is wanted and missing"],
+      ["handpick sync --wait", "the same in CI: succeed only when it is all there"],
+    ],
+    action: async (_, options) => runSync(options, io),
+  };
+}
+
+async function runSync(options: SyncOptions, io: Io): Promise<number> {
+  const { env, cwd, uid, signal } = io;
+  const config = await loadConfig({ file: options.config, env, cwd, uid });
+  const report = await chooseReport(io, options);
+  const startMs = performance.now();
+  let total = emptySummary();
+  // Each cache ends with a summary of its own; readers get one.
+  const onEvent = (event: RunEvent): void => {
+    if (event.event === "summary") total = sum(total, event);
+    else if (event.event !== "error") report.show(event);
+  };
+  const note = (text: string): void => onEvent({ event: "note", text });
+  try {
+    const end = await sync({
+      folder: stateFolder(resolve(cwd, stateDirectory(env, uid))),
+      config,
+      openStore: () => openStore({ store: options.store, env, signal }),
+      env,
+      uid,
+      signal,
+      notify: rarely(note),
+      onEvent,
+      recheck: options.recheck === true,
+      wait: options.wait === true,
+    });
+    if (end.isOtherAtWork) note("another sync is at work; it does this as well");
+    report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
+    return options.wait === true && end.isLeft ? EXIT.somePathsFailed : EXIT.done;
+  } finally {
+    report.end();
+  }
+}
+
+function sum(one: Summary, other: Summary): Summary {
+  return {
+    event: "summary",
+    pushed: one.pushed + other.pushed,
+    present: one.present + other.present,
+    upstream: one.upstream + other.upstream,
+    held: one.held + other.held,
+    excluded: one.excluded + other.excluded,
+    failed: one.failed + other.failed,
+    uploadedBytes: one.uploadedBytes + other.uploadedBytes,
+    durationMs: one.durationMs + other.durationMs,
+  };
+}

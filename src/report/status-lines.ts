@@ -1,0 +1,77 @@
+import type { Entry } from "../state/ledger.ts";
+import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
+import { formatDuration, paddedName, printable } from "./format.ts";
+
+/** Waiting paths of a cache that are named; the others are counted. */
+const MOST_WAITING = 10;
+
+/** What is wanted and how far it is, in lines. */
+export function statusLines(status: Status, now: number): string[] {
+  const { selections, caches, paths, lastSync } = status;
+  if (selections.length === 0 && caches.length === 0) {
+    return [`nothing is wanted in ${status.stateFolder}`];
+  }
+  const lines = selections.map(selectionLine);
+  for (const cache of caches) {
+    lines.push(...cacheLines(cache, now));
+    const mine = paths.filter((entry) => entry.cache === cache.name);
+    lines.push(...pathLines(mine, now));
+  }
+  if (lastSync === undefined) return [...lines, "never synced"];
+  const { startedAt, endedAt } = lastSync;
+  if (endedAt === undefined) lines.push(`last sync: begun ${ago(startedAt, now)}, not ended`);
+  else lines.push(`last sync: ${ago(endedAt, now)}`);
+  return lines;
+}
+
+function selectionLine({ name, manifest, isEnded, trouble }: SelectionStatus): string {
+  if (trouble !== undefined) return `${name}: ${troubleText(trouble)}`;
+  return `${name}: ${isEnded ? "ended, its manifest is gone" : printable(manifest)}`;
+}
+
+function cacheLines(cache: CacheStatus, now: number): string[] {
+  const counts = Object.entries(cache.paths).flatMap(([state, count]) =>
+    count > 0 ? [`${count} ${state}`] : [],
+  );
+  const { name, trouble, failingSince, nextTry } = cache;
+  const next = nextTry === undefined ? "at the next sync" : until(nextTry, now);
+  const lines = [`${name}: ${counts.join(", ")}`];
+  if (trouble === undefined) return lines;
+  const since = failingSince === undefined ? "" : ` ${formatDuration(now - failingSince)}`;
+  return [...lines, `  failing for${since}: ${troubleText(trouble)}`, `  next try ${next}`];
+}
+
+function pathLines(entries: readonly Entry[], now: number): string[] {
+  const failing = entries.filter(({ state }) => state === "failing" || state === "held");
+  const waiting = entries.filter(({ state }) => state === "waiting");
+  const lines = failing.map((entry) => {
+    const reason = entry.trouble === undefined ? "" : `: ${troubleText(entry.trouble)}`;
+    const next = entry.nextTry === undefined ? "" : `; next try ${until(entry.nextTry, now)}`;
+    const since = formatDuration(now - (entry.failingSince ?? entry.waitingSince));
+    return `  ${paddedName(entry.path)} ${entry.state} for ${since}${reason}${next}`;
+  });
+  for (const entry of waiting.slice(0, MOST_WAITING)) {
+    const since = formatDuration(now - entry.waitingSince);
+    lines.push(`  ${paddedName(entry.path)} waiting for ${since}`);
+  }
+  const others = waiting.length - MOST_WAITING;
+  return others > 0 ? [...lines, `  and ${others} more waiting`] : lines;
+}
+
+function troubleText({
+  code,
+  message,
+}: {
+  readonly code: string;
+  readonly message: string;
+}): string {
+  return printable(`${message} [${code}]`);
+}
+
+function ago(time: number, now: number): string {
+  return `${formatDuration(Math.max(now - time, 0))} ago`;
+}
+
+function until(time: number, now: number): string {
+  return time <= now ? "at the next sync" : `in ${formatDuration(time - now)}`;
+}

@@ -1,0 +1,242 @@
+import type { DatabaseSync } from "node:sqlite";
+
+import type { StorePath } from "../nix/store-path.ts";
+import { openLedgerFile, openLedgerReadOnly } from "./ledger-file.ts";
+import type { StateFolder } from "./state-folder.ts";
+
+/**
+ * What is known of a path in a cache:
+ *
+ *     waiting -> pushed      (in the cache, by us or by others; back to waiting if it is evicted)
+ *        |  \--> failing     (tried again, later and later)
+ *        \-----> held, excluded, upstream   (by a rule, or because readers have it: nothing to do)
+ */
+export type EntryState = "waiting" | "failing" | "pushed" | "held" | "excluded" | "upstream";
+
+/** Why something is not as wanted, without secrets. */
+export interface Trouble {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** A path in a cache. Times are milliseconds since 1970. */
+export interface Entry {
+  readonly cache: string;
+  readonly path: StorePath;
+  readonly state: EntryState;
+  readonly waitingSince: number;
+  readonly failingSince: number | undefined;
+  readonly tries: number;
+  readonly nextTry: number | undefined;
+  readonly trouble: Trouble | undefined;
+  readonly pushedAt: number | undefined;
+  readonly seenAt: number | undefined;
+}
+
+/** A cache as a whole: when it answered, or since when and why it does not. */
+export interface CacheEntry {
+  readonly name: string;
+  readonly failingSince: number | undefined;
+  /** When it is asked again. */
+  readonly nextAt: number;
+  readonly trouble: Trouble | undefined;
+  readonly checkedAt: number | undefined;
+}
+
+/** What became of a path. */
+export interface Outcome {
+  readonly path: StorePath;
+  readonly state: EntryState;
+  readonly trouble?: Trouble;
+  /** Whether we pushed it just now. */
+  readonly byUs?: boolean;
+}
+
+type Fact = "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended";
+type Row = Readonly<Record<string, unknown>>;
+
+const FIRST_DELAY_MS = 60_000;
+const LONGEST_DELAY_MS = 6 * 60 * 60_000;
+/** Doubled so often it is beyond the longest. */
+const MOST_DOUBLINGS = 9;
+const LONGEST_MESSAGE = 500;
+
+/** In SQL, for `tries` that failed before. */
+const DELAY = `min(${LONGEST_DELAY_MS}, ${FIRST_DELAY_MS} << min(tries, ${MOST_DOUBLINGS}))`;
+const RECORD = `
+  UPDATE entries SET
+    state = :state,
+    waiting_since = CASE WHEN :state = 'waiting' AND state = 'pushed' THEN :at ELSE waiting_since END,
+    failing_since = CASE WHEN :state = 'failing' THEN coalesce(failing_since, :at) END,
+    next_try = CASE WHEN :state = 'failing' THEN :at + ${DELAY} END,
+    tries = CASE WHEN :state = 'failing' THEN tries + 1 ELSE 0 END,
+    code = :code,
+    message = :message,
+    pushed_at = CASE WHEN :byUs THEN :at ELSE pushed_at END,
+    seen_at = CASE WHEN :state = 'pushed' THEN :at ELSE seen_at END
+  WHERE cache = :cache AND path = :path`;
+const FAIL_CACHE = `
+  INSERT INTO caches (name, failing_since, tries, next_at, code, message)
+  VALUES (:name, :at, 1, :at + ${FIRST_DELAY_MS}, :code, :message)
+  ON CONFLICT (name) DO UPDATE SET
+    failing_since = coalesce(failing_since, :at),
+    next_at = :at + ${DELAY},
+    tries = tries + 1,
+    code = :code,
+    message = :message`;
+const CHECK_CACHE = `
+  INSERT INTO caches (name, next_at, checked_at) VALUES (:name, :nextAt, :at)
+  ON CONFLICT (name) DO UPDATE SET
+    failing_since = NULL, tries = 0, next_at = :nextAt, code = NULL, message = NULL,
+    checked_at = :at`;
+
+/** What this machine knows about paths in caches. What caches have is asked of them in the end. */
+export class Ledger implements Disposable {
+  readonly #db: DatabaseSync;
+
+  private constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /** @throws {HandpickError} `FILE_UNUSABLE` */
+  static open(folder: StateFolder): Ledger {
+    return new Ledger(openLedgerFile(folder));
+  }
+
+  /** For reading; undefined if nothing was recorded yet. */
+  static openReadOnly(folder: StateFolder): Ledger | undefined {
+    const db = openLedgerReadOnly(folder);
+    return db === undefined ? undefined : new Ledger(db);
+  }
+
+  entries(): Entry[] {
+    return this.#db.prepare("SELECT * FROM entries ORDER BY cache, path").all().map(toEntry);
+  }
+
+  caches(): CacheEntry[] {
+    return this.#db.prepare("SELECT * FROM caches ORDER BY name").all().map(toCacheEntry);
+  }
+
+  /** Outputs of builds that are to be pushed, by path. */
+  builds(): StorePath[] {
+    const rows = this.#db.prepare("SELECT path FROM builds ORDER BY path").all();
+    return rows.map((row) => String(row["path"]) as StorePath);
+  }
+
+  addBuilds(paths: readonly StorePath[], at: number): void {
+    const rows = "SELECT value, ? FROM json_each(?)";
+    this.#db.prepare(`INSERT OR IGNORE INTO builds ${rows}`).run(at, JSON.stringify(paths));
+  }
+
+  /** Forgets builds, for they are pushed, or gone. */
+  dropBuilds(paths: readonly StorePath[]): void {
+    const which = "path IN (SELECT value FROM json_each(?))";
+    this.#db.prepare(`DELETE FROM builds WHERE ${which}`).run(JSON.stringify(paths));
+  }
+
+  fact(name: Fact): string | undefined {
+    const value = this.#db.prepare("SELECT value FROM facts WHERE name = ?").get(name)?.["value"];
+    return typeof value === "string" ? value : undefined;
+  }
+
+  setFact(name: Fact, value: string): void {
+    this.#db.prepare("INSERT OR REPLACE INTO facts VALUES (?, ?)").run(name, value);
+  }
+
+  /** Makes the entries those of `wanted`, by cache: new paths wait, others are forgotten. */
+  want(wanted: ReadonlyMap<string, ReadonlySet<StorePath>>, at: number): void {
+    const names = JSON.stringify([...wanted.keys()]);
+    this.#transaction(() => {
+      for (const [table, column] of [
+        ["entries", "cache"],
+        ["caches", "name"],
+      ]) {
+        const others = `${column} NOT IN (SELECT value FROM json_each(?))`;
+        this.#db.prepare(`DELETE FROM ${table} WHERE ${others}`).run(names);
+      }
+      for (const [cache, set] of wanted) {
+        const paths = JSON.stringify([...set]);
+        const others = "path NOT IN (SELECT value FROM json_each(?))";
+        this.#db.prepare(`DELETE FROM entries WHERE cache = ? AND ${others}`).run(cache, paths);
+        const rows = "SELECT ?, value, 'waiting', ? FROM json_each(?)";
+        const columns = "(cache, path, state, waiting_since)";
+        this.#db.prepare(`INSERT OR IGNORE INTO entries ${columns} ${rows}`).run(cache, at, paths);
+      }
+    });
+  }
+
+  /** Records what became of paths of one cache. */
+  record(cache: string, outcomes: readonly Outcome[], at: number): void {
+    const update = this.#db.prepare(RECORD);
+    this.#transaction(() => {
+      for (const { path, state, trouble, byUs = false } of outcomes) {
+        update.run({ cache, path, state, ...columnsOf(trouble), byUs: byUs ? 1 : 0, at });
+      }
+    });
+  }
+
+  cacheFailed(name: string, trouble: Trouble, at: number): void {
+    this.#db.prepare(FAIL_CACHE).run({ name, ...columnsOf(trouble), at });
+  }
+
+  /** @param times When it answered, and when it is to be asked again. */
+  cacheAnswered(name: string, times: { readonly at: number; readonly nextAt: number }): void {
+    this.#db.prepare(CHECK_CACHE).run({ name, ...times });
+  }
+
+  [Symbol.dispose](): void {
+    this.#db.close();
+  }
+
+  #transaction(task: () => void): void {
+    this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      task();
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+}
+
+function columnsOf(trouble: Trouble | undefined): { code: string | null; message: string | null } {
+  return {
+    code: trouble?.code ?? null,
+    message: trouble?.message.slice(0, LONGEST_MESSAGE) ?? null,
+  };
+}
+
+function toEntry(row: Row): Entry {
+  return {
+    cache: String(row["cache"]),
+    path: String(row["path"]) as StorePath,
+    state: String(row["state"]) as EntryState,
+    waitingSince: Number(row["waiting_since"]),
+    failingSince: time(row["failing_since"]),
+    tries: Number(row["tries"]),
+    nextTry: time(row["next_try"]),
+    trouble: toTrouble(row),
+    pushedAt: time(row["pushed_at"]),
+    seenAt: time(row["seen_at"]),
+  };
+}
+
+function toCacheEntry(row: Row): CacheEntry {
+  return {
+    name: String(row["name"]),
+    failingSince: time(row["failing_since"]),
+    nextAt: Number(row["next_at"]),
+    trouble: toTrouble(row),
+    checkedAt: time(row["checked_at"]),
+  };
+}
+
+function time(value: unknown): number | undefined {
+  return typeof value === "number" ? value : undefined;
+}
+
+function toTrouble({ code, message }: Row): Trouble | undefined {
+  if (typeof code !== "string" || typeof message !== "string") return undefined;
+  return { code, message };
+}

@@ -1,0 +1,49 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
+import { HandpickError, writeFailure } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+
+/** Where the parts of a state folder are. */
+export interface StateFolder {
+  readonly dir: string;
+  /** Links to manifests: what is wanted. */
+  readonly wanted: string;
+  /** One small file for each thing that happened. */
+  readonly spool: string;
+  /** Links that Nix's garbage collector is told of. */
+  readonly roots: string;
+}
+
+/** Names the parts of the state folder `dir`; makes nothing. */
+export function stateFolder(dir: string): StateFolder {
+  return {
+    dir,
+    wanted: join(dir, "wanted"),
+    spool: join(dir, "spool"),
+    roots: join(dir, "roots"),
+  };
+}
+
+/**
+ * Makes what is missing of a state folder, for its owner alone.
+ *
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export async function makeStateFolder({ dir, wanted, spool, roots }: StateFolder): Promise<void> {
+  try {
+    for (const folder of [dir, wanted, spool, roots]) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+    }
+  } catch (error) {
+    throw stateUnusable(dir, error);
+  }
+}
+
+/** The error for a state folder that cannot be written. */
+export function stateUnusable(dir: string, cause: unknown): HandpickError {
+  if (cause instanceof HandpickError) return cause;
+  const message = `Cannot keep state in ${quote(dir)}: ${writeFailure(cause)}`;
+  const hint = "Make the folder writable, or name another one in HANDPICK_STATE_DIR.";
+  return new HandpickError("FILE_UNUSABLE", message, { cause, hint });
+}

@@ -1,0 +1,57 @@
+import type { Config } from "../config/config.ts";
+import { HandpickError } from "../error.ts";
+import { compileGlob } from "../nix/glob.ts";
+import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import { readManifestFile } from "../select/manifest-file.ts";
+import type { Ledger } from "../state/ledger.ts";
+import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import type { Store } from "../store/store.ts";
+
+export interface BuildIntake {
+  readonly folder: StateFolder;
+  readonly ledger: Ledger;
+  readonly config: Config;
+  readonly openStore: () => Promise<Store>;
+}
+
+/**
+ * Takes builds out of the spool and records the outputs that are to be pushed: those that a glob of
+ * `[events]` fits, and manifests. Others are forgotten, and no cache hears of them.
+ */
+export async function takeBuilds({ folder, ledger, ...rest }: BuildIntake): Promise<void> {
+  const builds = await readBuilds(folder);
+  if (builds.length === 0) return;
+  const { config, openStore } = rest;
+  await using store = await openStore();
+  const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
+  await using held = await store.hold(new Set(outputs));
+  const globs = config.events.include.map(compileGlob);
+  const accepted: StorePath[] = [];
+  for (const path of held.valid) {
+    if (globs.some((fits) => fits(path)) || (await isManifest(path, store))) accepted.push(path);
+  }
+  ledger.addBuilds(accepted, Date.now());
+  await removeBuilds(folder, builds);
+}
+
+/** Nix 2.8 names no outputs. What it says otherwise is not trusted to be store paths. */
+async function outputsOf({ derivation, outputs }: BuildEvent, store: Store): Promise<StorePath[]> {
+  const isPath = (text: string): text is StorePath => isStorePath(text, store.storeDir);
+  if (outputs.length > 0) return outputs.filter(isPath);
+  if (!isPath(derivation)) return [];
+  try {
+    const known = await store.derivationOutputs(derivation);
+    return [...known.values()].filter((path) => path !== undefined);
+  } catch (error) {
+    if (error instanceof HandpickError && error.code === "PATH_NOT_VALID") return [];
+    throw error;
+  }
+}
+
+async function isManifest(path: StorePath, store: Store): Promise<boolean> {
+  const options = { storeDir: store.storeDir, isStorePath: true };
+  // A folder is none, and so is what only looks like one.
+  const manifest = await readManifestFile(store.physicalPath(path), options).catch(() => undefined);
+  return manifest !== undefined;
+}

@@ -1,0 +1,51 @@
+import { createHash } from "node:crypto";
+
+import type { Config } from "../config/config.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
+import type { WantedLink } from "../state/wanted.ts";
+
+/** What people and builds wish for. */
+export interface Wishes {
+  readonly links: readonly WantedLink[];
+  /** Outputs of builds that are to be pushed. */
+  readonly builds: readonly StorePath[];
+}
+
+/**
+ * Says in short what is wanted and by which rules: as long as it stays, the ledger tells what is left
+ * to do.
+ */
+export function digestOf({ links, builds }: Wishes, { caches, rules, events }: Config): string {
+  const selections = links.map(({ name, target, leadsSomewhere }) => [
+    name,
+    target,
+    leadsSomewhere,
+  ]);
+  const text = JSON.stringify([selections, builds, caches, rules, events]);
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** When each cache that something is wanted in is to be asked next; a time in the past is now. */
+export function dueTimes(ledger: Ledger): Map<string, number> {
+  const known = new Map(ledger.caches().map((cache) => [cache.name, cache]));
+  const times = new Map<string, number>();
+  for (const entry of ledger.entries()) {
+    const soonest = times.get(entry.cache) ?? Infinity;
+    times.set(entry.cache, Math.min(soonest, dueTime(entry, known.get(entry.cache))));
+  }
+  return times;
+}
+
+/** While a cache fails, its paths wait for it; a path that fails by itself has a time of its own. */
+function dueTime(entry: Entry, cache: CacheEntry | undefined): number {
+  if (cache === undefined) return 0;
+  if (cache.trouble !== undefined) return cache.nextAt;
+  if (entry.state === "waiting") return 0;
+  return Math.min(cache.nextAt, entry.nextTry ?? Infinity);
+}
+
+/** Whether it is not where it is wanted, and is going to be. */
+export function isUnsettled({ state, trouble }: Entry): boolean {
+  return state === "waiting" || state === "failing" || trouble?.code === "reference-failed";
+}

@@ -1,0 +1,38 @@
+import type { Ledger, Outcome } from "../state/ledger.ts";
+
+const DELAY_MS = 200;
+const MOST = 256;
+
+/**
+ * Records what becomes of the paths of one cache, many at once: each write waits for the disk. What
+ * a process that dies had not written is asked of the cache again.
+ */
+export class Recorder implements Disposable {
+  readonly #ledger: Ledger;
+  readonly #cache: string;
+  #outcomes: Outcome[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ledger: Ledger, cache: string) {
+    this.#ledger = ledger;
+    this.#cache = cache;
+  }
+
+  add(outcome: Outcome): void {
+    this.#outcomes.push(outcome);
+    if (this.#outcomes.length >= MOST) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), DELAY_MS);
+  }
+
+  [Symbol.dispose](): void {
+    this.#flush();
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const outcomes = this.#outcomes;
+    this.#outcomes = [];
+    if (outcomes.length > 0) this.#ledger.record(this.#cache, outcomes, Date.now());
+  }
+}

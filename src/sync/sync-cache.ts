@@ -1,0 +1,134 @@
+import { chooseCache } from "../config/choose-cache.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import type { Decision, Plan } from "../plan/plan.ts";
+import { toFailure } from "../push/events.ts";
+import type { Failure } from "../push/events.ts";
+import { isOutage } from "../push/push-paths.ts";
+import type { Entry, Ledger, Outcome } from "../state/ledger.ts";
+import type { Store } from "../store/store.ts";
+import { assertWritable, openConfigured } from "./open-caches.ts";
+import { prepareCache } from "./prepare.ts";
+import type { Decided, DecideOptions, Members } from "./prepare.ts";
+import { pushPlan } from "./push-plan.ts";
+import type { RunEvent } from "./push-plan.ts";
+import { Recorder } from "./recorder.ts";
+
+/** What the syncing of one cache needs. */
+export interface CacheWork extends Omit<DecideOptions, "inspect"> {
+  readonly store: Store;
+  readonly ledger: Ledger;
+  readonly members: Members;
+  /** Whether paths that failed are tried before their time. */
+  readonly isForced: boolean;
+  readonly onEvent: (event: RunEvent) => void;
+}
+
+/** A path evicted from a cache, or one that came there otherwise, is noticed about so often. */
+const RECHECK_MS = 24 * 60 * 60_000;
+/** Spreads questions of many machines. */
+const RECHECK_SPREAD = 0.2;
+
+/**
+ * Makes one cache match what is wanted, as far as it lets us. What goes wrong is recorded and told.
+ *
+ * @throws The reason `signal` was aborted with.
+ */
+export async function syncCache(name: string, work: CacheWork): Promise<void> {
+  const { ledger, signal, onEvent } = work;
+  try {
+    // One that is named by its URL goes by that, so that it is none of the configuration.
+    const opened = await openConfigured(chooseCache(work.config, name), { ...work, name });
+    await using _cache = opened.cache;
+    for (const text of opened.credentials.warnings) onEvent({ event: "note", text });
+    const decided = await prepareCache(opened, work.members, { ...work, inspect: assertWritable });
+    const outage = await push(name, decided, work);
+    if (outage !== undefined) ledger.cacheFailed(name, outage, Date.now());
+    else {
+      const spread = 1 - RECHECK_SPREAD * Math.random();
+      const at = Date.now();
+      ledger.cacheAnswered(name, { at, nextAt: Math.round(at + RECHECK_MS * spread) });
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    const failure = toFailure(error);
+    ledger.cacheFailed(name, failure, Date.now());
+    onEvent({ event: "note", text: `${name}: ${failure.message} [${failure.code}]` });
+  }
+}
+
+/** Returns why the cache stopped answering, if it did. */
+async function push(name: string, decided: Decided, work: CacheWork): Promise<Failure | undefined> {
+  const { ledger, store, signal, config } = work;
+  const entries = ledger.entries().filter(({ cache }) => cache === name);
+  const known = new Map(entries.map((entry) => [entry.path, entry]));
+  const { plan, outcomes } = sift(decided, known, work);
+  const failing = (path: StorePath): boolean => known.get(path)?.state === "failing";
+  ledger.record(
+    name,
+    outcomes.filter(({ path, state }) => state !== "pushed" || !failing(path)),
+    Date.now(),
+  );
+  let outage: Failure | undefined;
+  const troubled = new Set<StorePath>();
+  {
+    using recorder = new Recorder(ledger, name);
+    const onEvent = (event: RunEvent): void => {
+      work.onEvent(event);
+      if (event.event === "pushed") {
+        recorder.add({ path: event.path, state: "pushed", byUs: true });
+      } else if (event.event === "held") {
+        const { code, text } = event.reason;
+        recorder.add({ path: event.path, state: "held", trouble: { code, message: text } });
+      } else if (event.event === "failed" && isOutage(event.error.code)) {
+        outage = event.error;
+      } else if (event.event === "failed" || event.event === "pin-failed") {
+        troubled.add(event.path);
+        recorder.add({ path: event.path, state: "failing", trouble: event.error });
+      }
+    };
+    await pushPlan({ ...decided, plan }, { store, signal, onHole: config.rules.onHole, onEvent });
+  }
+  // A pin that failed leaves its path failing although it is there: only now is that over.
+  const healed = outcomes.filter(({ path, state }) => state === "pushed" && failing(path));
+  ledger.record(
+    name,
+    healed.filter(({ path }) => !troubled.has(path)),
+    Date.now(),
+  );
+  return outage;
+}
+
+/** What the plan says at once, and the plan without paths whose time to be tried again is not yet. */
+function sift(
+  { plan, infos }: Decided,
+  known: ReadonlyMap<StorePath, Entry>,
+  { isForced, config }: CacheWork,
+): { readonly plan: Plan; readonly outcomes: readonly Outcome[] } {
+  const now = Date.now();
+  const isBlocked = config.rules.onHole === "fail" && plan.totals.held.paths > 0;
+  const later = new Map<StorePath, StorePath>();
+  const outcomes: Outcome[] = [];
+  for (const { path, action, reason } of plan.paths) {
+    const trouble = { code: reason.code, message: reason.text };
+    if (action !== "push") {
+      outcomes.push(
+        action === "present" ? { path, state: "pushed" } : { path, state: action, trouble },
+      );
+      continue;
+    }
+    const entry = known.get(path);
+    const isEarly = !isForced && entry?.state === "failing" && (entry.nextTry ?? 0) > now;
+    const blocker = infos.get(path)?.references.find((one) => one !== path && later.has(one));
+    if (isEarly) later.set(path, path);
+    else if (blocker !== undefined) {
+      later.set(path, blocker);
+      const message = `needs ${blocker}, which is tried again later`;
+      outcomes.push({ path, state: "held", trouble: { code: "reference-failed", message } });
+    } else if (isBlocked) {
+      const message = 'nothing is pushed while a path is held, since on-hole = "fail"';
+      outcomes.push({ path, state: "held", trouble: { code: "reference-held", message } });
+    } else if (entry?.state !== "failing") outcomes.push({ path, state: "waiting" });
+  }
+  const isNow = ({ path }: Decision): boolean => !later.has(path);
+  return { plan: { ...plan, paths: plan.paths.filter(isNow) }, outcomes };
+}

@@ -1,0 +1,179 @@
+import { chooseCache } from "../config/choose-cache.ts";
+import type { Config } from "../config/config.ts";
+import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+import type { Pick } from "../nix/manifest.ts";
+import { packageNameOf } from "../nix/package-name.ts";
+import { isStorePath, nameOf, type StorePath } from "../nix/store-path.ts";
+import { toFailure } from "../push/events.ts";
+import type { Failure } from "../push/events.ts";
+import { closePicks } from "../select/closure.ts";
+import { readManifestFile } from "../select/manifest-file.ts";
+import type { WantedLink } from "../state/wanted.ts";
+import type { Store } from "../store/store.ts";
+import type { Wishes } from "./due.ts";
+import { closeHeld } from "./prepare.ts";
+import type { HeldPicks, PlannedPick } from "./prepare.ts";
+
+/** What a link wants now. */
+export interface WantedSelection {
+  readonly name: string;
+  readonly manifest: StorePath;
+  readonly picks: readonly PlannedPick[];
+}
+
+/** All that is wanted, held against garbage collection until this is disposed. */
+export interface Wanted extends HeldPicks {
+  readonly selections: readonly WantedSelection[];
+  /** Why a selection cannot be used, or not all of it, by its name. */
+  readonly troubles: ReadonlyMap<string, Failure>;
+  /** Manifests that are gone: their selections ended. */
+  readonly ended: readonly string[];
+}
+
+interface Surroundings {
+  readonly store: Store;
+  readonly config: Config;
+}
+
+interface Found {
+  readonly name: string;
+  readonly manifest: StorePath;
+  readonly picks: readonly Pick[];
+}
+
+/**
+ * Reads what links and builds want. What is gone from the store has ended, without a word; what is wrong in one
+ * selection does not keep back the others.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` if a pick names no cache and none is configured.
+ */
+export async function holdWanted(
+  { links, builds }: Wishes,
+  { store, config }: Surroundings,
+): Promise<Wanted> {
+  await using stack = new AsyncDisposableStack();
+  const troubles = new Map<string, Failure>();
+  const targets = links.map(({ target }) => target).filter((path) => isIn(store, path));
+  const manifests = stack.use(await store.hold(new Set([...targets, ...builds])));
+  const read: Found[] = [];
+  for (const link of links) {
+    try {
+      const found = await readSelection(link, manifests.valid, store);
+      if (found !== undefined) read.push(found);
+    } catch (error) {
+      troubles.set(link.name, toFailure(error));
+    }
+  }
+  for (const path of builds) {
+    if (manifests.valid.has(path)) read.push(await readBuild(path, { store, config }));
+  }
+  const paths = read.flatMap(({ picks }) => picks.flatMap((pick) => pick.paths));
+  const { valid } = stack.use(await store.hold(new Set(paths)));
+  const usable: Found[] = [];
+  for (const one of read) {
+    const present = one.picks.map((pick) => presentPart(pick, valid));
+    const picks = await closable(present, store, (failure) => troubles.set(one.name, failure));
+    usable.push({ ...one, picks });
+  }
+  const all = usable.flatMap(({ picks }) => picks);
+  const namesOf = (pick: Pick): string[] => cacheNames(pick, config);
+  const held = stack.use(await closeHeld(all, { store, namesOf }));
+  const kept = stack.move();
+  return {
+    selections: regroup(usable, held.planned),
+    troubles,
+    ended: targets.filter((path) => !manifests.valid.has(path)),
+    planned: held.planned,
+    infos: held.infos,
+    loose: held.loose,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+function isIn({ storeDir }: Store, path: string): path is StorePath {
+  return isStorePath(path, storeDir);
+}
+
+/** Undefined if the manifest is gone: the selection ended. */
+async function readSelection(
+  { name, target }: WantedLink,
+  valid: ReadonlySet<StorePath>,
+  store: Store,
+): Promise<Found | undefined> {
+  if (!isIn(store, target)) throw noManifest(name, `found ${quote(target)}`);
+  if (!valid.has(target)) return undefined;
+  const { storeDir } = store;
+  const file = store.physicalPath(target);
+  const manifest = await readManifestFile(file, { storeDir, isStorePath: true });
+  if (manifest === undefined) throw noManifest(name, `${target} is none`);
+  return { name, manifest: target, picks: manifest.picks };
+}
+
+/** An output is a pick of its own, unless it is a manifest. */
+async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
+  const options = { storeDir: store.storeDir, isStorePath: true };
+  const manifest = await readManifestFile(store.physicalPath(path), options).catch(() => undefined);
+  const name = packageNameOf(nameOf(path));
+  const { caches } = config.events;
+  const pick: Pick = {
+    name,
+    paths: [path],
+    closure: "runtime",
+    caches: caches.length > 0 ? caches : undefined,
+    exclude: [],
+    pin: undefined,
+  };
+  return { name, manifest: path, picks: manifest?.picks ?? [pick] };
+}
+
+function noManifest(name: string, found: string): HandpickError {
+  return new HandpickError(
+    "MANIFEST_INVALID",
+    `Cannot use selection ${quote(name)}: expected a link to a manifest in the Nix store, ${found}`,
+    { hint: "Declare the selection again; docs/configuration.md describes the format." },
+  );
+}
+
+/** Packages that were collected have ended. */
+function presentPart(pick: Pick, valid: ReadonlySet<StorePath>): Pick {
+  return { ...pick, paths: pick.paths.filter((path) => valid.has(path)) };
+}
+
+/** Leaves out picks without paths, and those whose derivations are gone, which `onFailure` hears. */
+async function closable(
+  picks: readonly Pick[],
+  store: Store,
+  onFailure: (failure: Failure) => void,
+): Promise<Pick[]> {
+  const usable: Pick[] = [];
+  for (const pick of picks) {
+    if (pick.paths.length === 0) continue;
+    try {
+      if (pick.closure === "build") await closePicks([pick], store);
+      usable.push(pick);
+    } catch (error) {
+      if (!(error instanceof HandpickError && error.code === "PATH_NOT_VALID")) throw error;
+      onFailure(toFailure(error));
+    }
+  }
+  return usable;
+}
+
+/** Names and URLs become names; what is not configured stays, and is an error of that cache alone. */
+function cacheNames({ caches }: Pick, config: Config): string[] {
+  if (caches === undefined && config.caches.length === 0) return [chooseCache(config).name];
+  const known = new Map(config.caches.map(({ name, url }) => [url, name]));
+  const names = caches?.map((name) => known.get(name) ?? name);
+  return [...new Set(names ?? config.caches.map(({ name }) => name))];
+}
+
+/** Closing keeps the order of picks. */
+function regroup(found: readonly Found[], planned: readonly PlannedPick[]): WantedSelection[] {
+  let start = 0;
+  return found.map(({ name, manifest, picks }) => {
+    const mine = planned.slice(start, start + picks.length);
+    start += picks.length;
+    return { name, manifest, picks: mine };
+  });
+}

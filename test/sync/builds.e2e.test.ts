@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+
+import { checkCache, nixRecords } from "../crash/cache-check.ts";
+import { CrashProxy } from "../crash/crash-proxy.ts";
+import { type ServeRig, startServe } from "../handpick.ts";
+import { SyncRig } from "./sync-rig.ts";
+
+const EVENTS = `[events]\ninclude = ["app-*"]\ncaches = ["mine"]\n`;
+
+describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
+  let rig: SyncRig;
+  let serve: ServeRig;
+  let proxy: CrashProxy;
+  beforeEach(async () => {
+    rig = await SyncRig.create();
+    serve = await startServe(rig.nix, { args: ["--listen", "0.0.0.0:0"] });
+    proxy = await CrashProxy.start(serve.url);
+    await rig.configure({ mine: proxy.url }, serve.token, EVENTS);
+  });
+  afterEach(async () => {
+    await proxy[Symbol.asyncDispose]();
+    await serve[Symbol.asyncDispose]();
+    await rig[Symbol.asyncDispose]();
+  });
+
+  async function visible(): Promise<string[]> {
+    const records = await nixRecords(rig.nix);
+    return [...(await checkCache({ ...serve, name: "mine" }, records)).visible].toSorted();
+  }
+
+  it("pushes what the rules accept, and asks nobody about the rest", async () => {
+    const { app, lib, tool, data } = await rig.select("unused", [{ packages: ["lib"] }]);
+    await rig.built("1", ["", tool]);
+    await rig.built("2", ["", data, "/etc/passwd", "rubbish"]);
+    await mkdir(join(rig.state, "spool/built-folder"));
+    await writeFile(join(rig.state, "spool/built-empty"), "");
+    await rig.synced();
+    assert.deepEqual([await readdir(join(rig.state, "spool")), [...proxy.counts]], [[], []]);
+    await rig.built("3", ["", app]);
+    assert.equal((await rig.synced()).pushed, 2);
+    assert.deepEqual(await visible(), [app, lib].toSorted());
+    assert.deepEqual((await rig.status()).builds, []);
+    assert.deepEqual(await readdir(join(rig.state, "roots")), []);
+    proxy.counts.clear();
+    await rig.synced();
+    assert.deepEqual([...proxy.counts], [], "what was pushed is settled");
+  });
+
+  it("asks the derivation for outputs that Nix does not name", async () => {
+    await rig.configure({ mine: proxy.url }, serve.token, '[events]\ninclude = ["made"]\n');
+    const out = await rig.derive("made");
+    await rig.built("1", [out.derivation]);
+    assert.equal((await rig.synced()).pushed, 1);
+    assert.deepEqual(await visible(), [out.path]);
+  });
+
+  it("pushes what a manifest that was built names", async () => {
+    const { data, manifest } = await rig.select("built", [{ packages: ["data"] }]);
+    await rig.built("1", ["", manifest]);
+    assert.equal((await rig.synced()).pushed, 1);
+    assert.deepEqual(await visible(), [data]);
+  });
+
+  it("keeps a build while the cache is down, and pushes it later", async () => {
+    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, EVENTS);
+    const { app, lib, data } = await rig.select("unused", [{ packages: ["lib"] }]);
+    await rig.built("1", ["", app]);
+    await rig.synced();
+    assert.deepEqual((await rig.status()).builds, [app]);
+    assert.deepEqual(await rig.collect([app, lib, data]), [app, lib]);
+    await rig.configure({ mine: proxy.url }, serve.token, EVENTS);
+    assert.equal((await rig.synced()).pushed, 2);
+    assert.deepEqual(await rig.collect([app]), []);
+  });
+});
