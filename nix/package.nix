@@ -3,9 +3,9 @@
 {
   lib,
   stdenvNoCC,
-  fetchurl,
   runtimeShell,
   esbuild,
+  nodejs_24,
   nodejs-slim_24,
   xz,
 }:
@@ -28,9 +28,17 @@ let
       name = lib.last (lib.splitString "node_modules/" path);
       inherit (locked.${path}) version integrity;
     in
-    fetchurl {
-      url = "https://registry.npmjs.org/${name}/-/${baseNameOf name}-${version}.tgz";
-      hash = integrity;
+    stdenvNoCC.mkDerivation {
+      pname = baseNameOf name;
+      inherit version;
+      outputHash = integrity;
+      nativeBuildInputs = [ nodejs_24 ];
+      impureEnvVars = lib.fetchers.proxyImpureEnvVars;
+      # npm knows where packages are.
+      buildCommand = ''
+        HOME=$PWD npm pack --silent ${name}@${version}
+        mv ./*.tgz $out
+      '';
     };
   unpack = path: ''
     mkdir -p ${path}

@@ -44,6 +44,7 @@ let
       concatMapStrings = f: list: builtins.concatStringsSep "" (map f list);
       makeBinPath = packages: builtins.concatStringsSep ":" (map (package: "${package}/bin") packages);
       licenses.mit = { };
+      fetchers.proxyImpureEnvVars = [ ];
     };
     runtimeShell = bash;
     stdenvNoCC.mkDerivation =
@@ -52,20 +53,26 @@ let
         version,
         nativeBuildInputs,
         buildCommand,
-        meta,
+        meta ? { },
+        outputHash ? "sha512-",
+        impureEnvVars ? [ ],
       }:
+      assert builtins.match "sha512-.*" outputHash != null;
       build "${pname}-${version}" { inherit nativeBuildInputs; } ''
         set -e
         for input in $nativeBuildInputs; do PATH=$input/bin:$PATH; done
         ${buildCommand}
       '';
-    fetchurl =
-      { url, hash }:
-      let
-        name = builtins.head (builtins.match "https://registry.npmjs.org/(.*)/-/.*[.]tgz" url);
-      in
-      assert builtins.match "sha512-.*" hash != null;
-      build (baseNameOf url) { } "cd ${npmPackages}/${name}; tar -czf $out --transform 's,^[.],package,' .";
+    # Packs what npm would, from a folder; its hash is not that of the real package.
+    nodejs_24 = build "npm" { } ''
+      mkdir -p $out/bin
+      cat > $out/bin/npm <<'END'
+      #!${bash}
+      [ "$1 $2" = "pack --silent" ] || exit 1
+      cd ${npmPackages}/''${3%@*} && tar -czf "$OLDPWD/package.tgz" --transform 's,^[.],package,' .
+      END
+      chmod +x $out/bin/npm
+    '';
     esbuild = program "esbuild" "${npmPackages}/esbuild/bin/esbuild";
     nodejs-slim_24 = program "node" node // { meta.platforms = [ system ]; };
     xz = program "xz" "$(type -P xz)";
