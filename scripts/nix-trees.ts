@@ -48,7 +48,7 @@ export async function nixBin(version: NixVersion, options: NixBinOptions = {}): 
 }
 
 /** `HANDPICK_NIX_TREES`, or a folder of the user's cache; root's must be readable by others. */
-export function treesFolder(): string {
+function treesFolder(): string {
   const { HANDPICK_NIX_TREES: named, XDG_CACHE_HOME: xdg } = process.env;
   if (named) return named;
   const cache = process.getuid?.() === 0 ? "/var/cache" : join(homedir(), ".cache");

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 
 import { assertRefused } from "./bad-input.ts";
-import { BUNDLE, freshMachine, handpick, startServe } from "./handpick.ts";
+import { BUNDLE, freshMachine, handpick, startServe, statusOf } from "./handpick.ts";
 import type { Result, ServeRig } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
 import type { TestNix } from "./nix.ts";
@@ -59,8 +59,7 @@ describe("a process in bad surroundings", { timeout: 120_000 }, () => {
       path = await nix.add(`unheard-${name}`, name);
       const { status, stderr } = await shell(`handpick push $path ${streams}`);
       assert.deepEqual([status, stderr], [0, ""], name);
-      const [hash] = path.slice("/nix/store/".length).split("-");
-      assert.equal((await fetch(`${serve.url}/${hash}.narinfo`)).status, 200, name);
+      assert.equal(await statusOf(serve, path), 200, name);
     }
     const wrong = await shell("handpick push nowhere 2> /dev/full");
     assert.deepEqual([wrong.status, wrong.stdout], [2, ""]);

@@ -8,7 +8,15 @@ import { WireWriter } from "../src/store/wire.ts";
 import { assertRefused } from "./bad-input.ts";
 import { FakeDaemon, greeting } from "./fakes/daemon.ts";
 import type { Peer, Script } from "./fakes/daemon.ts";
-import { BUNDLE, freshMachine, handpick, resultOf, startHandpick, startServe } from "./handpick.ts";
+import {
+  BUNDLE,
+  freshMachine,
+  handpick,
+  isServed,
+  resultOf,
+  startHandpick,
+  startServe,
+} from "./handpick.ts";
 import type { Result, ServeRig } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
 import type { TestNix } from "./nix.ts";
@@ -44,18 +52,13 @@ describe("a store with something odd in it", { timeout: 120_000 }, () => {
 
   const physical = (path: string): string => join(nix.dir, "root", path);
 
-  async function isServed(path: string): Promise<boolean> {
-    const [hash] = path.slice("/nix/store/".length).split("-");
-    return (await fetch(`${serve.url}/${hash}.narinfo`)).status === 200;
-  }
-
   /** Pushes a path that cannot be pushed beside one that can, and checks that only that went. */
   async function pushBeside(bad: string, good: string): Promise<Result> {
     const result = await handpick(nix, ["push", bad, good]);
     assert.equal(result.status, 1, result.stderr);
     assert.match(result.stdout, /^1 pushed .*, 1 failed in /);
     assert.doesNotMatch(result.stderr, UNSAFE);
-    assert.deepEqual([await isServed(bad), await isServed(good)], [false, true]);
+    assert.deepEqual([await isServed(serve, bad), await isServed(serve, good)], [false, true]);
     for (const folder of ["parts", "tmp"]) {
       assert.deepEqual(await readdir(join(serve.dir, folder)), [], `nothing is left in ${folder}`);
     }
@@ -136,7 +139,7 @@ describe("a store with something odd in it", { timeout: 120_000 }, () => {
     );
     assert.equal(status, 1, stderr);
     assert.match(stderr, /STORE_PATH_UNREADABLE: Cannot read ".*\/a": EACCES\n {2}Check the perm/);
-    assert.deepEqual([await isServed(path), await isServed(good)], [false, true]);
+    assert.deepEqual([await isServed(serve, path), await isServed(serve, good)], [false, true]);
   });
 });
 

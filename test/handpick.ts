@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
@@ -112,6 +112,22 @@ export async function startServe(nix: TestNix, options: ServeRigOptions = {}): P
       await exited;
     },
   };
+}
+
+/** The status that readers get for a path: 200 where it is served. */
+export async function statusOf(
+  cache: Pick<ServeRig, "url">,
+  path: string,
+  token?: string,
+): Promise<number> {
+  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const hashPart = basename(path).slice(0, 32);
+  return (await fetch(`${cache.url}/${hashPart}.narinfo`, { headers })).status;
+}
+
+/** Whether readers of a served cache get a path. */
+export async function isServed(cache: Pick<ServeRig, "url">, path: string): Promise<boolean> {
+  return (await statusOf(cache, path)) === 200;
 }
 
 /** An empty store elsewhere that substitutes from one cache only, signatures required. */

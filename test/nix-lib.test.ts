@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { stripVTControlCharacters } from "node:util";
 
 import { type Manifest, parseManifest } from "../src/nix/manifest.ts";
-import { handpick, startServe } from "./handpick.ts";
+import { handpick, isServed, startServe } from "./handpick.ts";
 import { codeBlocks, readProject, ROOT } from "./markdown.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 
@@ -110,11 +110,9 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
     await build(nix, `handpick.cachixPackages ${packages}`);
     const pushed = await handpick(nix, ["push", "./result"]);
     assert.equal(pushed.status, 0, pushed.stderr);
-    const inCache = async (path: string): Promise<boolean> =>
-      (await fetch(`${serve.url}/${basename(path).slice(0, 32)}.narinfo`)).ok;
     const there: string[] = [];
     for (const name of await readdir(join(nix.dir, "root/nix/store"))) {
-      if (/^\w{32}-/.test(name) && (await inCache(name))) there.push(name.slice(33));
+      if (/^\w{32}-/.test(name) && (await isServed(serve, name))) there.push(name.slice(33));
     }
     assert.deepEqual(
       there.toSorted((a, b) => a.localeCompare(b)),

@@ -7,7 +7,15 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { BUNDLE, freshMachine, handpick, resultOf, startHandpick, startServe } from "./handpick.ts";
+import {
+  BUNDLE,
+  freshMachine,
+  handpick,
+  resultOf,
+  startHandpick,
+  startServe,
+  statusOf,
+} from "./handpick.ts";
 import type { ServeRig } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
 import type { TestNix } from "./nix.ts";
@@ -33,12 +41,6 @@ async function addPackages(nix: TestNix, tag: string): Promise<Packages> {
   ]);
   const [lib = "", app = "", other = ""] = (JSON.parse(stdout) as string).split(" ");
   return { lib, app, other };
-}
-
-async function statusOf(serve: ServeRig, path: string, token?: string): Promise<number> {
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  const url = `${serve.url}/${path.slice("/nix/store/".length, "/nix/store/".length + 32)}.narinfo`;
-  return (await fetch(url, { headers })).status;
 }
 
 describe("handpick on a store and a cache", { timeout: 120_000 }, () => {

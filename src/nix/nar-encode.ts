@@ -22,7 +22,7 @@ export function narString(value: string | Uint8Array): Buffer {
 }
 
 /** How many zero bytes follow a string of this many bytes. */
-export function narPadding(sizeBytes: number): number {
+function narPadding(sizeBytes: number): number {
   return (8 - (sizeBytes % 8)) % 8;
 }
 

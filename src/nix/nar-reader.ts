@@ -1,4 +1,6 @@
 import { FormatError, quote } from "./format-error.ts";
+import { LONGEST, LONGEST_KEYWORD, LONGEST_TARGET, STEPS } from "./nar-grammar.ts";
+import type { State } from "./nar-grammar.ts";
 
 /** A regular file inside a NAR. */
 export interface NarFile {
@@ -32,70 +34,7 @@ export interface NarReaderOptions {
   readonly maxDepth?: number;
 }
 
-/**
- * What comes next:
- *
- *     magic -> open -> type -> kind -+-> file -> [flag -> file-key ->] contents -> close
- *               ^                    +-> target-key -> target -> close
- *               |                    '-> directory -> entry-open -> name-key -> name -> node-key
- *               '-----------------------------------------------------------------------'
- *     ")" in close or directory -> done (root) or entry-close -> directory
- */
-type State =
-  | "magic"
-  | "open"
-  | "type"
-  | "kind"
-  | "file"
-  | "flag"
-  | "file-key"
-  | "target-key"
-  | "directory"
-  | "entry-open"
-  | "name-key"
-  | "node-key"
-  | "close"
-  | "entry-close"
-  | "contents"
-  | "target"
-  | "name"
-  | "done";
-
-/** A word that a state takes, with what follows; `up` leaves the current node. */
-interface Step {
-  readonly word: Uint8Array;
-  readonly next: State | "up";
-}
-
-const STEPS: Readonly<Record<State, readonly Step[]>> = {
-  magic: steps({ "nix-archive-1": "open" }),
-  open: steps({ "(": "type" }),
-  type: steps({ type: "kind" }),
-  kind: steps({ regular: "file", symlink: "target-key", directory: "directory" }),
-  file: steps({ contents: "contents", executable: "flag" }),
-  flag: steps({ "": "file-key" }),
-  "file-key": steps({ contents: "contents" }),
-  "target-key": steps({ target: "target" }),
-  directory: steps({ entry: "entry-open", ")": "up" }),
-  "entry-open": steps({ "(": "name-key" }),
-  "name-key": steps({ name: "name" }),
-  "node-key": steps({ node: "open" }),
-  close: steps({ ")": "up" }),
-  "entry-close": steps({ ")": "directory" }),
-  contents: [],
-  target: [],
-  name: [],
-  done: [],
-};
-
 const ALIGNMENT = 8;
-const LONGEST_KEYWORD = 13;
-const LONGEST_TARGET = 4095;
-const LONGEST: Readonly<Partial<Record<State, number>>> = {
-  contents: Number.MAX_SAFE_INTEGER,
-  name: 255,
-  target: LONGEST_TARGET,
-};
 const DEFAULT_MAX_DEPTH = 64;
 const DOT = 0x2e;
 const SLASH = 0x2f;
@@ -301,10 +240,6 @@ export class NarReader {
   #broken(rule: string): FormatError {
     return new FormatError("nar", `NAR is broken at byte ${this.#offset}: ${rule}`);
   }
-}
-
-function steps(words: Readonly<Record<string, State | "up">>): readonly Step[] {
-  return Object.entries(words).map(([word, next]) => ({ word: Buffer.from(word), next }));
 }
 
 /** A single folder entry: not empty, not the folder itself or its parent, no slash, no zero byte. */

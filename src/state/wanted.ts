@@ -9,7 +9,6 @@ import type { StateFolder } from "./state-folder.ts";
 export interface WantedLink {
   /** Name of the selection. */
   readonly name: string;
-  readonly file: string;
   /** What the link holds. */
   readonly target: string;
   /** False if it dangles, as all do that lead into a chroot store. */
@@ -43,5 +42,5 @@ async function readLink(name: string, folder: string): Promise<WantedLink | unde
     () => true,
     () => false,
   );
-  return { name, file, target, leadsSomewhere };
+  return { name, target, leadsSomewhere };
 }

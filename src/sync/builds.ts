@@ -2,11 +2,11 @@ import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { compileGlob } from "../nix/glob.ts";
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
-import { readManifestFile } from "../select/manifest-file.ts";
 import type { Ledger } from "../state/ledger.ts";
 import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
+import { readBuiltManifest } from "./store-manifest.ts";
 
 export interface BuildIntake {
   readonly folder: StateFolder;
@@ -29,7 +29,9 @@ export async function takeBuilds({ folder, ledger, ...rest }: BuildIntake): Prom
   const globs = config.events.include.map(compileGlob);
   const accepted: StorePath[] = [];
   for (const path of held.valid) {
-    if (globs.some((fits) => fits(path)) || (await isManifest(path, store))) accepted.push(path);
+    const isAccepted =
+      globs.some((fits) => fits(path)) || (await readBuiltManifest(path, store)) !== undefined;
+    if (isAccepted) accepted.push(path);
   }
   ledger.addBuilds(accepted, Date.now());
   await removeBuilds(folder, builds);
@@ -47,11 +49,4 @@ async function outputsOf({ derivation, outputs }: BuildEvent, store: Store): Pro
     if (error instanceof HandpickError && error.code === "PATH_NOT_VALID") return [];
     throw error;
   }
-}
-
-async function isManifest(path: StorePath, store: Store): Promise<boolean> {
-  const options = { storeDir: store.storeDir, isStorePath: true };
-  // A folder is none, and so is what only looks like one.
-  const manifest = await readManifestFile(store.physicalPath(path), options).catch(() => undefined);
-  return manifest !== undefined;
 }

@@ -8,12 +8,12 @@ import { isStorePath, nameOf, type StorePath } from "../nix/store-path.ts";
 import { toFailure } from "../push/events.ts";
 import type { Failure } from "../push/events.ts";
 import { closePicks } from "../select/closure.ts";
-import { readManifestFile } from "../select/manifest-file.ts";
 import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import type { Wishes } from "./due.ts";
 import { closeHeld } from "./prepare.ts";
 import type { HeldPicks, PlannedPick } from "./prepare.ts";
+import { readBuiltManifest, readStoreManifest } from "./store-manifest.ts";
 
 /** What a link wants now. */
 export interface WantedSelection {
@@ -103,17 +103,14 @@ async function readSelection(
 ): Promise<Found | undefined> {
   if (!isIn(store, target)) throw noManifest(name, `found ${quote(target)}`);
   if (!valid.has(target)) return undefined;
-  const { storeDir } = store;
-  const file = store.physicalPath(target);
-  const manifest = await readManifestFile(file, { storeDir, isStorePath: true });
+  const manifest = await readStoreManifest(target, store);
   if (manifest === undefined) throw noManifest(name, `${target} is none`);
   return { name, manifest: target, picks: manifest.picks };
 }
 
 /** An output is a pick of its own, unless it is a manifest. */
 async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
-  const options = { storeDir: store.storeDir, isStorePath: true };
-  const manifest = await readManifestFile(store.physicalPath(path), options).catch(() => undefined);
+  const manifest = await readBuiltManifest(path, store);
   const name = packageNameOf(nameOf(path));
   const { caches } = config.events;
   const pick: Pick = {

@@ -4,7 +4,7 @@ import { access, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { resultOf, type ServeRig, startHandpick, startServe } from "../handpick.ts";
+import { isServed, resultOf, type ServeRig, startHandpick, startServe } from "../handpick.ts";
 import { createTestNix, type TestNix } from "../nix.ts";
 import { CrashProxy } from "./crash-proxy.ts";
 
@@ -65,11 +65,6 @@ describe("handpick push beside a garbage collector", { timeout: 120_000 }, () =>
     return valid.status === 0 && (await file);
   }
 
-  async function isServed(path = ""): Promise<boolean> {
-    const [hash] = path.slice("/nix/store/".length).split("-");
-    return (await fetch(`${serve.url}/${hash}.narinfo`)).ok;
-  }
-
   function startPush(way: Way, inputs: readonly string[]): ReturnType<typeof startHandpick> {
     const args = ["push", "--json", "--config", "proxy.toml", ...way.store(), ...inputs];
     return startHandpick(nix, args, { env: { T: serve.token } });
@@ -111,7 +106,7 @@ describe("handpick push beside a garbage collector", { timeout: 120_000 }, () =>
       assert.equal(status, 0, stderr + JSON.stringify(events));
       assert.equal(collections, 9);
       assert.ok(!(await isThere(rubbish)), "the collector took what nobody holds");
-      for (const path of [lib, app, other]) assert.ok(await isServed(path));
+      for (const path of [lib, app, other]) assert.ok(await isServed(serve, path));
       await assertCollectable(way, app);
     });
 
@@ -143,7 +138,7 @@ describe("handpick push beside a garbage collector", { timeout: 120_000 }, () =>
       const pushed = events.flatMap(({ event, path }) => (event === "pushed" ? [path] : []));
       // The derivation, its script, the source's derivation, and the source itself.
       assert.equal(pushed.length, 4);
-      for (const path of [app, source]) assert.ok(await isServed(path), path);
+      for (const path of [app, source]) assert.ok(await isServed(serve, path), path);
       await assertCollectable(way, source);
     });
 
@@ -198,7 +193,7 @@ describe("handpick push beside a garbage collector", { timeout: 120_000 }, () =>
         ]),
       );
       assert.equal(status, 1);
-      assert.deepEqual([await isServed(app), await isServed(other)], [false, true]);
+      assert.deepEqual([await isServed(serve, app), await isServed(serve, other)], [false, true]);
     });
   }
 });

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 
 import type { Operation } from "../fakes/cachix-service.ts";
-import { resultOf, startHandpick, startServe } from "../handpick.ts";
+import { isServed, resultOf, startHandpick, startServe } from "../handpick.ts";
 import type { Result, ServeRig } from "../handpick.ts";
 import { createTestNix } from "../nix.ts";
 import type { TestNix } from "../nix.ts";
@@ -85,11 +85,6 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
   const addLarge = (name: string): Promise<string> =>
     nix.add(name, randomBytes(9 << 20).toString("base64"));
 
-  async function isServed(path: string): Promise<boolean> {
-    const [hashPart] = path.slice("/nix/store/".length).split("-");
-    return (await fetch(`${serve.url}/${hashPart}.narinfo`)).status === 200;
-  }
-
   it("waits for the two seconds of Retry-After", async () => {
     const times: number[] = [];
     const timed =
@@ -145,7 +140,7 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
     await using push = await start(plays, [path]);
     await assertDone(push);
     assert.deepEqual(push.counts("begin", "part-url", "put", "complete"), [1, 1, 1, 1]);
-    assert.ok(await isServed(path));
+    assert.ok(await isServed(serve, path));
   });
 
   it("sends a part again whose connection is cut in the middle, and only that part", async () => {
@@ -154,7 +149,7 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
     await using push = await start(plays, [path]);
     await assertDone(push);
     assert.deepEqual(push.counts("begin", "part-url", "put", "complete"), [1, 2, 3, 1]);
-    assert.ok(await isServed(path));
+    assert.ok(await isServed(serve, path));
   });
 
   it("asks for a new URL when one has expired, for that part only", async () => {
@@ -187,7 +182,7 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
     assert.match(stdout, /^1 pushed .*1 failed/);
     assert.match(stderr, /CACHE_PROTOCOL: .* expected an ETag from the storage, received none/);
     assert.deepEqual(push.counts("put", "complete", "abort"), [2, 1, 1]);
-    const served = await Promise.all(paths.map(isServed));
+    const served = await Promise.all(paths.map((path) => isServed(serve, path)));
     assert.equal(served.filter(Boolean).length, 1);
   });
 
@@ -198,7 +193,7 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
     assert.equal(status, 3);
     assert.equal(stderr.match(/received 401/g)?.length, 1, stderr);
     assert.deepEqual(push.counts("begin", "put", "complete", "abort"), [1, 1, 1, 1]);
-    assert.ok(!(await isServed(path)));
+    assert.ok(!(await isServed(serve, path)));
   });
 
   it("stops at a 401 to the question what is missing, before any upload", async () => {
@@ -233,7 +228,11 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
     assert.match(stderr, /STORE_PATH_GONE/);
     assert.match(stderr, /STORE_PATH_CORRUPT/);
     assert.deepEqual(push.counts("complete", "abort"), [1, 2]);
-    assert.deepEqual(await Promise.all(paths.map(isServed)), [false, false, true]);
+    assert.deepEqual(await Promise.all(paths.map((path) => isServed(serve, path))), [
+      false,
+      false,
+      true,
+    ]);
   });
 
   it("does not count as pushed what the cache hides behind a path that failed", async () => {
@@ -250,9 +249,9 @@ describe("handpick push and a cache with a fault", { concurrency: 3, timeout: 12
     assert.equal(status, 1);
     assert.match(stdout, /^0 pushed, 1 held, 1 failed/);
     assert.match(stderr, /hidden-app .*held: is stored, but hidden until .*-hidden-lib is pushed/);
-    assert.ok(!(await isServed(app)));
+    assert.ok(!(await isServed(serve, app)));
     await using again = await start({}, [app]);
     assert.match((await assertDone(again)).stdout, /^1 pushed .*1 already there/);
-    assert.ok(await isServed(app));
+    assert.ok(await isServed(serve, app));
   });
 });

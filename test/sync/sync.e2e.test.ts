@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
 import { CrashProxy } from "../crash/crash-proxy.ts";
-import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
+import { handpick, isServed, resultOf, type ServeRig, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
 describe("handpick sync", { timeout: 120_000 }, () => {
@@ -22,11 +22,7 @@ describe("handpick sync", { timeout: 120_000 }, () => {
   });
 
   /** Whether readers of a cache see a path. */
-  async function has(path: string, cache = serve): Promise<boolean> {
-    const hash = path.slice("/nix/store/".length).split("-")[0] ?? "";
-    const { status } = await fetch(`${cache.url}/${hash}.narinfo`, { method: "HEAD" });
-    return status === 200;
-  }
+  const has = (path: string, cache = serve): Promise<boolean> => isServed(cache, path);
 
   /** Makes a cache forget a path, as its own garbage collector does. */
   async function evict(path: string): Promise<void> {
