@@ -3,9 +3,11 @@ import { resolve } from "node:path";
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateFolder } from "../state/state-folder.ts";
+import type { StateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
+import { recordingFailure } from "../sync/record-failure.ts";
 import type { Summary } from "../sync/summary.ts";
 import { sync } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
@@ -44,6 +46,12 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
 
 async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
+  const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+  return recordingFailure({ folder, signal }, () => syncFolder(folder, options, io));
+}
+
+async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Promise<number> {
+  const { env, cwd, uid, signal } = io;
   const config = await loadConfig({ file: options.config, env, cwd, uid });
   const report = await chooseReport(io, options);
   const startMs = performance.now();
@@ -56,7 +64,7 @@ async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const note = (text: string): void => onEvent({ event: "note", text });
   try {
     const end = await sync({
-      folder: stateFolder(resolve(cwd, stateDirectory(env, uid))),
+      folder,
       config,
       openStore: () => openStore({ store: options.store, env, signal }),
       env,

@@ -9,8 +9,10 @@ export interface StateFolder {
   readonly dir: string;
   /** Links to manifests: what is wanted. */
   readonly wanted: string;
-  /** One small file for each thing that happened. */
+  /** One small file for each thing that happened: what others leave, and what starts a sync. */
   readonly spool: string;
+  /** What was in the spool and is not dealt with yet. */
+  readonly queue: string;
   /** Links that Nix's garbage collector is told of. */
   readonly roots: string;
 }
@@ -21,6 +23,7 @@ export function stateFolder(dir: string): StateFolder {
     dir,
     wanted: join(dir, "wanted"),
     spool: join(dir, "spool"),
+    queue: join(dir, "queue"),
     roots: join(dir, "roots"),
   };
 }
@@ -30,9 +33,10 @@ export function stateFolder(dir: string): StateFolder {
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
-export async function makeStateFolder({ dir, wanted, spool, roots }: StateFolder): Promise<void> {
+export async function makeStateFolder(folders: StateFolder): Promise<void> {
+  const { dir, wanted, spool, queue, roots } = folders;
   try {
-    for (const folder of [dir, wanted, spool, roots]) {
+    for (const folder of [dir, wanted, spool, queue, roots]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
     }
   } catch (error) {
