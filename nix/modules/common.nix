@@ -64,9 +64,20 @@ rec {
 
   program = "${lib.getBin cfg.package}/bin/handpick";
 
-  # For a subshell: leaves word of what is selected, and no trace in the shell.
-  select = ''
+  # For a subshell: leaves word of what is selected. With a program, the hook starts that one in the
+  # background.
+  selectWith = programs: ''
     . ${../../hook/handpick.sh}
-    _handpick_select ${name} ${manifest} ${pkgs.coreutils}/bin || :
+    _handpick_select ${
+      lib.concatStringsSep " " (
+        [
+          name
+          manifest
+          "${pkgs.coreutils}/bin"
+        ]
+        ++ programs
+      )
+    } || :
   '';
+  select = selectWith [ ];
 }

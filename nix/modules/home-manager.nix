@@ -66,7 +66,8 @@ in
           else
             (
               export HANDPICK_STATE_DIR=${lib.escapeShellArg stateDir}
-              ${common.select}
+              export HANDPICK_CONFIG=${lib.escapeShellArg configFile}
+              ${common.selectWith (lib.optional (cfg.trigger == "detach") common.program)}
             ) || :
           fi
         '';
