@@ -10,8 +10,12 @@ import { type OptionLists, optionsExpression, optionsPage } from "./options-page
 const [folder] = process.argv.slice(2);
 if (folder === undefined) throw new Error("Name a folder with the lib of nixpkgs");
 const { stdout } = await promisify(execFile)("nix-instantiate", [
-  ...["--eval", "--strict", "--json", "--readonly-mode"],
-  ...["-E", optionsExpression(folder)],
+  "--eval",
+  "--strict",
+  "--json",
+  "--readonly-mode",
+  "-E",
+  optionsExpression(folder),
 ]);
 const file = join(ROOT, "docs/options.md");
 await writeFile(file, await optionsPage(JSON.parse(stdout) as OptionLists));

@@ -105,7 +105,7 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
 
   it("quotes names of folders for the shell and for systemd", async () => {
     const odd = String.raw`xdg.stateHome = "/home/a b/100%'s"; xdg.configHome = "/home/a b/c";`;
-    const text = configuration(CACHE).replace("{\n    services", `{ ${odd}\n services`);
+    const text = configuration(CACHE, { system: odd });
     const report = await rig.report("hm", text);
     const { services, paths } = report.units;
     assert.match(

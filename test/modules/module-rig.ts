@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
 import type { Result } from "../handpick.ts";
@@ -136,9 +136,13 @@ export async function moduleRig(): Promise<ModuleRig> {
   };
 }
 
-/** A configuration with a cache and a package, and more options, as Nix code. */
-export function configuration(more = "", program = "true"): string {
+/** A configuration of ours with a package, and more options of ours and of the system, as Nix code. */
+export function configuration(
+  more = "",
+  { program = "true", system = "" }: { readonly program?: string; readonly system?: string } = {},
+): string {
   return `{ lib, pkgs, ... }: {
+    ${system}
     services.handpick = lib.mkMerge [
       {
         enable = true;
@@ -150,6 +154,7 @@ export function configuration(more = "", program = "true"): string {
   }`;
 }
 
+/** Options for a cache. */
 export const CACHE = `caches.mine = { url = "cachix://mycache"; tokenFile = "/run/secrets/cachix"; };`;
 
 /** What `systemd-analyze verify` has to say of units, by file name. */
@@ -170,10 +175,4 @@ export async function verify(
     XDG_RUNTIME_DIR: dir,
   });
   return `${stdout}${stderr}`;
-}
-
-/** The file of a manifest that an activation or a unit names. */
-export async function manifestIn(text: string): Promise<string> {
-  const [file = ""] = /\S+-handpick-[\w-]+\.json/.exec(text) ?? [];
-  return await readFile(file, "utf8");
 }

@@ -1,20 +1,17 @@
 import assert from "node:assert/strict";
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { parseManifest } from "../../src/nix/manifest.ts";
 import type { Result } from "../handpick.ts";
 import { runCommand } from "../hook/hook-rig.ts";
 import {
   CACHE,
   configuration,
-  manifestIn,
   type ModuleRig,
   modulePath,
   moduleRig,
   needsRig,
-  needsSystemd,
   verify,
 } from "./module-rig.ts";
 
@@ -76,26 +73,17 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
     const hook = `${CACHE} postBuildHook.enable = true;`;
     const { nixSettings } = await rig.report("nixos", configuration(hook));
     assert.match(String(nixSettings["post-build-hook"]), /\/post-build-hook$/);
-    const other = configuration(hook).replace(
-      "{\n    services",
-      '{ nix.settings.post-build-hook = "/other";\n services',
-    );
+    const other = configuration(hook, { system: 'nix.settings.post-build-hook = "/other";' });
     await assert.rejects(
       rig.report("nixos", other),
       /Nix has one post-build-hook, and it is \/other/,
     );
-    const options = configuration(hook).replace(
-      "{\n    services",
-      '{ nix.extraOptions = "post-build-hook = /x";\n services',
-    );
+    const options = configuration(hook, { system: 'nix.extraOptions = "post-build-hook = /x";' });
     await assert.rejects(rig.report("nixos", options), /nix\.extraOptions sets a post-build-hook/);
   });
 
   it("tells what cannot work", async () => {
-    const closed = configuration(CACHE).replace(
-      "{\n    services",
-      '{ nix.settings.allowed-users = [ "@wheel" ];\n services',
-    );
+    const closed = configuration(CACHE, { system: 'nix.settings.allowed-users = [ "@wheel" ];' });
     await assert.rejects(
       rig.report("nixos", closed),
       /in nix\.settings\.allowed-users, found \["@wheel"\]; add "handpick" there/,
@@ -118,10 +106,9 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
   });
 
   it("leaves word in an activation script, if told so, but not at boot or in a dry run", async () => {
-    const settings = configuration(`${CACHE} trigger = "activation";`);
-    const module = await rig.module(
-      settings.replace("{\n    services", '{ system.activationScripts.specialfs = "";\n services'),
-    );
+    const system = 'system.activationScripts.specialfs = "";';
+    const settings = configuration(`${CACHE} trigger = "activation";`, { system });
+    const module = await rig.module(settings);
     const state = join(rig.dir, "var/handpick");
     await mkdir(join(rig.dir, "var"));
     const run = async (...args: string[]): Promise<Result> => {
@@ -148,10 +135,7 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
     const { status, stderr } = await run("--env", "NIXOS_ACTION=switch");
     assert.equal(status, 0, stderr);
     assert.deepEqual(await readdir(join(state, "spool")), ["wanted-nixos"]);
-    const { units } = await rig.report(
-      "nixos",
-      settings.replace("{\n    services", '{ system.activationScripts.specialfs = "";\n services'),
-    );
+    const { units } = await rig.report("nixos", settings);
     assert.doesNotMatch(units.services["handpick"] ?? "", /ExecStartPre|multi-user/);
   });
 });

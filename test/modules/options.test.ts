@@ -12,11 +12,17 @@ describe("docs/options.md", { skip: "skip" in lib && lib.skip, timeout: 60_000 }
   it("has the options that the modules have: scripts/options.ts writes it", async () => {
     await using nix = await createTestNix();
     const expression = optionsExpression("dir" in lib ? lib.dir : "");
-    const told = await nix.run("nix-instantiate", ["--eval", "--strict", "--json", "-E", expression]);
+    const told = await nix.run("nix-instantiate", [
+      "--eval",
+      "--strict",
+      "--json",
+      "-E",
+      expression,
+    ]);
     const lists = JSON.parse(told.stdout) as OptionLists;
     assert.equal(await optionsPage(lists), await readProject("docs/options.md"));
     for (const { name, description, example } of Object.values(lists).flat()) {
-      assert.match(description, /\w\.\n?$/, `${name} has no description`);
+      assert.match(description, /^\S[^]*\.\n?$/, `${name} has no description`);
       assert.notEqual(example, null, `${name} has no example`);
     }
   });

@@ -1,13 +1,12 @@
 #!/bin/sh
-# system-systemd.sh UNITS STORE VAR LOG DAEMON: a system's systemd as process 1 of namespaces of its
-# own, with the units in UNITS, STORE as /nix and VAR as /var/lib. Nothing of it outlives its end.
+# system-systemd.sh UNITS STORE VAR DAEMON GROUP: a system's systemd as process 1 of namespaces of its
+# own, in the control group GROUP, with the files in UNITS, STORE as /nix and VAR as /var/lib. It ends
+# when it is killed, and leaves the group.
 set -e
-units=$1 store=$2 var=$3 daemon=$4
+units=$1 store=$2 var=$3 daemon=$4 group=/sys/fs/cgroup/$5
 umount -R /sys/fs/cgroup 2>/dev/null || :
 mount -t cgroup2 none /sys/fs/cgroup
-group=/sys/fs/cgroup/handpick-test-$$-$(date +%N)
 mkdir "$group"
-echo "$group" >"$var/../cgroup"
 echo $$ >"$group/cgroup.procs"
 mount -t tmpfs none /run
 mkdir -p /run/systemd/system /run/none /run/cache
@@ -15,7 +14,8 @@ mount --bind /run/none /etc/systemd/system
 mount --bind "$store" /nix
 mount --bind "$var" /var/lib
 mount --bind /run/cache /var/cache
-cp "$units"/* /run/systemd/system/
+cp "$units"/handpick.toml /run/
+cp "$units"/handpick.path "$units"/handpick.service /run/systemd/system/
 cat >/run/systemd/system/nix-daemon.service <<END
 [Unit]
 DefaultDependencies=no
