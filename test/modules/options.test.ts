@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { type OptionLists, optionsExpression, optionsPage } from "../../scripts/options-page.ts";
-import { readProject } from "../markdown.ts";
+import { codeBlocks, readProject } from "../markdown.ts";
 import { createTestNix } from "../nix.ts";
 import { sourceTree } from "../sources.ts";
 
@@ -24,6 +24,20 @@ describe("docs/options.md", { skip: "skip" in lib && lib.skip, timeout: 60_000 }
     for (const { name, description, example } of Object.values(lists).flat()) {
       assert.match(description, /^\S[^]*\.\n?$/, `${name} has no description`);
       assert.notEqual(example, null, `${name} has no example`);
+    }
+  });
+});
+
+describe("the documents about the modules", () => {
+  it("have examples that Nix can read", async () => {
+    await using nix = await createTestNix();
+    const names = ["home-manager", "nixos", "nix-darwin", "moving-from-bash-modules"];
+    for (const name of names) {
+      const examples = codeBlocks(await readProject(`docs/${name}.md`), "nix");
+      assert.ok(examples.length > 1, name);
+      for (const text of examples) {
+        await nix.run("nix-instantiate", ["--parse", "-E", `{ toolchain }: ${text}`]);
+      }
     }
   });
 });
