@@ -33,7 +33,6 @@ function whyNoRig(): string | false {
 
 function whyNoSystemd(): string | false {
   if (!existsSync("/lib/systemd/systemd")) return "systemd is not installed";
-  if (!existsSync("/nix")) return "there is no folder /nix to mount a store on";
   const probe = "mount -t cgroup2 none /mnt && mount -t tmpfs none /mnt";
   const { status } = spawnSync("unshare", [
     "-m",

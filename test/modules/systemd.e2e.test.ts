@@ -7,11 +7,12 @@ import {
   readlink,
   rename,
   rm,
+  rmdir,
   stat,
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 
 import { isServed, type ServeRig, startServe } from "../handpick.ts";
 import { runCommand } from "../hook/hook-rig.ts";
@@ -51,6 +52,15 @@ async function arrived(serve: ServeRig, rig: ModuleRig): Promise<void> {
 }
 
 describe("the modules beside a real systemd", { skip: needsSystemd, timeout: 120_000 }, () => {
+  /** Only a place to mount on: a machine whose Nix was never used has none. */
+  let made: string | undefined;
+  before(async () => {
+    made = await mkdir("/nix", { recursive: true });
+  });
+  after(async () => {
+    if (made !== undefined) await rmdir(made);
+  });
+
   it("home-manager: a switch leaves word, which starts the sync of the user's manager", async () => {
     await using nix = await createTestNix();
     await using serve = await startServe(nix, { uncovered: true });
