@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { writeDue } from "../state/due-file.ts";
 import { Ledger } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
-import { digestOf, isUnsettled } from "./due.ts";
+import { digestOf, isUnsettled, nextTry } from "./due.ts";
 import { noticeOf } from "./notice-of.ts";
 import { syncOnce } from "./sync-once.ts";
 import type { SyncOnceRequest } from "./sync-once.ts";
@@ -75,6 +76,7 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   }
   ledger.setFact("syncEnded", String(Date.now()));
   await writeNotice(folder, noticeOf(ledger, Date.now()));
+  await writeDue(folder, nextTry(ledger));
   return standing(ledger);
 }
 
