@@ -13,7 +13,7 @@ export interface BuildEvent {
 }
 
 /** What begins with a dot is not there yet. */
-const WANTED = /^wanted-/;
+const WANTED = /^wanted-|^starting$/;
 const BUILT = /^built-/;
 const MOST_BYTES = 1 << 20;
 
@@ -23,7 +23,7 @@ export async function hasNews({ spool }: StateFolder): Promise<boolean> {
 }
 
 /**
- * Removes the marks of changed links. They say no more than that, and what a link says is read after
+ * Removes the marks of changed links, and of a sync that a hook started. They say no more than that, and what a link says is read after
  * this, so that a mark left meanwhile is there for the next look.
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
