@@ -169,7 +169,7 @@ for (const shell of SHELLS) {
           `set ${options}`,
           "set +o >|options",
           selecting("me", manifest),
-          "unset -f _handpick_find_state _handpick_select _handpick_relink _handpick_notify _handpick_built",
+          "_handpick_forget",
           "set +o | cmp - options || echo options differ",
           `set +${options.slice(1)}`,
           "look >|after 2>&1",
