@@ -139,15 +139,13 @@ _handpick_has_spool() {
 }
 
 # _handpick_claim TOOLS: lets one of many that leave word at once start the sync, which sees to what
-# all of them left: it removes the file before it looks. One that did not get so far in a minute is
-# dead.
+# all of them left: it removes the link before it looks. One that did not get so far in a minute is
+# dead. What a link says is there as soon as the link is.
 _handpick_claim() {
   local _handpick_now _handpick_then
   _handpick_date %s "$1"
-  set -C
-  ! printf '%s\n' "$_handpick_now" >"$_handpick_state/spool/starting" || return 0
-  _handpick_then=
-  read -r _handpick_then <"$_handpick_state/spool/starting" || :
+  ! "$1/ln" -sT "$_handpick_now" "$_handpick_state/spool/starting" || return 0
+  _handpick_then=$("$1/readlink" "$_handpick_state/spool/starting")
   case $_handpick_then in
     '' | *[!0-9]* | ???????????*) ;;
     *)
@@ -155,7 +153,7 @@ _handpick_claim() {
       [ "$_handpick_then" -lt 0 ] || [ "$_handpick_then" -ge 60 ] || return 1
       ;;
   esac
-  printf '%s\n' "$_handpick_now" >|"$_handpick_state/spool/starting"
+  "$1/ln" -sfT "$_handpick_now" "$_handpick_state/spool/starting"
 }
 
 # _handpick_notify TOOLS: shows what sync wants a person to know, once a day.

@@ -90,7 +90,7 @@ let
       } "echo shell > $out";
     coreutils = build "coreutils" { } ''
       mkdir -p $out/bin
-      for tool in date ln mkdir mv; do ln -s "$(type -P $tool)" $out/bin/; done
+      for tool in date ln mkdir mv readlink; do ln -s "$(type -P $tool)" $out/bin/; done
     '';
     words = build "words-1.0" {
       pname = "words";

@@ -168,7 +168,7 @@ for (const shell of SHELLS) {
           look,
           `set ${options}`,
           "set +o >|options",
-          selecting("me", manifest),
+          selecting("me", manifest).replace(" ||", " true ||"), // starts it
           "_handpick_forget",
           "set +o | cmp - options || echo options differ",
           `set +${options.slice(1)}`,
