@@ -26,7 +26,7 @@ let
     );
   setup = build "setup" { } ''
     mkdir $out
-    echo 'runHook() { eval "''${!1-}"; }' > $out/setup
+    echo 'export PATH; runHook() { eval "''${!1-}"; }' > $out/setup
   '';
   program = name: path: build name { } "mkdir -p $out/bin; ln -s ${path} $out/bin/${name}";
 

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 
 import { needsStrace, runCommand, SHELLS } from "./hook-rig.ts";
-import { type StartRig, startRig } from "./start-rig.ts";
+import { startRig } from "./start-rig.ts";
 
 const SILENT = { status: 0, stdout: "", stderr: "" };
 const inSeconds = (seconds: number): string => `${Math.floor(Date.now() / 1000) + seconds}`;
@@ -24,7 +24,7 @@ for (const shell of SHELLS) {
         // Bash closes what it is told to; others know no number above 9.
         const most = isBash ? 12 : 9;
         const pipes = Array.from({ length: most + 1 }, () => "pipe" as const);
-        const [program = "", ...args] = [...shell, rig.selecting(`me-${index}`, manifest)];
+        const [program, ...args] = [...shell, rig.selecting(`me-${index}`, manifest)];
         const child = spawn(program, args, { env, stdio: pipes });
         // Not before nobody has the other end of a pipe.
         return await once(child, "close");
