@@ -14,7 +14,7 @@ export interface BuildEvent {
 
 /** What begins with a dot is not there yet. */
 const HIDDEN = /^\./;
-const WANTED = /^wanted-/;
+const WANTED = /^wanted-|^starting$/;
 const BUILT = /^built-/;
 const MOST_BYTES = 1 << 20;
 
@@ -55,8 +55,9 @@ export async function countBuilds({ spool, queue }: StateFolder): Promise<number
 }
 
 /**
- * Removes the marks of changed links from the queue. They say no more than that, and what a link says
- * is read after this, so that a mark left meanwhile is there for the next look.
+ * Removes the marks of changed links, and of a sync that a hook started, from the queue. They say no
+ * more than that, and what a link says is read after this, so that a mark left meanwhile is there for
+ * the next look.
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */

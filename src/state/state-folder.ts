@@ -1,4 +1,5 @@
-import { mkdir } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
@@ -40,6 +41,28 @@ export async function makeStateFolder(folders: StateFolder): Promise<void> {
       await mkdir(folder, { recursive: true, mode: 0o700 });
     }
   } catch (error) {
+    throw stateUnusable(dir, error);
+  }
+}
+
+/**
+ * Replaces a file of one line that hooks read, so that they find it whole; undefined removes it.
+ *
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export async function replaceFile(
+  { dir }: StateFolder,
+  name: string,
+  line: string | undefined,
+): Promise<void> {
+  const file = join(dir, name);
+  const temporary = join(dir, `.${name}-${randomUUID()}`);
+  try {
+    if (line === undefined) return await rm(file, { force: true });
+    await writeFile(temporary, `${line}\n`, { mode: 0o600 });
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw stateUnusable(dir, error);
   }
 }

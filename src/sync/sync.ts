@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { writeDue } from "../state/due-file.ts";
 import { clearFailure } from "../state/failure.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
-import { isUnsettled } from "./due.ts";
+import { isUnsettled, nextTry } from "./due.ts";
 import type { LookRequest } from "./look.ts";
 import { noticeOf } from "./notice-of.ts";
 import { syncRounds } from "./sync-rounds.ts";
@@ -68,6 +69,7 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   ledger.setFact("syncEnded", String(Date.now()));
   await writeNotice(folder, noticeOf(ledger, Date.now()));
   await clearFailure(folder);
+  await writeDue(folder, nextTry(ledger));
   return standing(ledger);
 }
 
