@@ -1,9 +1,10 @@
-import { randomUUID } from "node:crypto";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Trouble } from "./ledger.ts";
-import { type StateFolder, stateUnusable } from "./state-folder.ts";
+import { replaceFile, type StateFolder } from "./state-folder.ts";
+
+const NAME = "failure";
 
 /** Why syncs end with an error. */
 export interface SyncFailure extends Trouble {
@@ -25,15 +26,8 @@ export async function recordFailure(
 ): Promise<{ readonly since: number }> {
   const known = await readFailure(folder);
   const since = known?.since ?? at;
-  const temporary = join(folder.dir, `.failure-${randomUUID()}`);
-  try {
-    await writeFile(temporary, `${JSON.stringify({ ...failure, since })}\n`, { mode: 0o600 });
-    await rename(temporary, fileOf(folder));
-    return { since };
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw stateUnusable(folder.dir, error);
-  }
+  await replaceFile(folder, NAME, JSON.stringify({ ...failure, since }));
+  return { since };
 }
 
 /**
@@ -42,15 +36,13 @@ export async function recordFailure(
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export async function clearFailure(folder: StateFolder): Promise<void> {
-  await rm(fileOf(folder), { force: true }).catch((error: unknown) => {
-    throw stateUnusable(folder.dir, error);
-  });
+  await replaceFile(folder, NAME, undefined);
 }
 
 /** Why the last sync ended with an error, if it did; what we did not write ourselves is no failure. */
-export async function readFailure(folder: StateFolder): Promise<SyncFailure | undefined> {
+export async function readFailure({ dir }: StateFolder): Promise<SyncFailure | undefined> {
   try {
-    const found = JSON.parse(await readFile(fileOf(folder), "utf8")) as SyncFailure;
+    const found = JSON.parse(await readFile(join(dir, NAME), "utf8")) as SyncFailure;
     const { code, message, hint, since } = found;
     if (typeof code !== "string" || typeof message !== "string") return undefined;
     return {
@@ -62,8 +54,4 @@ export async function readFailure(folder: StateFolder): Promise<SyncFailure | un
   } catch {
     return undefined;
   }
-}
-
-function fileOf({ dir }: StateFolder): string {
-  return join(dir, "failure");
 }

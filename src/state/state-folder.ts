@@ -46,7 +46,7 @@ export async function makeStateFolder(folders: StateFolder): Promise<void> {
 }
 
 /**
- * Replaces a file of one line that hooks read, so that they find it whole; undefined removes it.
+ * Replaces a file of one line, so that readers find it whole; undefined removes it.
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
