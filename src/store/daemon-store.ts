@@ -14,7 +14,7 @@ import {
 import { selectClosure, selectNew } from "./database-queries.ts";
 import { closedStore, type Database } from "./database.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
-import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
+import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { protocolError } from "./wire.ts";
 import { toQuestion } from "./path-record.ts";
 import type { Hold, Store } from "./store.ts";
@@ -34,6 +34,8 @@ const OUTPUT_MAP_MINOR = 22;
 export class DaemonStore implements Store {
   readonly storeDir: string;
   readonly description: string;
+  readonly trusted: boolean | undefined;
+  readonly changesDir: string | undefined;
   readonly #layout: StoreLayout;
   readonly #client: DaemonClient;
   readonly #minor: number;
@@ -49,6 +51,8 @@ export class DaemonStore implements Store {
     this.#client = daemon.client;
     this.#minor = daemon.version.minor;
     this.#database = database;
+    this.trusted = daemon.version.trusted;
+    this.changesDir = database === undefined ? undefined : databaseDir(layout);
     const nix = daemon.version.nix === undefined ? "" : ` ${daemon.version.nix}`;
     this.description = `daemon${nix}, protocol 1.${daemon.version.minor}`;
   }
@@ -119,7 +123,7 @@ export class DaemonStore implements Store {
       throw new HandpickError(
         "STORE_UNSUPPORTED",
         "Cannot list new store paths: expected a readable Nix database beside the daemon, found none",
-        { hint: "Use exec or a post-build-hook instead of watch." },
+        { hint: "Use a post-build-hook, or run this where /nix/var/nix/db can be read." },
       );
     }
     return this.#database.read((connection) => selectNew(connection, mark, this.storeDir));

@@ -11,7 +11,7 @@ import type { Database } from "./database.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { addAutoRoot } from "./auto-root.ts";
 import { holdOpen } from "./hold-open.ts";
-import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
+import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { toQuestion } from "./path-record.ts";
 import type { Hold, Store } from "./store.ts";
 
@@ -19,12 +19,15 @@ import type { Hold, Store } from "./store.ts";
 export class DatabaseStore implements Store {
   readonly storeDir: string;
   readonly description = "database";
+  readonly trusted = undefined;
+  readonly changesDir: string;
   readonly #layout: StoreLayout;
   readonly #database: Database;
   readonly #signal: AbortSignal;
 
   constructor(layout: StoreLayout, database: Database, signal: AbortSignal) {
     this.storeDir = layout.storeDir;
+    this.changesDir = databaseDir(layout);
     this.#layout = layout;
     this.#database = database;
     this.#signal = signal;

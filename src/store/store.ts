@@ -8,6 +8,15 @@ export interface Store extends AsyncDisposable {
   /** How it is reached, for people: `daemon 2.34.8, protocol 1.38` or `database`. */
   readonly description: string;
 
+  /**
+   * Whether the daemon lets us set how it builds; undefined if it does not tell, or if there is no
+   * daemon.
+   */
+  readonly trusted: boolean | undefined;
+
+  /** The folder in which files change when paths become valid, where {@link newPaths} works. */
+  readonly changesDir: string | undefined;
+
   /** Where a store path's files are; differs from the path in a chroot store (`local?root=`). */
   physicalPath(path: StorePath): string;
 
