@@ -11,7 +11,10 @@ export interface CommonOptions {
 export type Action<Options> = (args: readonly string[], options: Options) => Promise<number>;
 
 export interface CommandSpec<Options> {
-  /** Name and arguments, as in the usage line: `push [path...]`. */
+  /**
+   * Name and arguments, as in the usage line: `push [path...]`. After `--` comes somebody else's
+   * command line, which begins with the first word that is no option.
+   */
   readonly usage: string;
   readonly summary: string;
   readonly description: string;
@@ -36,7 +39,10 @@ export function defineCommand<Options extends CommonOptions>(
   const command = new Command().summary(spec.summary).description(spec.description);
   const [name = "", ...parameters] = spec.usage.split(" ");
   command.name(name).helpOption("-h, --help", "Show this help");
-  for (const parameter of parameters) command.argument(parameter);
+  if (parameters[0] === "--") {
+    command.passThroughOptions().usage(`[options] ${parameters.join(" ")}`);
+  }
+  for (const parameter of parameters) if (parameter !== "--") command.argument(parameter);
   for (const [flags, description] of [...spec.options, ...COMMON]) {
     command.option(flags, description);
   }

@@ -36,12 +36,17 @@ export async function takeMarks(folder: StateFolder): Promise<void> {
   );
 }
 
-/** The builds that were told of; what is no small file is told of as a build of nothing. */
+/** The builds that were told of. */
 export async function readBuilds({ spool }: StateFolder): Promise<BuildEvent[]> {
-  const names = (await readdir(spool)).filter((name) => BUILT.test(name));
+  return readBuildsIn(spool);
+}
+
+/** The builds that hooks told of in a folder; what is no small file is one of nothing. */
+export async function readBuildsIn(folder: string): Promise<BuildEvent[]> {
+  const names = (await readdir(folder)).filter((name) => BUILT.test(name));
   return Promise.all(
     names.map(async (name) => {
-      const file = join(spool, name);
+      const file = join(folder, name);
       const [derivation = "", ...outputs] = (await readSmall(file)).split("\n");
       return { file, derivation, outputs: outputs.filter((line) => line !== "") };
     }),

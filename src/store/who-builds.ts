@@ -8,19 +8,20 @@ import type { Store } from "./store.ts";
 export type Builder = "self" | "obeying-daemon" | "daemon";
 
 /**
- * Finds out who builds, by the rule that Nix goes by: who may write the state folder needs no
- * daemon. A daemon that does not tell whether it obeys us counts as one that does not.
+ * Finds out who builds where nothing but this environment says so, by the rule that Nix goes by: who
+ * may write the state folder needs no daemon. A daemon that does not tell whether it obeys us counts
+ * as one that does not.
  *
- * @param uri What Nix takes for `--store`.
+ * @param store As opened in this environment.
  * @throws {HandpickError} As {@link parseStoreUri}.
  */
 export async function whoBuilds(
-  uri: string,
-  { store, env }: { readonly store: Store; readonly env: NodeJS.ProcessEnv },
+  env: NodeJS.ProcessEnv,
+  { trusted }: Pick<Store, "trusted">,
 ): Promise<Builder> {
-  const { way, layout } = parseStoreUri(uri, env);
+  const { way, layout } = parseStoreUri(env["NIX_REMOTE"] ?? "auto", env);
   if (way === "database" || (way === "auto" && (await isWritable(layout.stateDir)))) return "self";
-  return store.trusted === true ? "obeying-daemon" : "daemon";
+  return trusted === true ? "obeying-daemon" : "daemon";
 }
 
 async function isWritable(folder: string): Promise<boolean> {
