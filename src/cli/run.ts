@@ -14,6 +14,7 @@ import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
 import { VERSION } from "./version.ts";
+import { watchCommand } from "./watch.ts";
 
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
@@ -56,6 +57,7 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
     defineCommand(syncCommand(io), ended),
     defineCommand(statusCommand(io), ended),
     defineCommand(execCommandSpec(io), ended),
+    defineCommand(watchCommand(io), ended),
     defineCommand(pinCommand(io), ended),
     defineCommand(keygenCommand(io), ended),
     defineCommand(doctorCommand(io), ended),

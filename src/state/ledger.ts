@@ -52,7 +52,7 @@ export interface Outcome {
   readonly byUs?: boolean;
 }
 
-type Fact = "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended";
+type Fact = "watchMark" | "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended";
 type Row = Readonly<Record<string, unknown>>;
 
 const FIRST_DELAY_MS = 60_000;
