@@ -59,7 +59,8 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
   assertCache(config, options.to);
   await using store = await openStore({ store: options.store, env, signal: io.signal });
   const givenUp = new AbortController();
-  const signals = new Signals(givenUp, io);
+  const signal = AbortSignal.any([givenUp.signal, io.signal]);
+  using signals = new Signals(givenUp, io);
   const report = execReport(io, options);
   const note = (text: string): void => report.show({ event: "note", text });
   try {
@@ -74,15 +75,14 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       env,
       cwd,
       uid,
-      signal: AbortSignal.any([givenUp.signal, io.signal]),
+      signal,
       notify: rarely(note),
       onEvent: (event) => report.show(event),
       onStart: (command) => signals.passTo(command),
     });
     conclude(end, report);
-    return exitCode(end, { isStrict: options.strict === true, isInterrupted: io.signal.aborted });
+    return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
   } finally {
-    signals[Symbol.dispose]();
     report.end();
   }
 }
