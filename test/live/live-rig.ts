@@ -84,7 +84,8 @@ export class LiveRig implements AsyncDisposable {
   async served(): Promise<string[]> {
     const names: string[] = [];
     for (const name of await readdir(join(this.nix.dir, "root/nix/store"))) {
-      if (!/^\w{32}-/.test(name) || !(await isServed(this.serve, name))) continue;
+      if (!/^\w{32}-/.test(name) || name.endsWith(".lock")) continue;
+      if (!(await isServed(this.serve, name))) continue;
       names.push(name.slice(33));
     }
     return names.toSorted();
