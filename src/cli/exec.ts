@@ -57,9 +57,9 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
   const way = parseWay(options.via);
   const config = await liveConfig(options, io);
   assertCache(config, options.to);
-  await using store = await openStore({ store: options.store, env, signal: io.signal });
   const givenUp = new AbortController();
   const signal = AbortSignal.any([givenUp.signal, io.signal]);
+  await using store = await openStore({ store: options.store, env, signal });
   using signals = new Signals(givenUp, io);
   const report = execReport(io, options);
   const note = (text: string): void => report.show({ event: "note", text });

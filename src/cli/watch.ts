@@ -110,17 +110,19 @@ async function reportedSync(request: Syncing, options: CommonOptions, io: Io): P
   const report = await chooseReport(io, options);
   const startMs = performance.now();
   let total = emptySummary();
-  let isBusy = false;
+  const busy = new Set<string>();
   const onEvent = (event: RunEvent): void => {
-    if (event.event === "plan" && event.push === 0 && event.held === 0) return;
-    if (event.event === "plan") isBusy = true;
+    if (event.event === "plan" && event.push + event.held > 0) busy.add(event.cache);
+    // Where nothing changes, nothing is told.
+    if ((event.event === "plan" || event.event === "excluded") && !busy.has(event.cache)) return;
     if (event.event === "summary") total = addSummaries(total, event);
     else if (event.event !== "error") report.show(event);
   };
   const notify = rarely((text) => onEvent({ event: "note", text }));
   try {
     const end = await sync({ ...request, notify, onEvent });
-    if (isBusy) report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
+    if (busy.size > 0)
+      report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
     return end;
   } finally {
     report.end();

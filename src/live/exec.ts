@@ -45,11 +45,13 @@ export interface ExecEnd {
  * Whatever happens to the pushing, the command runs to its own end.
  *
  * @throws {HandpickError} If the command does not start, or nothing can tell what it builds.
+ * @throws The reason `signal` was aborted with before the command started.
  */
 export async function execCommand(request: ExecRequest): Promise<ExecEnd> {
   await using source = await openSource(request);
   request.onEvent({ event: "note", text: `pushing what is built, found by ${source.description}` });
   const { cwd, env } = request;
+  request.signal.throwIfAborted();
   const command = await startCommand(request.command, { cwd, env: { ...env, ...source.env } });
   request.onStart(command);
   const over = new AbortController();

@@ -69,8 +69,9 @@ export class HookSource implements PathSource {
     };
   }
 
+  /** Never fails: the command has ended, and its exit code is what counts. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
