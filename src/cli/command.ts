@@ -43,7 +43,9 @@ export function defineCommand<Options extends CommonOptions>(
     command.passThroughOptions().usage(`[options] ${parameters.join(" ")}`);
   }
   for (const parameter of parameters) if (parameter !== "--") command.argument(parameter);
-  for (const [flags, description] of [...spec.options, ...COMMON]) {
+  const own = new Set(spec.options.map(([flags]) => flags));
+  const common = COMMON.filter(([flags]) => !own.has(flags));
+  for (const [flags, description] of [...spec.options, ...common]) {
     command.option(flags, description);
   }
   command.addHelpText("after", examplesText(spec.examples));

@@ -43,6 +43,7 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
       ["--strict", "Exit with 1 if something accepted is not pushed (default: off)"],
       ["--via <way>", "See builds by a hook or by watching the store (default: what works)"],
       ["--store <store>", "Nix store to read (default: auto)"],
+      ["--json", "Print JSON on stderr (default: text)"],
     ],
     examples: [
       ["handpick exec -- nix-build picks.nix", "build and push cachixPackages"],
@@ -54,15 +55,16 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
 
 async function exec(words: readonly string[], options: ExecOptions, io: Io): Promise<number> {
   const { env, cwd, uid } = io;
-  const way = parseWay(options.via);
+  const way = parseWay(options);
   const config = await liveConfig(options, io);
   assertCache(config, options.to);
   const givenUp = new AbortController();
   const signal = AbortSignal.any([givenUp.signal, io.signal]);
   await using store = await openStore({ store: options.store, env, signal });
-  using signals = new Signals(givenUp, io);
   const report = execReport(io, options);
   const note = (text: string): void => report.show({ event: "note", text });
+  givenUp.signal.addEventListener("abort", () => note("pushing is given up"), { once: true });
+  using signals = new Signals(givenUp, io);
   try {
     const end = await execCommand({
       command: words,
@@ -87,7 +89,11 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
   }
 }
 
-function parseWay(text: string | undefined): Way | undefined {
+function parseWay({ via: text, substituted }: ExecOptions): Way | undefined {
+  if (text === "hook" && substituted === true) {
+    const message = "Cannot see what is substituted via hook: Nix runs it for builds only";
+    throw new HandpickError("USAGE", message, { hint: "Leave out --via, or use --via store." });
+  }
   if (text === undefined || text === "hook" || text === "store") return text;
   throw new HandpickError("USAGE", `Cannot see builds via ${JSON.stringify(text.slice(0, 80))}`, {
     hint: "Use --via hook or --via store, or leave it out.",

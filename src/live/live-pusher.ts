@@ -72,6 +72,7 @@ export class LivePusher {
     await using stack = new AsyncDisposableStack();
     const paths = new Set(picks.flatMap((pick) => pick.paths));
     const { valid } = stack.use(await store.hold(paths));
+    for (const pick of picks) this.#tellLost(pick, valid);
     const present = picks.map((pick) => presentPart(pick, valid));
     const usable = await closable(present, store, ({ message }) => {
       onEvent({ event: "note", text: message });
@@ -80,6 +81,17 @@ export class LivePusher {
     const held = stack.use(await closeHeld(usable, { store, namesOf }));
     const names = new Set(held.planned.flatMap(({ caches }) => caches));
     await Promise.all([...names].map((name) => this.#pushTo(name, held)));
+  }
+
+  /** A manifest may name what is not there. */
+  #tellLost(pick: Pick, valid: ReadonlySet<StorePath>): void {
+    for (const path of pick.paths.filter((path) => !valid.has(path))) {
+      const message = `Cannot push ${path}: it is not in the Nix store`;
+      const error = { code: "STORE_PATH_GONE", message } as const;
+      for (const cache of this.#cachesOf(pick)) {
+        this.#show({ event: "failed", cache, path, error });
+      }
+    }
   }
 
   #cachesOf(pick: Pick): string[] {

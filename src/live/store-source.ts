@@ -1,4 +1,3 @@
-import { HandpickError } from "../error.ts";
 import { isDerivation, type StorePath } from "../nix/store-path.ts";
 import type { Store } from "../store/store.ts";
 import type { PathSource, Taken } from "./path-source.ts";
@@ -22,8 +21,8 @@ export class StoreSource implements PathSource {
   readonly #substituted: boolean;
   #mark: number;
 
-  private constructor(store: Store, folder: string, { substituted, mark = 0 }: StoreSourceOptions) {
-    this.folder = folder;
+  private constructor(store: Store, { substituted, mark = 0 }: StoreSourceOptions) {
+    this.folder = store.changesDir();
     this.#store = store;
     this.#substituted = substituted;
     this.#mark = mark;
@@ -32,13 +31,7 @@ export class StoreSource implements PathSource {
   /** @throws {HandpickError} `STORE_UNSUPPORTED` if the database cannot be read. */
   static async open(store: Store, options: StoreSourceOptions): Promise<StoreSource> {
     const { mark } = await store.newPaths();
-    if (store.changesDir === undefined) {
-      throw new HandpickError(
-        "STORE_UNSUPPORTED",
-        "Cannot watch the Nix store: it has no database",
-      );
-    }
-    return new StoreSource(store, store.changesDir, { ...options, mark: options.mark ?? mark });
+    return new StoreSource(store, { ...options, mark: options.mark ?? mark });
   }
 
   /** How far it got. */

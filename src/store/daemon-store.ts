@@ -35,7 +35,6 @@ export class DaemonStore implements Store {
   readonly storeDir: string;
   readonly description: string;
   readonly trusted: boolean | undefined;
-  readonly changesDir: string | undefined;
   readonly #layout: StoreLayout;
   readonly #client: DaemonClient;
   readonly #minor: number;
@@ -52,7 +51,6 @@ export class DaemonStore implements Store {
     this.#minor = daemon.version.minor;
     this.#database = database;
     this.trusted = daemon.version.trusted;
-    this.changesDir = database === undefined ? undefined : databaseDir(layout);
     const nix = daemon.version.nix === undefined ? "" : ` ${daemon.version.nix}`;
     this.description = `daemon${nix}, protocol 1.${daemon.version.minor}`;
   }
@@ -119,14 +117,13 @@ export class DaemonStore implements Store {
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
-    if (this.#database === undefined) {
-      throw new HandpickError(
-        "STORE_UNSUPPORTED",
-        "Cannot list new store paths: expected a readable Nix database beside the daemon, found none",
-        { hint: "Use a post-build-hook, or run this where /nix/var/nix/db can be read." },
-      );
-    }
-    return this.#database.read((connection) => selectNew(connection, mark, this.storeDir));
+    const database = this.#ownDatabase();
+    return database.read((connection) => selectNew(connection, mark, this.storeDir));
+  }
+
+  changesDir(): string {
+    this.#ownDatabase();
+    return databaseDir(this.#layout);
   }
 
   async hold(paths: Iterable<StorePath>): Promise<Hold> {
@@ -158,6 +155,15 @@ export class DaemonStore implements Store {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #ownDatabase(): Database {
+    if (this.#database !== undefined) return this.#database;
+    throw new HandpickError(
+      "STORE_UNSUPPORTED",
+      "Cannot list new store paths: expected a readable Nix database beside the daemon, found none",
+      { hint: "Use a post-build-hook, or run this where /nix/var/nix/db can be read." },
+    );
   }
 
   async #infos(paths: readonly StorePath[]): Promise<PathInfo[]> {

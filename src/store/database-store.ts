@@ -20,14 +20,12 @@ export class DatabaseStore implements Store {
   readonly storeDir: string;
   readonly description = "database";
   readonly trusted = undefined;
-  readonly changesDir: string;
   readonly #layout: StoreLayout;
   readonly #database: Database;
   readonly #signal: AbortSignal;
 
   constructor(layout: StoreLayout, database: Database, signal: AbortSignal) {
     this.storeDir = layout.storeDir;
-    this.changesDir = databaseDir(layout);
     this.#layout = layout;
     this.#database = database;
     this.#signal = signal;
@@ -74,6 +72,10 @@ export class DatabaseStore implements Store {
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
     return this.#database.read((connection) => selectNew(connection, mark, this.storeDir));
+  }
+
+  changesDir(): string {
+    return databaseDir(this.#layout);
   }
 
   async hold(paths: Iterable<StorePath>): Promise<Hold> {

@@ -14,9 +14,6 @@ export interface Store extends AsyncDisposable {
    */
   readonly trusted: boolean | undefined;
 
-  /** The folder in which files change when paths become valid, where {@link newPaths} works. */
-  readonly changesDir: string | undefined;
-
   /** Where a store path's files are; differs from the path in a chroot store (`local?root=`). */
   physicalPath(path: StorePath): string;
 
@@ -54,8 +51,18 @@ export interface Store extends AsyncDisposable {
    * Paths that became valid after `mark` (a value returned earlier), oldest first, and the new
    * mark. Without `mark`: no paths, only the mark of now. A mark from a store that was recreated
    * since counts as 0.
+   *
+   * @throws {HandpickError} `STORE_UNSUPPORTED` if there is no readable database.
    */
   newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }>;
+
+  /**
+   * The folder in which files change when paths become valid.
+   *
+   * @throws {HandpickError} `STORE_UNSUPPORTED`, as {@link newPaths} does, if there is no readable
+   *   database.
+   */
+  changesDir(): string;
 
   /**
    * Protects `paths` from garbage collection until the result is disposed, over a connection of

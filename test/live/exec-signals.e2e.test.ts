@@ -107,8 +107,9 @@ describe("handpick exec and signals", { timeout: 60_000, skip: onceOnly }, () =>
     await told(child.stdout, "again");
     const startMs = performance.now();
     await writeFile(join(rig.nix.dir, "end"), "");
-    const { status } = await ended;
+    const { status, stderr } = await ended;
     assert.equal(status, 4);
+    assert.match(stderr, /^pushing is given up$/m);
     assert.ok(performance.now() - startMs < INTERRUPTED_MS);
     assert.deepEqual(await rig.leftovers(), []);
   });

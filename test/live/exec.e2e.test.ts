@@ -96,6 +96,16 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     assert.ok((await rig.served()).includes("brought-in"), result.stderr);
   });
 
+  it("tells of what a manifest names and is not there", async () => {
+    const absent = `/nix/store/${"0".repeat(32)}-absent`;
+    const text = JSON.stringify({ version: 1, name: "m", picks: [{ name: "a", paths: [absent] }] });
+    await writeFile(join(rig.nix.dir, "manifest.json"), text);
+    const add = ["--substituted", "--strict", "--", "nix-store", "--add", "manifest.json"];
+    const result = await rig.exec(...add);
+    assert.equal(result.status, 1, result.stderr);
+    assert.match(result.stderr, /^✗ absent +STORE_PATH_GONE: .*\n0 pushed, 1 failed in /m);
+  });
+
   it("says so where the rules accept nothing, and asks no cache", async () => {
     await rig.moveCache(NOWHERE);
     const result = await rig.exec("--strict", "--", ...rig.building(newTag(), "lib", "data"));
@@ -178,6 +188,7 @@ describe("handpick exec", { timeout: 120_000 }, () => {
       for (const args of [
         [],
         ["--via", "pigeon", ...touch],
+        ["--via", "hook", "--substituted", ...touch],
         ["-i", "{", ...touch],
         ["--to", "nobody", ...touch],
         ["-c", "absent.toml", ...touch],
