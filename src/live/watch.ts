@@ -49,14 +49,14 @@ export async function watchStore(request: WatchRequest): Promise<void> {
   await makeStateFolder(folder);
   const mark = request.resume ? readMark(request) : undefined;
   await using source = await StoreSource.open(store, { substituted, mark });
-  const watcher = new Watcher(source, request);
+  await using watcher = new Watcher(source, request);
   request.onReady();
   for await (const _ of wakes(source.folder, { signal, pollMs: () => watcher.patienceMs() })) {
     await watcher.look();
   }
 }
 
-class Watcher {
+class Watcher implements AsyncDisposable {
   readonly #source: StoreSource;
   readonly #request: WatchRequest;
   readonly #picks: LivePicks;
@@ -64,6 +64,8 @@ class Watcher {
   #wish: "nothing" | "sync" | "forced sync" = "sync";
   #isOtherAtWork = false;
   #nextDue = Infinity;
+  /** Keeps what was accepted until a sync does. */
+  #held = new AsyncDisposableStack();
 
   constructor(source: StoreSource, request: WatchRequest) {
     this.#source = source;
@@ -87,27 +89,36 @@ class Watcher {
     }
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#held.disposeAsync();
+  }
+
   /** The mark is written after the paths: a watch that is killed takes some twice and misses none. */
   async #takeIn(): Promise<void> {
     const { folder, store } = this.#request;
     const before = this.#source.mark;
     const { paths, done } = await this.#source.take();
-    const accepted = paths.length === 0 ? [] : await this.#accept(paths);
+    if (paths.length > 0) await this.#record(paths);
     await done();
     if (this.#source.mark === before) return;
     using ledger = Ledger.open(folder);
-    ledger.addBuilds(accepted, Date.now());
     ledger.setFact("watchMark", markText(store, this.#source.mark));
   }
 
-  async #accept(paths: readonly StorePath[]): Promise<StorePath[]> {
-    await using held = await this.#request.store.hold(paths);
+  async #record(paths: readonly StorePath[]): Promise<void> {
+    const { folder, store } = this.#request;
+    await using held = await store.hold(paths);
     const valid = [...held.valid];
-    const accepted = await acceptedByRules(valid, this.#request);
-    if (accepted.length > 0 && this.#wish === "nothing") this.#wish = "sync";
     // The ledger does not know that they were missing.
     if ((await this.#picks.wantedParts(valid)).length > 0) this.#wish = "forced sync";
-    return accepted;
+    const accepted = await acceptedByRules(valid, this.#request);
+    if (accepted.length === 0) return;
+    await using kept = new AsyncDisposableStack();
+    kept.use(await store.hold(accepted));
+    using ledger = Ledger.open(folder);
+    ledger.addBuilds(accepted, Date.now());
+    this.#held.use(kept.move());
+    if (this.#wish === "nothing") this.#wish = "sync";
   }
 
   async #syncIfDue(): Promise<void> {
@@ -121,6 +132,8 @@ class Watcher {
       return;
     }
     this.#wish = "nothing";
+    await this.#held.disposeAsync();
+    this.#held = new AsyncDisposableStack();
     using ledger = Ledger.openReadOnly(folder);
     this.#nextDue = ledger === undefined ? Infinity : Math.min(...dueTimes(ledger).values());
   }
