@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +8,8 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { CrashProxy } from "../crash/crash-proxy.ts";
-import { handpick, type Result, resultOf } from "../handpick.ts";
+import { NOBODY } from "../ordinary-user.ts";
+import { BUNDLE, handpick, type Result, resultOf } from "../handpick.ts";
 import { APP_CLOSURE, LiveRig, onceOnly } from "./live-rig.ts";
 
 const READY = "not what is substituted or copied";
@@ -192,6 +193,29 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     while ((await servedOf(tag)).length < 3) await sleep(50);
     await interrupt(watching);
     await rig.moveCache(rig.serve.url);
+  });
+
+  const isRoot = process.getuid?.() === 0;
+  const skip = !isRoot && "only root can be another user than the daemon's";
+  it("shows an ordinary user what others build in a daemon", { skip }, async () => {
+    const daemon = await rig.nix.startDaemon();
+    const NIX_REMOTE = `unix://${daemon.socket}?root=${rig.nix.dir}/root`;
+    // Not by the file of the token, which its owner alone may read.
+    const config = join(rig.nix.dir, "others.toml");
+    const cache = `[caches.mine]\nurl = "cachix://mine"\nhost = "${rig.serve.url}"\ntoken-env = "T"\n`;
+    await writeFile(config, cache);
+    const words = [BUNDLE, "watch", "-i", "app-*", "-c", config];
+    const own = { T: rig.serve.token, HANDPICK_STATE_DIR: `${rig.nix.dir}/tmp/state` };
+    const env = { ...rig.nix.env, ...own, NIX_REMOTE, NODE_V8_COVERAGE: "" };
+    const options = { cwd: rig.nix.dir, env, uid: NOBODY, gid: NOBODY };
+    const watching = watchingBy(spawn(process.execPath, words, options));
+    await watching.says(READY);
+    const [program = "", ...args] = rig.building(tag, "tool");
+    await rig.nix.run(program, args, { env: { NIX_REMOTE } });
+    await watching.says("3 pushed");
+    await interrupt(watching);
+    await daemon.stop();
+    assert.deepEqual(await servedOf(tag), APP_CLOSURE(tag));
   });
 
   it("waits in silence", { skip: onceOnly }, async () => {
