@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC3043,SC3045,SC3057
+# shellcheck shell=sh disable=SC2015,SC3013,SC3028,SC3043,SC3044,SC3045,SC3057
 # What runs inside other people's switches, shells and builds. It only leaves word; `handpick sync`
 # does the work, later and elsewhere. Sourced by bash, dash or busybox sh, so: names begin with
 # _handpick, nothing is set that is not local, nothing goes to stdout, and a caller's `set -euC`,
@@ -23,21 +23,24 @@ _handpick_find_state() {
   esac
 }
 
-# _handpick_select NAME MANIFEST TOOLS: makes the selection NAME that of the store file MANIFEST.
-# TOOLS is the folder of coreutils, since `nix-shell --pure` has no PATH to rely on.
+# _handpick_select NAME MANIFEST TOOLS [PROGRAM]: makes the selection NAME that of the store file
+# MANIFEST. TOOLS is the folder of coreutils, since `nix-shell --pure` has no PATH to rely on. Where
+# no service manager sees to the spool, PROGRAM, a path or a name on PATH, is started in the
+# background; without one this leaves word and no more.
 _handpick_select() {
   local _handpick_state
   [ -z "${CI-}${HANDPICK_DISABLE-}" ] || return 0
   _handpick_find_state || return 0
   # Equal too if Nix linked equal manifests to each other: they select the same.
   if [ "$_handpick_state/wanted/$1" -ef "$2" ]; then
-    :
+    [ -z "${4-}" ] || [ -n "${DRY_RUN+set}" ] || ! _handpick_is_time "$1" "$3" ||
+      (_handpick_start "$3" "$4") </dev/null >/dev/null 2>&1 || :
   elif [ ! -e "$2" ]; then
     return 0 # collected under a cached shell: a link to it would mean an ended selection
   elif [ -n "${DRY_RUN+set}" ]; then
     [ ! -t 2 ] || printf 'handpick: would select %s\n' "$2" >&2
   else
-    (_handpick_relink "$@") </dev/null >/dev/null 2>&1 || :
+    (_handpick_relink "$@" && [ -n "${4-}" ] && _handpick_start "$3" "$4") </dev/null >/dev/null 2>&1 || :
   fi
   [ -n "${DRY_RUN+set}" ] || _handpick_notify "$3"
 }
@@ -52,24 +55,128 @@ _handpick_relink() {
     printf '' >|"$_handpick_state/spool/wanted-$1"
 }
 
+# _handpick_date FORMAT TOOLS: puts the time into _handpick_now, which is the caller's.
+_handpick_date() {
+  # Bash needs no process for it, but for that of macOS, which is older.
+  [ -n "${BASH_VERSION-}" ] && printf -v _handpick_now "%($1)T" -1 ||
+    _handpick_now=$("$2/date" "+$1")
+}
+
+# _handpick_is_time NAME TOOLS: whether the word that was left is still there, or something that failed
+# is to be tried again. Sync writes into `due` when; what is no time of today or tomorrow is now.
+_handpick_is_time() {
+  local _handpick_due _handpick_now
+  [ ! -e "$_handpick_state/spool/wanted-$1" ] || return 0
+  [ -f "$_handpick_state/due" ] || return 1
+  {
+    _handpick_due=
+    read -r _handpick_due <"$_handpick_state/due" || :
+    case $_handpick_due in
+      '' | *[!0-9]* | ???????????*) return 0 ;;
+    esac
+    _handpick_date %s "$2"
+    [ "$_handpick_due" -le "$_handpick_now" ] || [ "$_handpick_due" -gt "$((_handpick_now + 86400))" ]
+  } 2>/dev/null
+}
+
+# _handpick_start TOOLS PROGRAM: starts a sync in the background, unless somebody else does. Runs in
+# a subshell of its own, for it makes that ready: direnv waits until nobody has its descriptors, Nix
+# removes the folder for temporary files, and signals of the terminal are not for us.
+_handpick_start() {
+  local _handpick_fd
+  ! _handpick_is_served && command -v "$2" && _handpick_claim "$1" || return 0
+  trap '' HUP INT QUIT
+  unset TMPDIR TMP TEMP TEMPDIR NIX_BUILD_TOP
+  # What `nix-shell --pure` says to keep builds from the network.
+  [ "${SSL_CERT_FILE-}" != /no-cert-file.crt ] || unset SSL_CERT_FILE
+  [ "${NIX_SSL_CERT_FILE-}" != /no-cert-file.crt ] || unset NIX_SSL_CERT_FILE
+  exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  if [ -n "${BASH_VERSION-}" ]; then
+    for _handpick_fd in /dev/fd/*; do
+      case ${_handpick_fd##*/} in
+        ? | 255 | *[!0-9]*) ;;
+        *) eval "exec ${_handpick_fd##*/}>&-" ;;
+      esac
+    done
+  fi
+  # The program makes a session of its own, but not at once, and macOS has no setsid.
+  if command -v setsid; then
+    setsid "$2" sync --detach &
+  else
+    command "$2" sync --detach &
+  fi
+}
+
+# Whether a service manager that runs has been told to look after the spool.
+_handpick_is_served() {
+  local _handpick_file
+  set +f
+  [ -z "${BASH_VERSION-}" ] || shopt -u failglob
+  if [ -S "${XDG_RUNTIME_DIR:-/run/user/${UID-}}/systemd/private" ]; then
+    for _handpick_file in "${XDG_CONFIG_HOME:-${HOME-}/.config}" /etc; do
+      ! _handpick_has_spool "$_handpick_file/systemd/user/handpick.path" || return 0
+    done
+  fi
+  if [ -d /run/systemd/system ]; then
+    ! _handpick_has_spool /etc/systemd/system/handpick.path || return 0
+  fi
+  for _handpick_file in "${HOME-}"/Library/LaunchAgents/*handpick*.plist /Library/LaunchDaemons/*handpick*.plist; do
+    ! _handpick_has_spool "$_handpick_file" || return 0
+  done
+  return 1
+}
+
+# Whether a unit file or a property list names the spool.
+_handpick_has_spool() {
+  local _handpick_line
+  [ -f "$1" ] || return 1
+  while read -r _handpick_line || [ -n "$_handpick_line" ]; do
+    case $_handpick_line in
+      *"$_handpick_state/spool"* | *=%*/handpick/spool*) return 0 ;;
+    esac
+  done <"$1"
+  return 1
+}
+
+# _handpick_claim TOOLS: lets one of many that leave word at once start the sync, which sees to what
+# all of them left: it removes the link before it looks. One that did not get so far in a minute is
+# dead. What a link says is there as soon as the link is.
+_handpick_claim() {
+  local _handpick_now _handpick_then
+  _handpick_date %s "$1"
+  ! "$1/ln" -sT "$_handpick_now" "$_handpick_state/spool/starting" || return 0
+  _handpick_then=$("$1/readlink" "$_handpick_state/spool/starting")
+  case $_handpick_then in
+    '' | *[!0-9]* | ???????????*) ;;
+    *)
+      _handpick_then=$((_handpick_now - _handpick_then))
+      [ "$_handpick_then" -lt 0 ] || [ "$_handpick_then" -ge 60 ] || return 1
+      ;;
+  esac
+  "$1/ln" -sfT "$_handpick_now" "$_handpick_state/spool/starting"
+}
+
 # _handpick_notify TOOLS: shows what sync wants a person to know, once a day.
 _handpick_notify() {
-  local _handpick_line _handpick_today _handpick_shown
+  local _handpick_line _handpick_now _handpick_shown
   [ -s "$_handpick_state/notice" ] && [ -t 2 ] || return 0
   {
-    if [ -n "${BASH_VERSION-}" ]; then
-      printf -v _handpick_today '%(%F)T' -1 # starts no process
-    else
-      _handpick_today=$("$1/date" +%F)
-    fi
+    _handpick_date %F "$1"
     _handpick_shown=
     read -r _handpick_shown <"$_handpick_state/notice-shown" || :
-    [ "$_handpick_shown" != "$_handpick_today" ] || return 0
+    [ "$_handpick_shown" != "$_handpick_now" ] || return 0
     read -r _handpick_line <"$_handpick_state/notice" || return 0
     # Not shown where that cannot be remembered: it would come with every prompt.
-    printf '%s\n' "$_handpick_today" >|"$_handpick_state/notice-shown" || return 0
+    printf '%s\n' "$_handpick_now" >|"$_handpick_state/notice-shown" || return 0
     printf '%s\n' "$_handpick_line" >&3
   } 3>&2 2>/dev/null
+}
+
+# _handpick_forget: takes all of this out of the shell again.
+_handpick_forget() {
+  unset -f _handpick_find_state _handpick_select _handpick_relink _handpick_date _handpick_is_time \
+    _handpick_start _handpick_is_served _handpick_has_spool _handpick_claim _handpick_notify \
+    _handpick_built _handpick_forget
 }
 
 # _handpick_built: puts the DRV_PATH and OUT_PATHS of Nix's post-build-hook into the spool.
@@ -87,6 +194,7 @@ _handpick_built() {
   umask 077
   _handpick_spool=$_handpick_state/spool
   [ -d "$_handpick_spool" ] || mkdir -p "$_handpick_spool"
+  umask 022 # a sync that is not root's has to read what root leaves
   # Whole or not there: a full disk cuts files short.
   # shellcheck disable=SC2086 # Nix separates the paths by spaces
   if printf '%s\n' "${DRV_PATH-}" ${OUT_PATHS-} >|"$_handpick_spool/.$_handpick_event"; then

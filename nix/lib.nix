@@ -4,7 +4,13 @@
 #   handpick.manifest { name = "mine"; packages = [ pkgs.ripgrep ]; }
 #
 # Needs nothing of `pkgs` but writeText, mkShellNoCC and coreutils, and evaluates purely.
-{ pkgs }:
+#
+# `handpick` is the package of the program, for shells to start where no service manager does;
+# without it they look on PATH.
+{
+  pkgs,
+  handpick ? null,
+}:
 let
   inherit (builtins)
     elem
@@ -27,6 +33,7 @@ let
   nameOk = name: match "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}" name != null;
   cacheOk = cache: match "(cachix://)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}" cache != null;
   closureOk = closure: elem closure [ "runtime" "self" "build" ];
+  triggerOk = trigger: elem trigger [ "auto" "none" ];
 
   # A package, or a set of one with options of its own. Some packages have an attribute `package`.
   pick =
@@ -90,23 +97,43 @@ let
   cachixPackages =
     { cache, packages, ... }@arguments: manifest ({ name = "cachix-packages"; } // arguments);
 
-  # Text that selects packages when a shell runs it.
+  # Text that selects packages when a shell runs it. Unless something else is there to do it, it
+  # starts a sync in the background; with `trigger = "none"` it never does.
   shellHook =
-    { name ? null, ... }@arguments:
+    {
+      name ? null,
+      trigger ? "auto",
+      ...
+    }@arguments:
     let
-      picks = picksOf (removeAttrs arguments [ "name" ]);
+      picks = picksOf (
+        removeAttrs arguments [
+          "name"
+          "trigger"
+        ]
+      );
       # Shells without a name must not take each other's place.
       digest = hashString "sha256" (unsafeDiscardStringContext (toJSON picks));
       selection = if name == null then "shell-${substring 0 16 digest}" else name;
       tools = "${pkgs.coreutils}/bin";
+      program =
+        if require "trigger" "auto or none" triggerOk trigger == "none" then
+          ""
+        else if handpick == null then
+          "handpick"
+        else
+          "${handpick}/bin/handpick";
     in
     ''
       if [ -r ${../hook/handpick.sh} ]; then
         . ${../hook/handpick.sh}
-        _handpick_select ${selection} ${writeManifest selection picks} ${tools} || :
-        unset -f _handpick_find_state _handpick_select _handpick_relink _handpick_notify _handpick_built
+        _handpick_select ${selection} ${writeManifest selection picks} ${tools} ${program} || :
+        _handpick_forget
       fi
     '';
+
+  # The same as a file, for whoever can only source one, as an `.envrc` can.
+  shellHookFile = arguments: pkgs.writeText "handpick-shell-hook" (shellHook arguments);
 
   # The same as a shell, for `inputsFrom`.
   shell = arguments: pkgs.mkShellNoCC { shellHook = shellHook arguments; };
@@ -121,5 +148,6 @@ in
     postBuildHook
     shell
     shellHook
+    shellHookFile
     ;
 }

@@ -26,7 +26,7 @@ let
     );
   setup = build "setup" { } ''
     mkdir $out
-    echo 'runHook() { eval "''${!1-}"; }' > $out/setup
+    echo 'export PATH; runHook() { eval "''${!1-}"; }' > $out/setup
   '';
   program = name: path: build name { } "mkdir -p $out/bin; ln -s ${path} $out/bin/${name}";
 
@@ -90,7 +90,7 @@ let
       } "echo shell > $out";
     coreutils = build "coreutils" { } ''
       mkdir -p $out/bin
-      for tool in date ln mkdir mv; do ln -s "$(type -P $tool)" $out/bin/; done
+      for tool in date ln mkdir mv readlink; do ln -s "$(type -P $tool)" $out/bin/; done
     '';
     words = build "words-1.0" {
       pname = "words";

@@ -2,14 +2,18 @@ import { resolve } from "node:path";
 
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
+import { expectEnd } from "../state/due-file.ts";
 import { stateFolder } from "../state/state-folder.ts";
+import type { StateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
+import { recordingFailure } from "../sync/record-failure.ts";
 import { addSummaries } from "../sync/summary.ts";
 import { sync } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
+import { startDetached } from "./detach.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { rarely } from "./prepare-run.ts";
@@ -18,6 +22,7 @@ interface SyncOptions extends CommonOptions {
   readonly store?: string;
   readonly wait?: boolean;
   readonly recheck?: boolean;
+  readonly detach?: boolean;
 }
 
 /** `handpick sync`: make the caches match what is wanted. */
@@ -32,18 +37,40 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
     options: [
       ["--wait", "Try again until all is pushed or cannot be; else exit with 1 (default: off)"],
       ["--recheck", "Ask all caches now, and try again what failed (default: when it is time)"],
+      ["--detach", "Do all this in the background, and end at once (default: off)"],
       ["--store <store>", "Nix store to read (default: auto)"],
     ],
     examples: [
       ["handpick sync", "push what is wanted and missing"],
       ["handpick sync --wait", "the same in CI: succeed only when it is all there"],
     ],
-    action: async (_, options) => runSync(options, io),
+    action: async (_, options) => {
+      if (options.detach !== true) return runSync(options, io);
+      await startDetached(["sync", ...argumentsOf(options, io)], io);
+      return EXIT.done;
+    },
   };
+}
+
+/** The options again, for a process that works elsewhere and whose output nobody sees. */
+function argumentsOf({ config, store, wait, recheck }: SyncOptions, { cwd }: Io): string[] {
+  return [
+    ...(config === undefined ? [] : [`--config=${resolve(cwd, config)}`]),
+    ...(store === undefined ? [] : [`--store=${store}`]),
+    ...(wait === true ? ["--wait"] : []),
+    ...(recheck === true ? ["--recheck"] : []),
+  ];
 }
 
 async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
+  const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+  return recordingFailure({ folder, signal }, () => syncFolder(folder, options, io));
+}
+
+async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Promise<number> {
+  const { env, cwd, uid, signal } = io;
+  await expectEnd(folder);
   const config = await loadConfig({ file: options.config, env, cwd, uid });
   const report = await chooseReport(io, options);
   const startMs = performance.now();
@@ -56,7 +83,7 @@ async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const note = (text: string): void => onEvent({ event: "note", text });
   try {
     const end = await sync({
-      folder: stateFolder(resolve(cwd, stateDirectory(env, uid))),
+      folder,
       config,
       openStore: () => openStore({ store: options.store, env, signal }),
       env,

@@ -12,6 +12,7 @@ import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
 import { emptySummary, type RunEvent } from "../sync/push-plan.ts";
+import { recordingFailure } from "../sync/record-failure.ts";
 import { addSummaries } from "../sync/summary.ts";
 import { sync, type SyncEnd, type SyncRequest } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
@@ -56,7 +57,7 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
   const open = (): Promise<Store> => openStore({ store: options.store, env, signal });
   await assertSomething(config, folder);
   await using store = await open();
-  const syncs = { folder, config, openStore: open, env, uid, signal };
+  const syncs = { folder, config, openStore: open, env, uid, signal, recheck: false, wait: false };
   const tell = rarely((text) => io.stderr.write(`handpick: ${text}\n`));
   await watchStore({
     folder,
@@ -65,7 +66,7 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
     substituted: options.substituted === true,
     resume: options.resume === true,
     signal,
-    sync: (isForced) => reportedSync({ ...syncs, recheck: isForced, wait: false }, options, io),
+    sync: () => recordingFailure(syncs, () => reportedSync(syncs, options, io)),
     onReady: () => announce({ config, store, isAll: options.substituted === true }, io),
     onFailure: (error) => tell(failureLines(toFailure(error)).join("\n  ")),
   });

@@ -1,13 +1,13 @@
 import type { Config } from "../config/config.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import { Ledger } from "../state/ledger.ts";
+import { isLedgerError, Ledger } from "../state/ledger.ts";
 import { hasNews } from "../state/spool.ts";
-import { makeStateFolder, type StateFolder } from "../state/state-folder.ts";
+import { makeStateFolder, type StateFolder, stateUnusable } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { acceptedByRules } from "../sync/accept.ts";
+import { noteReturn } from "../sync/builds.ts";
 import { dueTimes } from "../sync/due.ts";
 import type { SyncEnd } from "../sync/sync.ts";
-import { LivePicks } from "./live-picks.ts";
 import { StoreSource } from "./store-source.ts";
 import { wakes } from "./wakes.ts";
 
@@ -20,15 +20,15 @@ export interface WatchRequest {
   /** Whether to begin where the last watch of this state folder stood, and not now. */
   readonly resume: boolean;
   readonly signal: AbortSignal;
-  /** Runs a sync of the state folder, which asks all caches now if it is forced to. */
-  readonly sync: (isForced: boolean) => Promise<SyncEnd>;
+  /** Runs a sync of the state folder. */
+  readonly sync: () => Promise<SyncEnd>;
   /** Told once nothing that comes is missed. */
   readonly onReady: () => void;
   /** Told of a look that failed; the next one tries again. */
   readonly onFailure: (error: unknown) => void;
 }
 
-/** While another sync is at work it is asked for its end so often. */
+/** How often it looks while a sync is at work, this one's or another. */
 const TURN_MS = 1_000;
 /** Nothing says when a store or a disk that failed works again. */
 const FAILED_MS = 30_000;
@@ -40,7 +40,7 @@ const FAILED_MS = 30_000;
  *     new paths -> built here? -> accepted? -> ledger -> mark -> anything to do? -> sync
  *
  * What is in the ledger is pushed now or later, by this process or by another, so nothing of it is
- * kept here. What comes during a sync waits in the database of Nix.
+ * kept here. A sync at work is told by the ledger of what comes meanwhile.
  *
  * @throws {HandpickError} If store or state folder cannot be used at the start.
  */
@@ -59,10 +59,9 @@ export async function watchStore(request: WatchRequest): Promise<void> {
 class Watcher implements AsyncDisposable {
   readonly #source: StoreSource;
   readonly #request: WatchRequest;
-  readonly #picks: LivePicks;
-  /** What is to be done whether or not it is time for it. */
-  #wish: "nothing" | "sync" | "forced sync" = "sync";
-  #isOtherAtWork = false;
+  /** Whether or not it is time for it. */
+  #hasToSync = true;
+  #syncing: Promise<void> | undefined;
   #nextDue = Infinity;
   /** Keeps what was accepted until a sync does. */
   #held = new AsyncDisposableStack();
@@ -70,27 +69,37 @@ class Watcher implements AsyncDisposable {
   constructor(source: StoreSource, request: WatchRequest) {
     this.#source = source;
     this.#request = request;
-    this.#picks = new LivePicks(request);
   }
 
   /** How long to wait if nothing new comes. */
   patienceMs(): number {
-    return this.#isOtherAtWork ? TURN_MS : Math.max(this.#nextDue - Date.now(), TURN_MS);
+    const isSoon = this.#hasToSync || this.#syncing !== undefined;
+    return isSoon ? TURN_MS : Math.max(this.#nextDue - Date.now(), TURN_MS);
   }
 
   async look(): Promise<void> {
-    const { signal, onFailure } = this.#request;
     try {
       await this.#takeIn();
-      await this.#syncIfDue();
+      if (this.#syncing !== undefined || !(await this.#isTime())) return;
+      this.#syncing = this.#sync()
+        .catch((error: unknown) => this.#fail(error))
+        .finally(() => (this.#syncing = undefined));
     } catch (error) {
-      if (!signal.aborted) onFailure(error);
-      this.#nextDue = Date.now() + FAILED_MS;
+      this.#fail(error);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#syncing;
     await this.#held.disposeAsync();
+  }
+
+  #fail(error: unknown): void {
+    const { signal, folder, onFailure } = this.#request;
+    if (signal.aborted) return;
+    onFailure(isLedgerError(error) ? stateUnusable(folder.dir, error) : error);
+    this.#hasToSync = false;
+    this.#nextDue = Date.now() + FAILED_MS;
   }
 
   /** The mark is written after the paths: a watch that is killed takes some twice and misses none. */
@@ -109,33 +118,35 @@ class Watcher implements AsyncDisposable {
     const { folder, store } = this.#request;
     await using held = await store.hold(paths);
     const valid = [...held.valid];
-    // The ledger does not know that they were missing.
-    if ((await this.#picks.wantedParts(valid)).length > 0) this.#wish = "forced sync";
     const accepted = await acceptedByRules(valid, this.#request);
-    if (accepted.length === 0) return;
     await using kept = new AsyncDisposableStack();
-    kept.use(await store.hold(accepted));
+    if (accepted.length > 0) kept.use(await store.hold(accepted));
     using ledger = Ledger.open(folder);
+    const isBack = noteReturn(ledger, valid);
+    if (accepted.length === 0 && !isBack) return;
     ledger.addBuilds(accepted, Date.now());
     this.#held.use(kept.move());
-    if (this.#wish === "nothing") this.#wish = "sync";
+    this.#hasToSync = true;
   }
 
-  async #syncIfDue(): Promise<void> {
+  async #isTime(): Promise<boolean> {
+    return this.#hasToSync || this.#nextDue <= Date.now() || (await hasNews(this.#request.folder));
+  }
+
+  async #sync(): Promise<void> {
     const { folder, sync } = this.#request;
-    const isDue = this.#nextDue <= Date.now();
-    if (this.#wish === "nothing" && !isDue && !(await hasNews(folder))) return;
-    const { isOtherAtWork } = await sync(this.#wish === "forced sync");
-    this.#isOtherAtWork = isOtherAtWork;
+    this.#hasToSync = false;
+    this.#nextDue = Infinity;
+    await using held = this.#held;
+    this.#held = new AsyncDisposableStack();
+    const { isOtherAtWork } = await sync();
     if (isOtherAtWork) {
-      if (this.#wish === "nothing") this.#wish = "sync";
+      this.#hasToSync = true;
+      this.#held.use(held.move());
       return;
     }
-    this.#wish = "nothing";
-    await this.#held.disposeAsync();
-    this.#held = new AsyncDisposableStack();
     using ledger = Ledger.openReadOnly(folder);
-    this.#nextDue = ledger === undefined ? Infinity : Math.min(...dueTimes(ledger).values());
+    if (ledger !== undefined) this.#nextDue = Math.min(...dueTimes(ledger).values());
   }
 }
 

@@ -1,4 +1,5 @@
-import { mkdir } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
@@ -9,8 +10,10 @@ export interface StateFolder {
   readonly dir: string;
   /** Links to manifests: what is wanted. */
   readonly wanted: string;
-  /** One small file for each thing that happened. */
+  /** One small file for each thing that happened: what others leave, and what starts a sync. */
   readonly spool: string;
+  /** What was in the spool and is not dealt with yet. */
+  readonly queue: string;
   /** Links that Nix's garbage collector is told of. */
   readonly roots: string;
 }
@@ -21,6 +24,7 @@ export function stateFolder(dir: string): StateFolder {
     dir,
     wanted: join(dir, "wanted"),
     spool: join(dir, "spool"),
+    queue: join(dir, "queue"),
     roots: join(dir, "roots"),
   };
 }
@@ -30,12 +34,35 @@ export function stateFolder(dir: string): StateFolder {
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
-export async function makeStateFolder({ dir, wanted, spool, roots }: StateFolder): Promise<void> {
+export async function makeStateFolder(folders: StateFolder): Promise<void> {
+  const { dir, wanted, spool, queue, roots } = folders;
   try {
-    for (const folder of [dir, wanted, spool, roots]) {
+    for (const folder of [dir, wanted, spool, queue, roots]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
     }
   } catch (error) {
+    throw stateUnusable(dir, error);
+  }
+}
+
+/**
+ * Replaces a file of one line, so that readers find it whole; undefined removes it.
+ *
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export async function replaceFile(
+  { dir }: StateFolder,
+  name: string,
+  line: string | undefined,
+): Promise<void> {
+  const file = join(dir, name);
+  const temporary = join(dir, `.${name}-${randomUUID()}`);
+  try {
+    if (line === undefined) return await rm(file, { force: true });
+    await writeFile(temporary, `${line}\n`, { mode: 0o600 });
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw stateUnusable(dir, error);
   }
 }

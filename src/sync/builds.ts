@@ -14,17 +14,27 @@ export interface BuildIntake {
 }
 
 /**
- * Takes builds out of the spool and records the outputs that are to be pushed: those that a glob of
- * `[events]` fits, and manifests. Others are forgotten, and no cache hears of them.
+ * Takes builds out of the queue and records the outputs that are to be pushed: those that a glob of
+ * `[events]` fits, and manifests. What a selection wants and had lost is a reason to look at selections
+ * again. All others are forgotten, and no cache hears of them.
  */
-export async function takeBuilds({ folder, ledger, ...rest }: BuildIntake): Promise<void> {
+export async function takeBuilds(intake: BuildIntake): Promise<void> {
+  const { folder, ledger, config, openStore } = intake;
   const builds = await readBuilds(folder);
   if (builds.length === 0) return;
-  const { config, openStore } = rest;
   await using store = await openStore();
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
   const accepted = await acceptedByRules([...held.valid], { config, store });
   ledger.addBuilds(accepted, Date.now());
+  noteReturn(ledger, [...outputs, ...builds.map(({ derivation }) => derivation)]);
   await removeBuilds(folder, builds);
+}
+
+/** Has the next look start afresh if some of `paths` are what selections lacked; tells whether. */
+export function noteReturn(ledger: Ledger, paths: readonly string[]): boolean {
+  const gone = new Set(JSON.parse(ledger.fact("gone") ?? "[]") as readonly string[]);
+  const isBack = paths.some((path) => gone.has(path));
+  if (isBack) ledger.setFact("digest", "");
+  return isBack;
 }

@@ -45,6 +45,15 @@ function dueTime(entry: Entry, cache: CacheEntry | undefined): number {
   return Math.min(cache.nextAt, entry.nextTry ?? Infinity);
 }
 
+/** When something that is left is to be tried again, in milliseconds since 1970; else undefined. */
+export function nextTry(ledger: Ledger): number | undefined {
+  const failing = ledger.caches().filter(({ trouble }) => trouble !== undefined);
+  const open = new Set(failing.map(({ name }) => name));
+  for (const entry of ledger.entries()) if (isUnsettled(entry)) open.add(entry.cache);
+  const times = [...dueTimes(ledger)].flatMap(([cache, time]) => (open.has(cache) ? [time] : []));
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
 /** Whether it is not where it is wanted, and is going to be. */
 export function isUnsettled({ state, trouble }: Entry): boolean {
   return state === "waiting" || state === "failing" || trouble?.code === "reference-failed";

@@ -18,7 +18,7 @@ const DRV = "/nix/store/0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-greet-1.0.drv";
 const OUT = "/nix/store/7k3i624w0rfrvcrbbdrw0zrvasywxmz4-greet-1.0";
 
 describe("the post-build hook", { timeout: 60_000 }, () => {
-  it("spools the derivation and its outputs, one a line, for their owner only", async () => {
+  it("spools the derivation and its outputs, one a line, in folders of their owner", async () => {
     await using rig = await hookRig();
     const env = { ...rig.env, DRV_PATH: DRV, OUT_PATHS: `${OUT} ${OUT}-doc` };
     assert.deepEqual(await runCommand([POST_BUILD_HOOK], env), SILENT);
@@ -26,8 +26,10 @@ describe("the post-build hook", { timeout: 60_000 }, () => {
     assert.match(spool.join(), /^built-0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-\d+$/);
     const file = join(rig.state, "spool", spool.join());
     assert.equal(await readFile(file, "utf8"), `${DRV}\n${OUT}\n${OUT}-doc\n`);
-    assert.equal((await stat(file)).mode & 0o777, 0o600);
-    assert.equal((await stat(rig.state)).mode & 0o777, 0o700);
+    assert.equal((await stat(file)).mode & 0o777, 0o644, "a service user reads what root leaves");
+    for (const folder of [rig.state, join(rig.state, "spool")]) {
+      assert.equal((await stat(folder)).mode & 0o777, 0o700);
+    }
   });
 
   it("takes what Nix leaves empty, and spools nothing where it names nothing", async () => {

@@ -168,8 +168,8 @@ for (const shell of SHELLS) {
           look,
           `set ${options}`,
           "set +o >|options",
-          selecting("me", manifest),
-          "unset -f _handpick_find_state _handpick_select _handpick_relink _handpick_notify _handpick_built",
+          selecting("me", manifest).replace(" ||", " true ||"), // starts it
+          "_handpick_forget",
           "set +o | cmp - options || echo options differ",
           `set +${options.slice(1)}`,
           "look >|after 2>&1",
