@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { CrashProxy } from "../crash/crash-proxy.ts";
 import { NOBODY } from "../ordinary-user.ts";
-import { BUNDLE, handpick, type Result, resultOf } from "../handpick.ts";
+import { BUNDLE, handpick, isServed, type Result, resultOf, startServe } from "../handpick.ts";
 import { APP_CLOSURE, LiveRig, onceOnly } from "./live-rig.ts";
 
 const READY = "not what is substituted or copied";
@@ -224,5 +224,22 @@ describe("handpick watch", { timeout: 60_000 }, () => {
       () => undefined,
     );
     assert.equal((await interrupt(watching)).stdout, "");
+  });
+
+  it("lets no cache wait for another one that hangs", { skip: onceOnly }, async () => {
+    await using proxy = await CrashProxy.start(rig.serve.url);
+    await using other = await startServe(rig.nix, { name: "other" });
+    proxy.before = () => new Promise(() => undefined);
+    const tokenFile = join(rig.nix.dir, "cache-other/token");
+    const more = `[caches.other]\nurl = "cachix://other"\nhost = "${other.url}"\ntoken-file = "${tokenFile}"\n`;
+    await rig.moveCache(proxy.url, more);
+    const watching = await watch();
+    for (const round of ["a", "b"]) {
+      tag = `${tag}${round}`;
+      const path = (await build("app")).split("\n")[0] ?? "";
+      while (!(await isServed(other, path))) await sleep(20);
+    }
+    assert.equal((await interrupt(watching)).status, 0);
+    await rig.moveCache(rig.serve.url);
   });
 });
