@@ -145,7 +145,7 @@ let
     builder = "${bash}";
     PATH = "/usr/bin:/bin";
     text = "#!/bin/sh\\nexec '${process.execPath}' '${BUNDLE}' \\"$@\\"\\n";
-    args = [ "-c" "mkdir -p $out/bin; printf %s \\"$text\\" > $out/bin/handpick; chmod +x $out/bin/handpick" ];
+    args = [ "-c" "mkdir -p $out/bin; printf %s \\"$text\\" > $out/bin/handpick; chmod +x $out/bin/handpick; exit 0" ]; # see toy-pkgs.nix
   };
   handpick = import ${ROOT}nix/lib.nix { inherit pkgs; handpick = program; };
   selection = { name = "project"; cache = "mine"; packages = [ pkgs.words ]; };
