@@ -20,6 +20,8 @@
             value = f (import ./. { pkgs = nixpkgs.legacyPackages.${name}; });
           }) systems
         );
+      # What does not depend on packages.
+      common = import ./. { pkgs = throw "handpick: these outputs need no packages"; };
     in
     {
       packages = forSystems (
@@ -29,8 +31,30 @@
           default = handpick;
         }
       );
+      checks = forSystems ({ handpick, ... }: { inherit handpick; });
       # With the packages of the input; for others import ./nix/lib.nix with your own `pkgs`.
       lib = forSystems ({ lib, ... }: lib);
-      overlays.default = final: _previous: { inherit (import ./. { pkgs = final; }) handpick; };
+      overlays.default = common.overlay;
+      inherit (common)
+        darwinModules
+        homeManagerModules
+        homeModules
+        nixosModules
+        ;
+      templates = rec {
+        default = home-manager;
+        home-manager = {
+          path = ./templates/home-manager;
+          description = "A home-manager configuration whose packages a cache holds";
+        };
+        nixos = {
+          path = ./templates/nixos;
+          description = "A NixOS configuration whose packages a cache holds";
+        };
+        shell = {
+          path = ./templates/shell;
+          description = "A shell whose packages a cache holds";
+        };
+      };
     };
 }

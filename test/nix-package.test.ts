@@ -75,10 +75,10 @@ describe("default.nix", { timeout: 120_000 }, () => {
 });
 
 describe("flake.nix", { timeout: 120_000 }, () => {
-  it("has the program, an overlay with it, and the library", async () => {
+  it("has the program, an overlay with it, the library, modules and templates", async () => {
     await using nix = await createTestNix();
     const project = join(nix.dir, "project");
-    const files = ["flake.nix", "default.nix", "nix", "hook", "src", "package.json"];
+    const files = ["flake.nix", "default.nix", "nix", "hook", "src", "templates", "package.json"];
     for (const file of [...files, "package-lock.json", "tsconfig.json"]) {
       await cp(join(ROOT, file), join(project, file), { recursive: true });
     }
@@ -100,6 +100,22 @@ describe("flake.nix", { timeout: 120_000 }, () => {
     const derivation = await evaluate(`packages.${system}.default`, "p: p.drvPath");
     assert.match(derivation, /-handpick-[\d.]+\.drv$/);
     assert.equal(await evaluate(`packages.${system}.handpick`, "p: p.drvPath"), derivation);
+    const modules = 'm: builtins.concatStringsSep " " (map toString (builtins.attrValues m))';
+    for (const [name, file] of [
+      ["homeModules", "home-manager"],
+      ["homeManagerModules", "home-manager"],
+      ["nixosModules", "nixos"],
+      ["darwinModules", "nix-darwin"],
+    ] as const) {
+      const found = await evaluate(name, modules);
+      assert.match(found, new RegExp(`^(\\S+/nix/modules/${file}\\.nix ?){2}$`), name);
+    }
+    assert.equal(await evaluate(`checks.${system}.handpick`, "p: p.drvPath"), derivation);
+    const paths =
+      't: builtins.concatStringsSep " " (map (x: toString x.path) (builtins.attrValues t))';
+    for (const path of (await evaluate("templates", paths)).split(" ")) {
+      await nix.run("nix-instantiate", ["--parse", join(path, "flake.nix")]);
+    }
     const names = 'l: builtins.concatStringsSep " " (builtins.attrNames l)';
     assert.equal(await evaluate(`lib.${system}`, names), LIBRARY.join(" "));
     const overlay = `o: (${names}) (o { } { })`;

@@ -2,16 +2,28 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-type SourceName = "home-manager" | "nixpkgs-lib" | "nix-darwin" | "nix-direnv";
+/** Projects that tests try ours with, and a file that tells that a folder has one. */
+const SOURCES = {
+  "home-manager": "modules/modules.nix",
+  "nixpkgs-lib": "lib/default.nix",
+  "nix-darwin": "eval-config.nix",
+  "nix-direnv": "direnvrc",
+} as const;
 
-/** Where a source tree from outside is, or why a test that needs it is skipped. */
-export function sourceTree(name: SourceName): { dir: string } | { skip: string } {
+export type SourceName = keyof typeof SOURCES;
+
+/**
+ * The sources of a project from outside, or why a test has to be skipped: they are no part of ours,
+ * and are looked for in `HANDPICK_TEST_SOURCES`, else in a folder of the user's cache.
+ */
+export function sourceTree(name: SourceName): { readonly dir: string } | { readonly skip: string } {
   const dir = join(sourcesFolder(), name);
-  if (existsSync(dir)) return { dir };
-  return { skip: `there is no ${dir}: put the sources of ${name} there, see CONTRIBUTING.md` };
+  if (existsSync(join(dir, SOURCES[name]))) return { dir };
+  return {
+    skip: `there is no ${SOURCES[name]} in ${dir}: put the sources of ${name} there, or name their folder in HANDPICK_TEST_SOURCES`,
+  };
 }
 
-/** `HANDPICK_TEST_SOURCES`, or a folder of the user's cache, as for the trees of Nix. */
 function sourcesFolder(): string {
   const { HANDPICK_TEST_SOURCES: named, XDG_CACHE_HOME: xdg } = process.env;
   if (named) return named;

@@ -4,9 +4,11 @@ import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { expectEnd } from "../state/due-file.ts";
 import { stateFolder } from "../state/state-folder.ts";
+import type { StateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
+import { recordingFailure } from "../sync/record-failure.ts";
 import type { Summary } from "../sync/summary.ts";
 import { sync } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
@@ -63,6 +65,11 @@ function argumentsOf({ config, store, wait, recheck }: SyncOptions, { cwd }: Io)
 async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+  return recordingFailure({ folder, signal }, () => syncFolder(folder, options, io));
+}
+
+async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Promise<number> {
+  const { env, cwd, uid, signal } = io;
   await expectEnd(folder);
   const config = await loadConfig({ file: options.config, env, cwd, uid });
   const report = await chooseReport(io, options);

@@ -26,6 +26,7 @@ describe("chooseCache()", () => {
       host: undefined,
       tokenFile: undefined,
       tokenEnv: undefined,
+      dhallFile: undefined,
       signingKeyFile: undefined,
       upstreams: undefined,
       compression: undefined,

@@ -51,6 +51,7 @@ function cacheAt(url: string): CacheConfig {
     host: undefined,
     tokenFile: undefined,
     tokenEnv: undefined,
+    dhallFile: undefined,
     signingKeyFile: undefined,
     upstreams: undefined,
     compression: undefined,

@@ -27,6 +27,7 @@ describe("parseConfig()", () => {
       host = "http://127.0.0.1:8080"
       token-file = "/run/secrets/cachix"
       token-env = "MY_TOKEN"
+      dhall-file = "/run/secrets/cachix.dhall"
       signing-key-file = "/run/secrets/key"
       upstreams = ["https://cache.nixos.org"]
       compression = "xz"
@@ -47,6 +48,7 @@ describe("parseConfig()", () => {
           host: "http://127.0.0.1:8080",
           tokenFile: "/run/secrets/cachix",
           tokenEnv: "MY_TOKEN",
+          dhallFile: "/run/secrets/cachix.dhall",
           signingKeyFile: "/run/secrets/key",
           upstreams: ["https://cache.nixos.org"],
           compression: "xz",

@@ -1,9 +1,8 @@
-import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
+import { type FileNameOptions, resolveFileName } from "./file-name.ts";
 import { checkTables, type CacheTable, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";
 
@@ -16,6 +15,8 @@ export interface CacheConfig {
   readonly tokenFile: string | undefined;
   /** Name of the environment variable that holds the token. */
   readonly tokenEnv: string | undefined;
+  /** A `cachix.dhall` elsewhere than where Cachix's client has it. */
+  readonly dhallFile: string | undefined;
   readonly signingKeyFile: string | undefined;
   /** Undefined if the file does not say; consumers then have cache.nixos.org. */
   readonly upstreams: readonly string[] | undefined;
@@ -51,15 +52,20 @@ export interface Config {
  * Reads the text of `handpick.toml`.
  *
  * @param file Its absolute name, for messages and for what relative names in it start from.
+ * @param env For names of files with variables in them. @default {process.env}
  * @throws {HandpickError} `CONFIG_INVALID` with line, column and key if it is not TOML or breaks a rule.
  */
-export function parseConfig(text: string, file: string): Config {
+export function parseConfig(
+  text: string,
+  file: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Config {
   const tables = checkTables(parseToml(text, file));
   if ("rule" in tables) throw violationError(tables, { text, file });
   const { caches, rules, events } = tables;
   return {
     file,
-    caches: Object.entries(caches).map(([name, table]) => toCache(name, { table, file })),
+    caches: Object.entries(caches).map(([name, table]) => toCache(name, table, { file, env })),
     rules: {
       exclude: rules.exclude,
       maxNarSize: rules["max-nar-size"],
@@ -106,20 +112,16 @@ function showKeys(keys: Violation["keys"]): string {
   return shown.join("").replace(/^\./, "");
 }
 
-function toCache(
-  name: string,
-  { table, file }: { readonly table: CacheTable; readonly file: string },
-): CacheConfig {
-  const absolute = (path: string | undefined): string | undefined => {
-    if (path === undefined) return undefined;
-    return path.startsWith("~/") ? join(homedir(), path.slice(2)) : resolve(dirname(file), path);
-  };
+function toCache(name: string, table: CacheTable, options: FileNameOptions): CacheConfig {
+  const absolute = (path: string | undefined): string | undefined =>
+    path === undefined ? undefined : resolveFileName(path, options);
   return {
     name,
     url: table.url,
     host: table.host,
     tokenFile: absolute(table["token-file"]),
     tokenEnv: table["token-env"],
+    dhallFile: absolute(table["dhall-file"]),
     signingKeyFile: absolute(table["signing-key-file"]),
     upstreams: table.upstreams,
     compression: table.compression,

@@ -17,6 +17,7 @@ const CACHE: CacheConfig = {
   host: undefined,
   tokenFile: undefined,
   tokenEnv: undefined,
+  dhallFile: undefined,
   signingKeyFile: undefined,
   upstreams: undefined,
   compression: undefined,
@@ -54,7 +55,7 @@ describe("readCredentials()", () => {
     });
   });
 
-  it("takes the token from file, variable, systemd, CACHIX_AUTH_TOKEN, cachix.dhall", async () => {
+  it("takes the token from systemd, file, variable, CACHIX_AUTH_TOKEN, cachix.dhall", async () => {
     const tokenFile = await put("token", "from-file\n");
     const systemd = await put("systemd/mine", "from-systemd\n");
     const dhall = await put("cachix/cachix.dhall", '{ authToken = "from-dhall" }');
@@ -72,12 +73,35 @@ describe("readCredentials()", () => {
       return [token?.reveal(), tokenSource];
     };
     const named = { tokenFile, tokenEnv: "MINE" };
-    assert.deepEqual(await found(named, env), ["from-file", `file ${tokenFile}`]);
-    assert.deepEqual(await found({ tokenEnv: "MINE" }, env), ["from-variable", "variable MINE"]);
-    assert.deepEqual(await found({}, env), ["from-systemd", `file ${systemd}`]);
+    assert.deepEqual(await found(named, env), ["from-systemd", `file ${systemd}`]);
+    const other = { ...env, CREDENTIALS_DIRECTORY: dir };
+    assert.deepEqual(await found(named, other), ["from-file", `file ${tokenFile}`]);
+    assert.deepEqual(await found({ tokenEnv: "MINE" }, other), ["from-variable", "variable MINE"]);
     const rest = { CACHIX_AUTH_TOKEN: "from-cachix", CREDENTIALS_DIRECTORY: dir };
     assert.deepEqual(await found({}, rest), ["from-cachix", "variable CACHIX_AUTH_TOKEN"]);
     assert.deepEqual(await found({}, {}), ["from-dhall", `file ${dhall}`]);
+  });
+
+  it("takes files that systemd gives before those they come from", async () => {
+    const systemd = { CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+    const key = await put("systemd/signing-key@mine", NIX_KEY);
+    const dhall = await put("systemd/cachix.dhall@mine", '{ authToken = "from-systemd" }');
+    const unreadable = { signingKeyFile: "/root/key", dhallFile: "/root/cachix.dhall" };
+    const found = await read(unreadable, systemd);
+    assert.deepEqual([found.keySource, found.tokenSource], [`file ${key}`, `file ${dhall}`]);
+    assert.equal(found.token?.reveal(), "from-systemd");
+  });
+
+  it("takes the cachix.dhall that the configuration names, which has to be there", async () => {
+    const dhallFile = await put("elsewhere.dhall", '{ authToken = "t", hostname = "http://h" }');
+    await put("cachix/cachix.dhall", '{ authToken = "unused" }');
+    const found = await read({ dhallFile });
+    assert.deepEqual([found.tokenSource, found.host], [`file ${dhallFile}`, "http://h"]);
+    const absent = join(dir, "absent");
+    await assert.rejects(read({ dhallFile: absent }), { code: "TOKEN_MISSING" });
+    const known = { dhallFile: absent, host: "http://h" };
+    const env = { CACHIX_AUTH_TOKEN: "t" };
+    assert.match((await read(known, env)).warnings.join(), /absent is ignored: .* does not exist$/);
   });
 
   it("takes the key from file, CACHIX_SIGNING_KEY, the last entry of cachix.dhall", async () => {
@@ -124,8 +148,8 @@ describe("readCredentials()", () => {
     );
     assert.deepEqual([token, signingKey], [undefined, undefined]);
     assert.deepEqual(warnings, [
-      "variable UNSET, named by token-env, is not set",
       `file ${dir}/systemd/mine is empty and counts as absent`,
+      "variable UNSET, named by token-env, is not set",
       "variable CACHIX_AUTH_TOKEN is empty and counts as not set",
       "variable CACHIX_SIGNING_KEY is empty and counts as not set",
       `${dir}/cachix/cachix.dhall is empty`,

@@ -35,6 +35,14 @@ interface Found {
   readonly source: string;
 }
 
+interface FoundFile extends Found {
+  readonly path: string;
+}
+
+interface FoundDhall extends CachixDhall {
+  readonly source: string;
+}
+
 interface Search extends CredentialsOptions {
   readonly cache: CacheConfig;
   /** The name at the service; undefined if this is not a Cachix cache. */
@@ -43,12 +51,14 @@ interface Search extends CredentialsOptions {
 }
 
 /**
- * Finds token, signing key and server of a cache. The token is looked for in `token-file`,
- * `token-env` and `$CREDENTIALS_DIRECTORY/<cache name>`, for Cachix also in `CACHIX_AUTH_TOKEN` and
- * the user's `cachix.dhall`; the key in `signing-key-file`, for Cachix also in `CACHIX_SIGNING_KEY`
- * and `cachix.dhall`. Empty values count as absent.
+ * Finds token, signing key and server of a cache. The token is looked for in
+ * `$CREDENTIALS_DIRECTORY/<cache name>`, `token-file` and `token-env`, for Cachix also in
+ * `CACHIX_AUTH_TOKEN` and a `cachix.dhall`; the key in `$CREDENTIALS_DIRECTORY/signing-key@<cache
+ * name>` and `signing-key-file`, for Cachix also in `CACHIX_SIGNING_KEY` and `cachix.dhall`. That one
+ * is `$CREDENTIALS_DIRECTORY/cachix.dhall@<cache name>`, `dhall-file`, or that of Cachix's client.
+ * Empty values count as absent.
  *
- * @throws {HandpickError} `TOKEN_MISSING` if `token-file` is missing or empty; `CONFIG_UNREADABLE`
+ * @throws {HandpickError} `TOKEN_MISSING` if `token-file` or `dhall-file` is missing or empty; `CONFIG_UNREADABLE`
  *   if a named file cannot be read; `CONFIG_INVALID` if a token is not one word or `cachix.dhall`
  *   cannot be understood; `KEY_INVALID` if a key is none. No message quotes a secret.
  */
@@ -61,9 +71,9 @@ export async function readCredentials(
   const ownToken = await findToken(search);
   const ownKey = await findKey(search);
   const dhall = await findDhall(search, { canDoWithout: ownToken !== undefined });
-  const token = ownToken ?? foundIn(dhall?.authToken, env);
+  const token = ownToken ?? foundIn(dhall?.authToken, dhall);
   const listed = dhall?.binaryCaches.findLast(({ name }) => name === search.cachix);
-  const key = ownKey ?? foundIn(listed?.secretKey, env);
+  const key = ownKey ?? foundIn(listed?.secretKey, dhall);
   return {
     token: token && toToken(token),
     tokenSource: token?.source,
@@ -82,6 +92,8 @@ export function withoutSecrets(env: NodeJS.ProcessEnv, { caches }: Config): Node
 
 async function findToken(search: Search): Promise<Found | undefined> {
   const { cache, env, cachix } = search;
+  const given = await fromSystemd(search, { id: cache.name, content: "token" });
+  if (given !== undefined) return given;
   if (cache.tokenFile !== undefined) {
     const file = secretFile(search, { path: cache.tokenFile, content: "token" });
     const text = (await readSecretFile(file))?.trim();
@@ -94,13 +106,15 @@ async function findToken(search: Search): Promise<Found | undefined> {
   }
   return (
     (cache.tokenEnv === undefined ? undefined : fromVariable(search, cache.tokenEnv)) ??
-    (await fromSystemd(search)) ??
     (cachix === undefined ? undefined : fromVariable(search, TOKEN_VARIABLE))
   );
 }
 
 async function findKey(search: Search): Promise<Found | undefined> {
   const { cache, cachix } = search;
+  const id = `signing-key@${cache.name}`;
+  const given = await fromSystemd(search, { id, content: "signing key" });
+  if (given !== undefined) return given;
   if (cache.signingKeyFile !== undefined) {
     const file = secretFile(search, { path: cache.signingKeyFile, content: "signing key" });
     const text = (await readSecretFile(file))?.trim();
@@ -118,39 +132,58 @@ function fromVariable({ env, warnings }: Search, name: string): Found | undefine
   return undefined;
 }
 
-/** The folder where systemd puts what a unit gets by `LoadCredential=`. */
-async function fromSystemd(search: Search): Promise<Found | undefined> {
+/**
+ * Something that systemd puts into a folder for a unit, by `LoadCredential=ID:…`. It goes first: who
+ * gave it to the unit meant it, and the unit's user may not be let to the file it comes from.
+ */
+async function fromSystemd(
+  search: Search,
+  { id, content }: { readonly id: string; readonly content: string },
+): Promise<FoundFile | undefined> {
   const folder = search.env["CREDENTIALS_DIRECTORY"] ?? "";
   if (!isAbsolute(folder)) return undefined;
-  const path = join(folder, search.cache.name);
-  const text = (await readSecretFile(secretFile(search, { path, content: "token" })))?.trim();
-  if (text) return { text, source: `file ${path}` };
+  const path = join(folder, id);
+  const text = (await readSecretFile(secretFile(search, { path, content })))?.trim();
+  if (text) return { text, path, source: `file ${path}` };
   if (text === "") search.warnings.push(`file ${path} is empty and counts as absent`);
   return undefined;
 }
 
 /**
- * The user's cachix.dhall. One that cannot be understood is passed over only if nothing of it can
- * matter but the key: without it we might send a token to the wrong server.
+ * The `cachix.dhall`. One that cannot be understood is passed over only if nothing of it can matter
+ * but the key: without it we might send a token to the wrong server.
  */
 async function findDhall(
   search: Search,
   { canDoWithout }: { readonly canDoWithout: boolean },
-): Promise<CachixDhall | undefined> {
+): Promise<FoundDhall | undefined> {
   const { cache, cachix, env, warnings } = search;
   if (cachix === undefined) return undefined;
-  const path = cachixDhallPath(env);
   try {
-    const text = await readSecretFile(secretFile(search, { path, content: "configuration" }));
-    if (text === undefined) return undefined;
-    const dhall = parseCachixDhall(text, { file: path, env });
+    const found = await readDhallFile(search);
+    if (found === undefined) return undefined;
+    const dhall = parseCachixDhall(found.text, { file: found.path, env });
     warnings.push(...dhall.warnings);
-    return dhall;
+    return { ...dhall, source: found.source };
   } catch (error) {
     if (!(error instanceof HandpickError && canDoWithout && cache.host !== undefined)) throw error;
+    const path = cache.dhallFile ?? cachixDhallPath(env);
     warnings.push(`file ${path} is ignored: ${error.message}`);
     return undefined;
   }
+}
+
+async function readDhallFile(search: Search): Promise<FoundFile | undefined> {
+  const { cache, env } = search;
+  const id = `cachix.dhall@${cache.name}`;
+  const given = await fromSystemd(search, { id, content: "configuration" });
+  if (given !== undefined) return given;
+  const path = cache.dhallFile ?? cachixDhallPath(env);
+  const file = secretFile(search, { path, content: "configuration" });
+  const text = await readSecretFile(file);
+  if (text !== undefined) return { text, path, source: `file ${path}` };
+  if (cache.dhallFile === undefined) return undefined;
+  throw secretFileError("TOKEN_MISSING", file, { found: "it does not exist" });
 }
 
 function secretFile(
@@ -160,8 +193,8 @@ function secretFile(
   return { path, content: `the ${content} of cache ${quote(cache.name)}`, uid, warnings };
 }
 
-function foundIn(secret: Secret | undefined, env: NodeJS.ProcessEnv): Found | undefined {
-  return secret && { text: secret.reveal().trim(), source: `file ${cachixDhallPath(env)}` };
+function foundIn(secret: Secret | undefined, dhall: FoundDhall | undefined): Found | undefined {
+  return secret && dhall && { text: secret.reveal().trim(), source: dhall.source };
 }
 
 function toToken({ text, source }: Found): Secret {

@@ -40,7 +40,7 @@ export async function loadConfig(options: FindConfigOptions): Promise<Config> {
       });
     });
     if (text === undefined) continue;
-    const config = parseConfig(text, path);
+    const config = parseConfig(text, path, options.env);
     if (path === projectFile(options) && !named) assertProjectHosts(config);
     return config;
   }

@@ -12,6 +12,7 @@ export interface CacheTable {
   readonly host?: string | undefined;
   readonly "token-file"?: string | undefined;
   readonly "token-env"?: string | undefined;
+  readonly "dhall-file"?: string | undefined;
   readonly "signing-key-file"?: string | undefined;
   readonly upstreams?: readonly string[] | undefined;
   readonly compression?: Compression | undefined;
@@ -166,6 +167,7 @@ const cacheEntries = {
   host: v.optional(webUrl),
   "token-file": v.optional(fileName),
   "token-env": v.optional(variable),
+  "dhall-file": v.optional(fileName),
   "signing-key-file": v.optional(fileName),
   upstreams: v.optional(listOf(webUrl)),
   compression: v.optional(oneOf("zstd", "xz", "none")),

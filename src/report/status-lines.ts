@@ -9,7 +9,8 @@ const MOST_WAITING = 10;
 export function statusLines(status: Status, now: number): string[] {
   const { selections, caches, paths, lastSync } = status;
   if (selections.length === 0 && caches.length === 0) {
-    return [`nothing is wanted in ${status.stateFolder}`];
+    const nothing = `nothing is wanted in ${printable(status.stateFolder)}`;
+    return [nothing, ...unreadLines(status), ...troubleLines(status, now)];
   }
   const lines = selections.map(selectionLine);
   for (const cache of caches) {
@@ -17,11 +18,28 @@ export function statusLines(status: Status, now: number): string[] {
     const mine = paths.filter((entry) => entry.cache === cache.name);
     lines.push(...pathLines(mine, now));
   }
-  if (lastSync === undefined) return [...lines, "never synced"];
+  lines.push(...unreadLines(status), lastSyncLine(lastSync, now));
+  return [...lines, ...troubleLines(status, now)];
+}
+
+function lastSyncLine(lastSync: Status["lastSync"], now: number): string {
+  if (lastSync === undefined) return "never synced";
   const { startedAt, endedAt } = lastSync;
-  if (endedAt === undefined) lines.push(`last sync: begun ${ago(startedAt, now)}, not ended`);
-  else lines.push(`last sync: ${ago(endedAt, now)}`);
-  return lines;
+  if (endedAt === undefined) return `last sync: begun ${ago(startedAt, now)}, not ended`;
+  return `last sync: ${ago(endedAt, now)}`;
+}
+
+function unreadLines({ unread }: Status): string[] {
+  if (unread === 0) return [];
+  return [`${unread === 1 ? "1 build was" : `${unread} builds were`} reported since the last sync`];
+}
+
+function troubleLines({ trouble }: Status, now: number): string[] {
+  if (trouble === undefined) return [];
+  const { since, hint } = trouble;
+  const time = since === undefined ? "" : ` for ${formatDuration(Math.max(now - since, 0))}`;
+  const line = `sync fails${time}: ${troubleText(trouble)}`;
+  return hint === undefined ? [line] : [line, `  ${printable(hint)}`];
 }
 
 function selectionLine({ name, manifest, isEnded, trouble }: SelectionStatus): string {

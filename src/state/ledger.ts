@@ -52,8 +52,13 @@ export interface Outcome {
   readonly byUs?: boolean;
 }
 
-type Fact = "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended";
+type Fact = "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended" | "gone";
 type Row = Readonly<Record<string, unknown>>;
+
+/** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */
+export function isLedgerError(error: unknown): boolean {
+  return error instanceof Error && "errcode" in error;
+}
 
 const FIRST_DELAY_MS = 60_000;
 const LONGEST_DELAY_MS = 6 * 60 * 60_000;

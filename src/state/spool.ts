@@ -1,5 +1,5 @@
-import { lstat, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
 
 import type { StateFolder } from "./state-folder.ts";
 import { stateUnusable } from "./state-folder.ts";
@@ -13,35 +13,68 @@ export interface BuildEvent {
 }
 
 /** What begins with a dot is not there yet. */
+const HIDDEN = /^\./;
 const WANTED = /^wanted-|^starting$/;
 const BUILT = /^built-/;
 const MOST_BYTES = 1 << 20;
 
-/** Whether somebody left something. */
-export async function hasNews({ spool }: StateFolder): Promise<boolean> {
-  return (await readdir(spool)).some((name) => WANTED.test(name) || BUILT.test(name));
+/**
+ * Moves what others left in the spool into the queue, and removes what nobody asked for. It needs
+ * neither lock nor configuration, so the spool, which starts a sync as long as it is not empty, is
+ * empty whatever becomes of that sync; and the queue is kept until it is dealt with.
+ *
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export async function emptySpool({ dir, spool, queue }: StateFolder): Promise<void> {
+  try {
+    const names = (await namesIn(spool)).filter((name) => !HIDDEN.test(name));
+    if (names.length > 0) await mkdir(queue, { recursive: true, mode: 0o700 });
+    for (const name of names) await move(join(spool, name), join(queue, name));
+  } catch (error) {
+    throw stateUnusable(dir, error);
+  }
+}
+
+async function move(from: string, to: string): Promise<void> {
+  // Another sync that moved it meanwhile is as good.
+  const status = await lstat(from).catch(absent);
+  if (status === undefined) return;
+  if (status.isFile() && isNews(from)) await rename(from, to).catch(absent);
+  else await rm(from, { force: true, recursive: true });
+}
+
+/** Whether somebody left something that is not dealt with. */
+export async function hasNews({ spool, queue }: StateFolder): Promise<boolean> {
+  return [...(await namesIn(spool)), ...(await namesIn(queue))].some(isNews);
+}
+
+/** How many builds were told of and not looked at yet. */
+export async function countBuilds({ spool, queue }: StateFolder): Promise<number> {
+  const names = [...(await namesIn(spool)), ...(await namesIn(queue))];
+  return names.filter((name) => BUILT.test(name)).length;
 }
 
 /**
- * Removes the marks of changed links, and of a sync that a hook started. They say no more than that, and what a link says is read after
- * this, so that a mark left meanwhile is there for the next look.
+ * Removes the marks of changed links, and of a sync that a hook started, from the queue. They say no
+ * more than that, and what a link says is read after this, so that a mark left meanwhile is there for
+ * the next look.
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export async function takeMarks(folder: StateFolder): Promise<void> {
-  const names = (await readdir(folder.spool)).filter((name) => WANTED.test(name));
+  const names = (await namesIn(folder.queue)).filter((name) => WANTED.test(name));
   await removeAll(
     folder,
-    names.map((name) => join(folder.spool, name)),
+    names.map((name) => join(folder.queue, name)),
   );
 }
 
-/** The builds that were told of; what is no small file is told of as a build of nothing. */
-export async function readBuilds({ spool }: StateFolder): Promise<BuildEvent[]> {
-  const names = (await readdir(spool)).filter((name) => BUILT.test(name));
+/** The builds in the queue; what is no small file is told of as a build of nothing. */
+export async function readBuilds({ queue }: StateFolder): Promise<BuildEvent[]> {
+  const names = (await namesIn(queue)).filter((name) => BUILT.test(name));
   return Promise.all(
     names.map(async (name) => {
-      const file = join(spool, name);
+      const file = join(queue, name);
       const [derivation = "", ...outputs] = (await readSmall(file)).split("\n");
       return { file, derivation, outputs: outputs.filter((line) => line !== "") };
     }),
@@ -74,4 +107,17 @@ async function removeAll({ dir }: StateFolder, files: readonly string[]): Promis
   } catch (error) {
     throw stateUnusable(dir, error);
   }
+}
+
+function isNews(file: string): boolean {
+  const name = basename(file);
+  return WANTED.test(name) || BUILT.test(name);
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return (await readdir(folder).catch(absent)) ?? [];
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") throw error;
 }

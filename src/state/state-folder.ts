@@ -10,8 +10,10 @@ export interface StateFolder {
   readonly dir: string;
   /** Links to manifests: what is wanted. */
   readonly wanted: string;
-  /** One small file for each thing that happened. */
+  /** One small file for each thing that happened: what others leave, and what starts a sync. */
   readonly spool: string;
+  /** What was in the spool and is not dealt with yet. */
+  readonly queue: string;
   /** Links that Nix's garbage collector is told of. */
   readonly roots: string;
 }
@@ -22,6 +24,7 @@ export function stateFolder(dir: string): StateFolder {
     dir,
     wanted: join(dir, "wanted"),
     spool: join(dir, "spool"),
+    queue: join(dir, "queue"),
     roots: join(dir, "roots"),
   };
 }
@@ -31,9 +34,10 @@ export function stateFolder(dir: string): StateFolder {
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
-export async function makeStateFolder({ dir, wanted, spool, roots }: StateFolder): Promise<void> {
+export async function makeStateFolder(folders: StateFolder): Promise<void> {
+  const { dir, wanted, spool, queue, roots } = folders;
   try {
-    for (const folder of [dir, wanted, spool, roots]) {
+    for (const folder of [dir, wanted, spool, queue, roots]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
     }
   } catch (error) {
@@ -42,7 +46,7 @@ export async function makeStateFolder({ dir, wanted, spool, roots }: StateFolder
 }
 
 /**
- * Replaces a file of one line that hooks read, so that they find it whole; undefined removes it.
+ * Replaces a file of one line, so that readers find it whole; undefined removes it.
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */

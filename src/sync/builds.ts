@@ -16,13 +16,14 @@ export interface BuildIntake {
 }
 
 /**
- * Takes builds out of the spool and records the outputs that are to be pushed: those that a glob of
- * `[events]` fits, and manifests. Others are forgotten, and no cache hears of them.
+ * Takes builds out of the queue and records the outputs that are to be pushed: those that a glob of
+ * `[events]` fits, and manifests. What a selection wants and had lost is a reason to look at selections
+ * again. All others are forgotten, and no cache hears of them.
  */
-export async function takeBuilds({ folder, ledger, ...rest }: BuildIntake): Promise<void> {
+export async function takeBuilds(intake: BuildIntake): Promise<void> {
+  const { folder, ledger, config, openStore } = intake;
   const builds = await readBuilds(folder);
   if (builds.length === 0) return;
-  const { config, openStore } = rest;
   await using store = await openStore();
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
@@ -34,6 +35,11 @@ export async function takeBuilds({ folder, ledger, ...rest }: BuildIntake): Prom
     if (isAccepted) accepted.push(path);
   }
   ledger.addBuilds(accepted, Date.now());
+  const gone = new Set(JSON.parse(ledger.fact("gone") ?? "[]") as readonly string[]);
+  const isBack = (path: string): boolean => gone.has(path);
+  if (outputs.some(isBack) || builds.some(({ derivation }) => isBack(derivation))) {
+    ledger.setFact("digest", "");
+  }
   await removeBuilds(folder, builds);
 }
 

@@ -1,6 +1,6 @@
 import type { Ledger } from "../state/ledger.ts";
 
-const DAY_MS = 24 * 60 * 60_000;
+export const DAY_MS: number = 24 * 60 * 60_000;
 
 /** What to tell a person who does not look: something has failed for a day. */
 export function noticeOf(ledger: Ledger, now: number): string | undefined {

@@ -21,18 +21,26 @@ export class Recorder implements Disposable {
   add(outcome: Outcome): void {
     this.#outcomes.push(outcome);
     if (this.#outcomes.length >= MOST) this.#flush();
-    else this.#timer ??= setTimeout(() => this.#flush(), DELAY_MS);
+    else this.#timer ??= setTimeout(() => this.#tryFlush(), DELAY_MS);
   }
 
+  /** @throws What keeps the ledger from recording. */
   [Symbol.dispose](): void {
     this.#flush();
+  }
+
+  /** On a full disk the next outcome, or the end, tries again and fails where it can be told. */
+  #tryFlush(): void {
+    try {
+      this.#flush();
+    } catch {}
   }
 
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const outcomes = this.#outcomes;
+    if (this.#outcomes.length === 0) return;
+    this.#ledger.record(this.#cache, this.#outcomes, Date.now());
     this.#outcomes = [];
-    if (outcomes.length > 0) this.#ledger.record(this.#cache, outcomes, Date.now());
   }
 }

@@ -1,9 +1,12 @@
 import { Ledger } from "../state/ledger.ts";
 import type { CacheEntry, Entry, EntryState, Trouble } from "../state/ledger.ts";
+import type { SyncFailure } from "../state/failure.ts";
 import { readNotice } from "../state/notice.ts";
+import { countBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { dueTimes } from "./due.ts";
+import { findTrouble } from "./find-trouble.ts";
 
 /** A selection of the state folder. */
 export interface SelectionStatus {
@@ -38,6 +41,10 @@ export interface Status {
   readonly caches: readonly CacheStatus[];
   readonly paths: readonly Entry[];
   readonly notice: string | undefined;
+  /** Builds that were told of, and that no sync has looked at. */
+  readonly unread: number;
+  /** Why syncs fail as a whole. */
+  readonly trouble: SyncFailure | undefined;
 }
 
 /**
@@ -74,6 +81,8 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
     })),
     paths,
     notice,
+    unread: await countBuilds(folder),
+    trouble: await findTrouble(folder),
   };
 }
 

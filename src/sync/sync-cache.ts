@@ -4,6 +4,7 @@ import type { Decision, Plan } from "../plan/plan.ts";
 import { toFailure } from "../push/events.ts";
 import type { Failure } from "../push/events.ts";
 import { isOutage } from "../push/push-paths.ts";
+import { isLedgerError } from "../state/ledger.ts";
 import type { Entry, Ledger, Outcome } from "../state/ledger.ts";
 import type { Store } from "../store/store.ts";
 import { assertWritable, openConfigured } from "./open-caches.ts";
@@ -31,7 +32,7 @@ const RECHECK_SPREAD = 0.2;
 /**
  * Makes one cache match what is wanted, as far as it lets us. What goes wrong is recorded and told.
  *
- * @throws The reason `signal` was aborted with.
+ * @throws The reason `signal` was aborted with, or what keeps the ledger from recording.
  */
 export async function syncCache(name: string, work: CacheWork): Promise<void> {
   const { ledger, signal, onEvent } = work;
@@ -50,6 +51,7 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     }
   } catch (error) {
     signal.throwIfAborted();
+    if (isLedgerError(error)) throw error;
     const failure = toFailure(error);
     ledger.cacheFailed(name, failure, Date.now());
     onEvent({ event: "note", text: `${name}: ${failure.message} [${failure.code}]` });

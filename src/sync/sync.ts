@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { writeDue } from "../state/due-file.ts";
-import { Ledger } from "../state/ledger.ts";
+import { clearFailure } from "../state/failure.ts";
+import { isLedgerError, Ledger } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
-import { readWanted } from "../state/wanted.ts";
-import { digestOf, isUnsettled, nextTry } from "./due.ts";
+import { isUnsettled, nextTry } from "./due.ts";
+import type { LookRequest } from "./look.ts";
 import { noticeOf } from "./notice-of.ts";
-import { syncOnce } from "./sync-once.ts";
-import type { SyncOnceRequest } from "./sync-once.ts";
+import { syncRounds } from "./sync-rounds.ts";
 
-export interface SyncRequest extends SyncOnceRequest {
+export interface SyncRequest extends Omit<LookRequest, "ledger"> {
   /** Go on until nothing is left that may yet go well. */
   readonly wait: boolean;
 }
@@ -41,9 +41,7 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
   for (;;) {
     signal.throwIfAborted();
     const end = await syncLocked({ ...request, recheck: isForced }).catch((error: unknown) => {
-      // SQLite's own errors come from the ledger: a full disk, as a rule.
-      const isOfLedger = error instanceof Error && "errcode" in error;
-      throw isOfLedger ? stateUnusable(folder.dir, error) : error;
+      throw isLedgerError(error) ? stateUnusable(folder.dir, error) : error;
     });
     if (end !== undefined) isForced = false;
     else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false };
@@ -67,15 +65,10 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   if (lock === undefined) return undefined;
   using ledger = Ledger.open(folder);
   ledger.setFact("syncStarted", String(Date.now()));
-  let isForced = request.recheck;
-  for (let isDone = false; !isDone; isForced = false) {
-    const digest = await syncOnce({ ...request, recheck: isForced }, ledger);
-    const wishes = { links: await readWanted(folder), builds: ledger.builds() };
-    const isChanged = digestOf(wishes, request.config) !== digest;
-    isDone = !isChanged && !(await hasNews(folder));
-  }
+  await syncRounds({ ...request, ledger });
   ledger.setFact("syncEnded", String(Date.now()));
   await writeNotice(folder, noticeOf(ledger, Date.now()));
+  await clearFailure(folder);
   await writeDue(folder, nextTry(ledger));
   return standing(ledger);
 }

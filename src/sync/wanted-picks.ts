@@ -28,7 +28,9 @@ export interface Wanted extends HeldPicks {
   /** Why a selection cannot be used, or not all of it, by its name. */
   readonly troubles: ReadonlyMap<string, Failure>;
   /** Manifests that are gone: their selections ended. */
-  readonly ended: readonly string[];
+  readonly ended: readonly StorePath[];
+  /** Paths of selections that are gone. */
+  readonly gone: readonly StorePath[];
 }
 
 interface Surroundings {
@@ -84,6 +86,7 @@ export async function holdWanted(
     selections: regroup(usable, held.planned),
     troubles,
     ended: targets.filter((path) => !manifests.valid.has(path)),
+    gone: paths.filter((path) => !valid.has(path)),
     planned: held.planned,
     infos: held.infos,
     loose: held.loose,

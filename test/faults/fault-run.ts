@@ -107,6 +107,7 @@ const CONFIG: Prepared["caches"][number]["config"] = {
   host: undefined,
   tokenFile: undefined,
   tokenEnv: undefined,
+  dhallFile: undefined,
   signingKeyFile: undefined,
   upstreams: undefined,
   compression: undefined,

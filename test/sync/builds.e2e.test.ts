@@ -64,6 +64,23 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
     assert.deepEqual(await visible(), [data]);
   });
 
+  it("pushes what a selection wants once it is built, for the rules do not name it", async () => {
+    const { data } = await rig.select("unused", []);
+    const picks = [{ name: "data", paths: [data] }];
+    const text = JSON.stringify({ version: 1, name: "home", picks });
+    await rig.want("home", await rig.nix.add("home.json", text)); // it keeps nothing alive
+    await rig.nix.run("nix-store", ["--delete", data]);
+    assert.equal((await rig.synced()).pushed, 0);
+    await rig.select("unused", []);
+    assert.equal((await rig.synced()).pushed, 0, "nobody told of it");
+    await rig.built("1", ["", data]);
+    assert.equal((await rig.synced()).pushed, 1);
+    proxy.counts.clear();
+    await rig.built("2", ["", data]);
+    await rig.synced();
+    assert.deepEqual([...proxy.counts], [], "it was there already");
+  });
+
   it("keeps a build while the cache is down, and pushes it later", async () => {
     await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, EVENTS);
     const { app, lib, data } = await rig.select("unused", [{ packages: ["lib"] }]);

@@ -1,5 +1,5 @@
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -20,6 +20,11 @@ export class SyncRig implements AsyncDisposable {
   readonly nix: TestNix;
   readonly state: string;
   readonly env: Readonly<Record<string, string>>;
+  /**
+   * Makes store paths differ from those of every other rig: Nix's collector spares what any process
+   * of the machine names in its environment, and a push in a chroot store does that.
+   */
+  readonly #salt = randomBytes(8).toString("hex");
 
   private constructor(nix: TestNix) {
     this.nix = nix;
@@ -41,10 +46,10 @@ export class SyncRig implements AsyncDisposable {
       return `((builtins.fromJSON ${settings}) // { paths = [ ${packages.join(" ")} ]; })`;
     });
     const expression = `with rec {
-      lib = builtins.toFile "lib-${tag}" "lib ${tag}";
+      lib = builtins.toFile "lib-${tag}" "lib ${tag} ${this.#salt}";
       app = builtins.toFile "app-${tag}" "app \${lib}";
       tool = builtins.toFile "tool-${tag}" "tool \${app}";
-      data = builtins.toFile "data-${tag}" "data ${tag}";
+      data = builtins.toFile "data-${tag}" "data ${tag} ${this.#salt}";
       json = builtins.toJSON { version = 1; name = "${name}"; picks = [ ${nixPicks.join(" ")} ]; };
       manifest = builtins.toFile "handpick-${name}.json" json;
     }; { inherit lib app tool data manifest; }`;
@@ -55,7 +60,7 @@ export class SyncRig implements AsyncDisposable {
 
   /** Makes a derivation whose output is there already: building takes namespaces. */
   async derive(name: string): Promise<{ readonly derivation: string; readonly path: string }> {
-    const path = await this.nix.add(name, name);
+    const path = await this.nix.add(name, `${name} ${this.#salt}`);
     const file = join(this.nix.dir, "root", path);
     const hash = await this.nix.run("nix-hash", ["--type", "sha256", "--base32", file]);
     const expression = `derivation {
@@ -80,6 +85,13 @@ export class SyncRig implements AsyncDisposable {
     const { stdout } = await this.nix.run("nix-store", args, { allowFailure: true });
     const gone = new Set(stdout.split("\n"));
     return paths.filter((path) => !gone.has(path));
+  }
+
+  /** Collects until all of these are gone: a daemon notices late that a connection was closed. */
+  async collectAll(paths: readonly string[]): Promise<void> {
+    let left = paths;
+    for (let tries = 20; tries > 0 && left.length > 0; tries -= 1) left = await this.collect(paths);
+    if (left.length > 0) throw new Error(`still there: ${left.join(" ")}`);
   }
 
   /** Does what a hook does: replaces the link, then leaves a mark. */

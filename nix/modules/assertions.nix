@@ -1,0 +1,77 @@
+# What is refused before anything is built. The program is the judge of the rest.
+{ config, lib, ... }:
+let
+  cfg = config.services.handpick;
+  inherit (lib) concatLists concatStringsSep mapAttrsToList;
+
+  known = lib.attrNames cfg.caches ++ lib.attrNames (cfg.settings.caches or { });
+  isKnown = cache: lib.elem cache known || lib.hasPrefix "cachix://" cache;
+  isName = name: builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null && builtins.match "[0-9]+" name == null;
+
+  # { where = "the option"; caches = what it names; }
+  cachesOf =
+    where: entries:
+    lib.imap0 (index: entry: {
+      where = "${where}[${toString index}].caches";
+      caches = if lib.isDerivation entry || entry.caches == null then [ ] else entry.caches;
+    }) entries;
+  named =
+    cachesOf "packages" cfg.packages
+    ++ concatLists (
+      mapAttrsToList (
+        name: selection:
+        [
+          {
+            where = "selections.${name}.caches";
+            caches = if selection.caches == null then [ ] else selection.caches;
+          }
+        ]
+        ++ cachesOf "selections.${name}.packages" selection.packages
+      ) cfg.selections
+    );
+  strays = concatLists (
+    map ({ where, caches }: map (cache: { inherit where cache; }) (lib.filter (cache: !isKnown cache) caches)) named
+  );
+  strayEvents = lib.filter (cache: !lib.elem cache known) cfg.events.caches;
+
+  secrets = concatLists (
+    mapAttrsToList (
+      cache: options:
+      map (option: {
+        name = "services.handpick.caches.${cache}.${option}";
+        value = options.${option};
+      }) (lib.filter (option: options.${option} != null) [ "tokenFile" "dhallFile" "signingKeyFile" ])
+    ) cfg.caches
+  );
+  isInStore = value: lib.hasPrefix "${builtins.storeDir}/" (toString value);
+  because = "everybody could read it, and it could be pushed; name a file by a string, such as \"/run/secrets/cachix\"";
+in
+{
+  config = lib.mkIf cfg.enable {
+    assertions =
+      [
+        {
+          assertion = known != [ ];
+          message = "Cannot enable services.handpick: expected a cache in services.handpick.caches, found none";
+        }
+      ]
+      ++ map (cache: {
+        assertion = isName cache;
+        message = "Cannot use the cache services.handpick.caches.\"${cache}\": expected a name of up to 64 letters, digits and ._-, not a number only";
+      }) (lib.attrNames cfg.caches)
+      ++ map ({ where, cache }: {
+        assertion = false;
+        message = "Cannot use services.handpick.${where}: expected ${concatStringsSep ", " known} or cachix://NAME, found \"${cache}\"";
+      }) strays
+      ++ map (cache: {
+        assertion = false;
+        message = "Cannot use services.handpick.events.caches: expected ${concatStringsSep ", " known}, found \"${cache}\"";
+      }) strayEvents
+      ++ map ({ name, value }: {
+        assertion = !(builtins.isPath value || isInStore value);
+        message = "Cannot use ${name}: expected a file outside of the Nix store, found ${
+          if builtins.isPath value then "a path literal" else "one below ${builtins.storeDir}"
+        }: ${because}";
+      }) secrets;
+  };
+}

@@ -1,0 +1,55 @@
+# handpick for nix-darwin: a daemon of launchd, which a switch loads anew when the selection changed.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.handpick;
+  common = import ./common.nix { inherit config lib pkgs; } "nix-darwin";
+  inherit (lib) mkIf mkOption types;
+  stateDir = "/var/lib/handpick";
+  logFile = "/var/log/handpick.log";
+in
+{
+  _class = "darwin";
+  imports = [ ./options.nix ];
+
+  options.services.handpick.trigger = mkOption {
+    type = types.enum [
+      "launchd"
+      "none"
+    ];
+    default = "launchd";
+    description = "What starts `handpick sync`: a daemon of launchd, or nothing.";
+    example = "none";
+  };
+
+  config = mkIf cfg.enable {
+    environment.systemPackages = [ cfg.package ];
+    environment.etc."handpick/config.toml".source = common.configFile;
+
+    launchd.daemons.handpick = mkIf (cfg.trigger == "launchd") {
+      script = ''
+        (
+          ${common.select}
+        ) || :
+        exec ${common.program} sync --config /etc/handpick/config.toml
+      '';
+      serviceConfig = {
+        EnvironmentVariables = {
+          HANDPICK_STATE_DIR = stateDir;
+          HOME = "/var/root";
+        };
+        RunAtLoad = true;
+        QueueDirectories = [ "${stateDir}/spool" ];
+        StartInterval = cfg.interval;
+        ProcessType = "Background";
+        LowPriorityIO = true;
+        StandardOutPath = logFile;
+        StandardErrorPath = logFile;
+      };
+    };
+  };
+}

@@ -1,0 +1,154 @@
+# The units of NixOS. A start job waits for what it is ordered after, so the service is not ordered
+# after the network: being offline is a failure like any other, and the timer sees to it.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.handpick;
+  common = import ./common.nix { inherit config lib pkgs; } "nixos";
+  isStarted = cfg.trigger != "none";
+
+  # As src/config/credentials.ts looks for them. @ is in no name of a cache.
+  credentials = lib.concatLists (
+    lib.mapAttrsToList (
+      name: cache:
+      map ({ id, file }: { inherit id; file = toString file; }) (
+        lib.filter ({ file, ... }: file != null) [
+          {
+            id = name;
+            file = cache.tokenFile;
+          }
+          {
+            id = "cachix.dhall@${name}";
+            file = cache.dhallFile;
+          }
+          {
+            id = "signing-key@${name}";
+            file = cache.signingKeyFile;
+          }
+        ]
+      )
+    ) cfg.caches
+  );
+
+  select = pkgs.writeShellScript "handpick-select" common.select;
+
+  settings = config.nix.settings or { };
+  allowed = settings.allowed-users or [ "*" ];
+in
+{
+  config = lib.mkIf cfg.enable {
+    assertions =
+      map ({ file, ... }: {
+        assertion = lib.hasPrefix "/" file;
+        message = "Cannot use services.handpick.caches: expected the full name of a file, found \"${file}\"; the service has no home";
+      }) credentials
+      ++ [
+        {
+          assertion = lib.any (user: lib.elem user (allowed ++ settings.trusted-users or [ ])) [
+            "*"
+            "handpick"
+          ];
+          message = "Cannot enable services.handpick: expected its user in nix.settings.allowed-users, found ${builtins.toJSON allowed}; add \"handpick\" there";
+        }
+      ];
+    warnings = lib.concatLists (
+      lib.mapAttrsToList (
+        name: cache:
+        lib.optional
+          (
+            lib.hasPrefix "cachix://" cache.url
+            && cache.tokenFile == null
+            && cache.tokenEnv == null
+            && cache.dhallFile == null
+          )
+          "services.handpick.caches.${name} has no token: set tokenFile, or nothing can be pushed there"
+      ) cfg.caches
+    );
+
+    systemd.services.handpick = {
+      description = "Keep packages in binary caches";
+      wantedBy = lib.mkIf (cfg.trigger == "systemd") [ "multi-user.target" ];
+      # The last two bring secrets, where they are units.
+      after = [
+        "nix-daemon.socket"
+        "sops-install-secrets.service"
+        "agenix-install-secrets.service"
+      ];
+      path = [ config.nix.package ];
+      environment = (config.networking.proxy.envVars or { }) // {
+        HANDPICK_STATE_DIR = "/var/lib/handpick";
+        HOME = "/var/lib/handpick";
+        XDG_CACHE_HOME = "/var/cache/handpick";
+      };
+      restartTriggers = [ common.configFile ];
+      serviceConfig = {
+        # A switch waits for the program to be started, and no longer.
+        Type = "exec";
+        # Whatever goes wrong is in `handpick status` and tried again; it makes no switch fail.
+        ExecStart = "-${common.program} sync --config /etc/handpick/config.toml";
+        TimeoutStopSec = 10;
+
+        DynamicUser = true;
+        StateDirectory = "handpick";
+        StateDirectoryMode = "0700";
+        CacheDirectory = "handpick";
+        UMask = "0077";
+        LoadCredential = map ({ id, file }: "${id}:${lib.replaceStrings [ "%" ] [ "%%" ] file}") credentials;
+        # In place of a file that is not there, which would make the unit fail.
+        SetCredential = map ({ id, ... }: "${id}:\\n") credentials;
+
+        Nice = 10;
+        IOSchedulingClass = "idle";
+        CapabilityBoundingSet = "";
+        LockPersonality = true;
+        PrivateDevices = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProtectSystem = "strict";
+        RestrictAddressFamilies = [
+          "AF_INET"
+          "AF_INET6"
+          "AF_UNIX"
+        ];
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        # Node asks for more than it needs, and has to be told no rather than be killed. Nor can it
+        # do with MemoryDenyWriteExecute: it compiles.
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = [
+          "@system-service"
+          "~@privileged"
+          "~@resources"
+        ];
+      }
+      // lib.optionalAttrs (cfg.trigger != "activation") { ExecStartPre = "-${select}"; };
+    };
+
+    systemd.paths.handpick = lib.mkIf isStarted {
+      description = "Word of packages to keep in binary caches";
+      wantedBy = [ "paths.target" ];
+      pathConfig.DirectoryNotEmpty = "/var/lib/handpick/spool";
+    };
+
+    systemd.timers.handpick = lib.mkIf isStarted {
+      description = "Look again for packages to keep in binary caches";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnBootSec = "2min";
+        OnUnitInactiveSec = cfg.interval;
+      };
+    };
+  };
+}

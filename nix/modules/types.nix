@@ -1,0 +1,169 @@
+# Types of the options, which are the same for home-manager, NixOS and nix-darwin.
+{ lib }:
+let
+  inherit (lib) literalExpression mkOption types;
+
+  optional =
+    type: rest:
+    mkOption (
+      {
+        type = types.nullOr type;
+        default = null;
+      }
+      // rest
+    );
+
+  closures = types.enum [
+    "runtime"
+    "self"
+    "build"
+  ];
+
+  closureMeaning = ''
+    `runtime`: the packages and all they refer to. `self`: the packages alone. `build`: also what
+    they were built from, as far as it is here.
+  '';
+
+  # A literal path is let in only to be refused with a reason (assertions.nix): an error of the type
+  # would not give one.
+  secretFile = lib.mkOptionType {
+    name = "secretFile";
+    description = "name of a file outside of the Nix store, as a string";
+    check = value: builtins.isString value || builtins.isPath value;
+    merge = lib.options.mergeEqualOption;
+  };
+
+  globs = types.listOf types.str;
+
+  pickOptions = {
+    package = mkOption {
+      type = types.package;
+      description = "The package.";
+      example = literalExpression "pkgs.gcc";
+    };
+    outputs = optional (types.listOf types.str) {
+      description = "Its outputs that are wanted; `null` for all of them, or for the one that the package is.";
+      example = [ "out" ];
+    };
+    name = optional types.str {
+      description = "What plans call it; `null` for the name of the package.";
+      example = "gcc";
+    };
+    pin = optional types.str {
+      description = "Name under which the cache is to keep it from its own garbage collection.";
+      example = "gcc";
+    };
+    caches = optional (types.listOf types.str) {
+      description = "Caches it is for, instead of those of the selection.";
+      example = [ "mine" ];
+    };
+    closure = optional closures {
+      description = "What goes with it, instead of what the selection says. ${closureMeaning}";
+      example = "self";
+    };
+    exclude = optional globs {
+      description = "Globs of paths that it does without, instead of those of the selection.";
+      example = [ "*-doc" ];
+    };
+  };
+in
+rec {
+  inherit globs secretFile;
+
+  # A package, or a set of one with options of its own.
+  picks = types.listOf (types.either types.package (types.submodule { options = pickOptions; }));
+
+  cache = types.submodule {
+    options = {
+      url = mkOption {
+        type = types.str;
+        description = "The cache, such as `cachix://NAME`.";
+        example = "cachix://mycache";
+      };
+      host = optional types.str {
+        description = "Another server that speaks the same protocol.";
+        example = "http://127.0.0.1:8080";
+      };
+      tokenFile = optional secretFile {
+        description = ''
+          File with the token. It is read when something is pushed, and may come into being later. A
+          path literal would be copied to the store, where everybody can read it, and is refused.
+        '';
+        example = "/run/secrets/cachix";
+      };
+      tokenEnv = optional types.str {
+        description = "Variable with the token, in the environment of the service.";
+        example = "MY_CACHIX_TOKEN";
+      };
+      dhallFile = optional secretFile {
+        description = ''
+          A `cachix.dhall` with token and signing key, as `cachix authtoken` writes it; `null` for
+          `~/.config/cachix/cachix.dhall`.
+        '';
+        example = "/home/me/secrets/cachix.dhall";
+      };
+      signingKeyFile = optional secretFile {
+        description = "File with the key to sign with; without one the cache signs.";
+        example = "/run/secrets/cache-key";
+      };
+      upstreams = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        description = "Caches that every reader of this one has. What they serve is not pushed.";
+        example = [ "https://nix-community.cachix.org" ];
+      };
+      compression = optional (types.enum [
+        "zstd"
+        "xz"
+        "none"
+      ]) {
+        description = "How to compress; `null` for what the cache prefers.";
+        example = "zstd";
+      };
+      compressionLevel = optional types.int {
+        description = "1 to 19 for `zstd`, 0 to 9 for `xz`.";
+        example = 9;
+      };
+    };
+  };
+
+  selection = types.submodule {
+    options = {
+      packages = mkOption {
+        type = picks;
+        default = [ ];
+        description = ''
+          Packages, or sets of a `package` and, as far as they differ from the selection, `outputs`,
+          `name`, `pin`, `caches`, `closure` and `exclude`.
+        '';
+        example = literalExpression ''
+          [
+            pkgs.ripgrep
+            {
+              package = pkgs.gcc;
+              outputs = [ "out" ];
+              closure = "self";
+              pin = "gcc";
+            }
+          ]
+        '';
+      };
+      caches = optional (types.listOf types.str) {
+        description = "Names of caches of this configuration, or `cachix://NAME`; `null` for all that are configured.";
+        example = [ "mine" ];
+      };
+      exclude = mkOption {
+        type = globs;
+        default = [ ];
+        description = "Globs of paths to leave out, unless another selection needs them.";
+        example = [ "*-doc" ];
+      };
+      closure = mkOption {
+        type = closures;
+        default = "runtime";
+        description = "What goes along. ${closureMeaning}";
+        example = "build";
+      };
+    };
+  };
+}

@@ -1,0 +1,57 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Trouble } from "./ledger.ts";
+import { replaceFile, type StateFolder } from "./state-folder.ts";
+
+const NAME = "failure";
+
+/** Why syncs end with an error. */
+export interface SyncFailure extends Trouble {
+  readonly hint?: string;
+  /** When it began, in milliseconds since 1970; absent where that is not known. */
+  readonly since?: number;
+}
+
+/**
+ * Writes down why a sync ended with an error, beside the ledger, which may be what cannot be used.
+ *
+ * @returns What is known now: since when syncs fail.
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export async function recordFailure(
+  folder: StateFolder,
+  failure: SyncFailure,
+  at: number,
+): Promise<{ readonly since: number }> {
+  const known = await readFailure(folder);
+  const since = known?.since ?? at;
+  await replaceFile(folder, NAME, JSON.stringify({ ...failure, since }));
+  return { since };
+}
+
+/**
+ * A sync went well.
+ *
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export async function clearFailure(folder: StateFolder): Promise<void> {
+  await replaceFile(folder, NAME, undefined);
+}
+
+/** Why the last sync ended with an error, if it did; what we did not write ourselves is no failure. */
+export async function readFailure({ dir }: StateFolder): Promise<SyncFailure | undefined> {
+  try {
+    const found = JSON.parse(await readFile(join(dir, NAME), "utf8")) as SyncFailure;
+    const { code, message, hint, since } = found;
+    if (typeof code !== "string" || typeof message !== "string") return undefined;
+    return {
+      code,
+      message,
+      ...(typeof hint === "string" ? { hint } : {}),
+      ...(typeof since === "number" ? { since } : {}),
+    };
+  } catch {
+    return undefined;
+  }
+}

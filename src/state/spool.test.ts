@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { tempDir } from "../../test/temp.ts";
+import { countBuilds, emptySpool, hasNews, readBuilds, removeBuilds, takeMarks } from "./spool.ts";
+import { makeStateFolder, stateFolder } from "./state-folder.ts";
+
+describe("emptySpool()", () => {
+  it("moves news into the queue, keeps what is being written, and removes the rest", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    for (const name of ["wanted-home", "built-1", ".built-2", "rubbish"]) {
+      await writeFile(join(folder.spool, name), name);
+    }
+    await mkdir(join(folder.spool, "built-folder/deep"), { recursive: true });
+    await symlink("/etc/passwd", join(folder.spool, "built-link"));
+    await emptySpool(folder);
+    assert.deepEqual(await readdir(folder.spool), [".built-2"]);
+    assert.deepEqual((await readdir(folder.queue)).toSorted(), ["built-1", "wanted-home"]);
+    assert.equal(await readFile(join(folder.queue, "built-1"), "utf8"), "built-1");
+  });
+
+  it("makes nothing where there is nothing, and replaces what tells the same", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(join(temp.dir, "state"));
+    await emptySpool(folder);
+    assert.deepEqual([await readdir(temp.dir), await hasNews(folder)], [[], false]);
+    await makeStateFolder(folder);
+    for (let left = 2; left > 0; left -= 1) {
+      await writeFile(join(folder.spool, "wanted-home"), "");
+      await emptySpool(folder);
+    }
+    assert.deepEqual([await readdir(folder.queue), await hasNews(folder)], [["wanted-home"], true]);
+    await takeMarks(folder);
+    assert.equal(await hasNews(folder), false);
+  });
+
+  it("loses nothing where many empty it at once while more comes", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    const left = Array.from({ length: 50 }, async (_, index) => {
+      const hidden = join(folder.spool, `.built-${index}`);
+      await writeFile(hidden, `${index}\n`);
+      await rename(hidden, join(folder.spool, `built-${index}`));
+      await emptySpool(folder);
+    });
+    await Promise.all(left);
+    assert.deepEqual(await readdir(folder.spool), []);
+    assert.equal(await countBuilds(folder), 50);
+    const builds = await readBuilds(folder);
+    const numbers = builds.map(({ derivation }) => Number(derivation)).toSorted((a, b) => a - b);
+    assert.deepEqual(numbers, [...Array.from({ length: 50 }).keys()]);
+    await removeBuilds(folder, builds);
+    assert.equal(await hasNews(folder), false);
+  });
+
+  it("tells where the folder cannot be used", async () => {
+    await using temp = await tempDir();
+    await writeFile(join(temp.dir, "spool"), "");
+    await assert.rejects(emptySpool(stateFolder(temp.dir)), { code: "FILE_UNUSABLE" });
+  });
+});

@@ -1,0 +1,97 @@
+import type { Config } from "../config/config.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import type { Ledger } from "../state/ledger.ts";
+import { emptySpool, takeMarks } from "../state/spool.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import { readWanted } from "../state/wanted.ts";
+import type { Store } from "../store/store.ts";
+import { takeBuilds } from "./builds.ts";
+import type { Crew } from "./crew.ts";
+import { digestOf, dueTimes } from "./due.ts";
+import type { Wishes } from "./due.ts";
+import { keepUnsettled } from "./keep-unsettled.ts";
+import type { OpenOptions } from "./open-caches.ts";
+import type { RunEvent } from "./push-plan.ts";
+import { syncCache } from "./sync-cache.ts";
+import { holdWanted } from "./wanted-picks.ts";
+import type { Wanted } from "./wanted-picks.ts";
+
+export interface LookRequest extends OpenOptions {
+  readonly folder: StateFolder;
+  readonly config: Config;
+  readonly ledger: Ledger;
+  /** Opens the store, where there is something to do. */
+  readonly openStore: () => Promise<Store>;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: RunEvent) => void;
+  /** Ask all caches now, whatever was known, and try again what failed. */
+  readonly recheck: boolean;
+}
+
+/** What a look at the wishes led to. */
+export interface Look {
+  readonly wishes: Wishes;
+  /** Absent if there was nothing to do. */
+  readonly held: HeldWanted | undefined;
+  /** Caches that would have been asked but for those who are busy with them. */
+  readonly skipped: readonly string[];
+}
+
+/** What is wanted, held in its store until this is disposed, which waits for the work on it. */
+export interface HeldWanted extends AsyncDisposable {
+  readonly store: Store;
+  readonly wanted: Wanted;
+}
+
+/**
+ * Deals with the queue, reads what is wanted, and puts the crew to work on caches where something is
+ * due:
+ *
+ *     builds, marks taken -> links read -> anything due? -> held, closed -> entries, roots -> crew
+ */
+export async function look(request: LookRequest, crew: Crew): Promise<Look> {
+  const { folder, config, ledger, openStore, recheck } = request;
+  await emptySpool(folder);
+  await takeBuilds(request);
+  await takeMarks(folder);
+  const wishes = { links: await readWanted(folder), builds: ledger.builds() };
+  const isKnown = ledger.fact("digest") === digestOf(wishes, config) && !recheck;
+  const isWaiting = ([name, time]: readonly [string, number]): boolean =>
+    time <= Date.now() && !crew.isBusyWith(name);
+  if (isKnown && ![...dueTimes(ledger)].some(isWaiting)) {
+    return { wishes, held: undefined, skipped: [] };
+  }
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(await openStore());
+  const wanted = stack.use(await holdWanted(wishes, { store, config }));
+  // A digest stands for entries, so none does while they change.
+  if (!isKnown) ledger.setFact("digest", "");
+  ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
+  ledger.setFact("ended", JSON.stringify(wanted.ended));
+  ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
+  ledger.want(membersByCache(wanted), Date.now());
+  await keepUnsettled(request, { store, wanted });
+  const names = [...dueTimes(ledger)]
+    .filter(([name, time]) => time <= Date.now() || (!isKnown && !crew.hasFailedAt(name)))
+    .map(([name]) => name);
+  const idle = names.filter((name) => !crew.isBusyWith(name));
+  const work = { ...request, store, members: wanted, isForced: recheck };
+  const begun = idle.map((name) => crew.start(name, () => syncCache(name, work)));
+  stack.defer(async () => void (await Promise.all(begun)));
+  const kept = stack.move();
+  const held = { store, wanted, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { wishes, held, skipped: names.filter((name) => !idle.includes(name)) };
+}
+
+/** What is wanted in each cache, by its name. */
+export function membersByCache({ planned }: Wanted): Map<string, Set<StorePath>> {
+  const members = new Map<string, Set<StorePath>>();
+  for (const pick of planned) {
+    for (const cache of pick.caches) {
+      const known = members.get(cache) ?? new Set();
+      for (const path of pick.members) known.add(path);
+      members.set(cache, known);
+    }
+  }
+  return members;
+}

@@ -1,0 +1,76 @@
+import { hasNews } from "../state/spool.ts";
+import { readWanted } from "../state/wanted.ts";
+import { Crew } from "./crew.ts";
+import { digestOf } from "./due.ts";
+import type { Wishes } from "./due.ts";
+import { keepUnsettled } from "./keep-unsettled.ts";
+import { look, membersByCache } from "./look.ts";
+import type { HeldWanted, Look, LookRequest } from "./look.ts";
+
+/** How often it looks for something new while caches are worked on. */
+const LOOK_MS = 1000;
+
+/**
+ * Looks at what is wanted and has caches worked on, again and again until nothing is new. It looks
+ * while they are worked on too: what is wanted in one cache does not wait for another one that hangs.
+ *
+ * @throws The reason `signal` was aborted with, or what makes state, store or configuration unusable.
+ */
+export async function syncRounds(request: LookRequest): Promise<void> {
+  const { ledger } = request;
+  const failed = new AbortController();
+  const signal = AbortSignal.any([request.signal, failed.signal]);
+  const crew = new Crew((name) =>
+    ledger.caches().some((cache) => cache.name === name && cache.trouble !== undefined),
+  );
+  const letGo: PromiseLike<void>[] = [];
+  const release = (one: HeldWanted | undefined): void => {
+    if (one !== undefined) letGo.push(one[Symbol.asyncDispose]());
+  };
+  let held: HeldWanted | undefined;
+  try {
+    for (let { recheck } = request, isDone = false; !isDone; recheck = false) {
+      const seen: Look = await look({ ...request, signal, recheck }, crew);
+      if (seen.held !== undefined) {
+        release(held);
+        held = seen.held;
+      }
+      const isNew = await untilNews(request, seen, crew);
+      if (!crew.isBusy && held !== undefined) await settle(request, seen.wishes, held);
+      isDone = !crew.isBusy && !isNew && !(await hasChanged(request, seen.wishes));
+    }
+  } catch (error) {
+    failed.abort(error);
+    throw error;
+  } finally {
+    release(held);
+    await Promise.all(letGo);
+  }
+}
+
+/** Waits until all work is done, or there is reason to look again, which it tells. */
+async function untilNews(request: LookRequest, seen: Look, crew: Crew): Promise<boolean> {
+  const isLate = (): boolean => seen.skipped.some((name) => !crew.isBusyWith(name));
+  for (;;) {
+    await crew.rest(LOOK_MS);
+    if (isLate()) return true;
+    if (!crew.isBusy) return false;
+    if (await hasChanged(request, seen.wishes)) return true;
+  }
+}
+
+async function hasChanged({ folder, config }: LookRequest, wishes: Wishes): Promise<boolean> {
+  const links = await readWanted(folder);
+  return digestOf({ ...wishes, links }, config) !== digestOf(wishes, config) || hasNews(folder);
+}
+
+/** Lets go of what is where it is wanted. Nobody works any more, so the ledger tells all. */
+async function settle(request: LookRequest, wishes: Wishes, held: HeldWanted): Promise<void> {
+  const { ledger, config } = request;
+  // Those who worked meanwhile may have recorded what is not wanted any more.
+  ledger.want(membersByCache(held.wanted), Date.now());
+  const open = await keepUnsettled(request, held);
+  ledger.dropBuilds(wishes.builds.filter((path) => !open.has(path)));
+  // What was pushed of builds is no wish any more, and no reason to ask again.
+  ledger.setFact("digest", digestOf({ ...wishes, builds: ledger.builds() }, config));
+}
