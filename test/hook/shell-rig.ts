@@ -106,6 +106,7 @@ token-file = "${nix.dir}/token"
       const words = (await readFile(file("cmdline"), "utf8")).split("\0");
       const environment = (await readFile(file("environ"), "utf8")).split("\0");
       if (!words.includes("sync") || !words.includes(BUNDLE)) return undefined;
+      if (words.includes("--detach")) return undefined; // about to end
       if (!environment.includes(`HANDPICK_STATE_DIR=${this.state}`)) return undefined;
       const status = await readFile(file("stat"), "utf8");
       const [, , , session, terminal] = status.slice(status.lastIndexOf(")") + 2).split(" ");
