@@ -45,14 +45,18 @@ _handpick_select() {
   [ -n "${DRY_RUN+set}" ] || _handpick_notify "$3"
 }
 
-# The marker comes after the link, and an empty file needs no rename to be whole.
+# The marker comes after the link, and an empty file needs no rename to be whole. One that is there
+# will do. Root may do this in the folder of a service, which must not lead it elsewhere by a link:
+# here and below nothing that exists is opened for writing.
 _handpick_relink() {
   umask 077
+  set -C
   [ -d "$_handpick_state/wanted" ] && [ -d "$_handpick_state/spool" ] ||
     "$3/mkdir" -p "$_handpick_state/wanted" "$_handpick_state/spool"
   "$3/ln" -sfn "$2" "$_handpick_state/wanted/.$1.$$" &&
     "$3/mv" -fT "$_handpick_state/wanted/.$1.$$" "$_handpick_state/wanted/$1" &&
-    printf '' >|"$_handpick_state/spool/wanted-$1"
+    { [ -e "$_handpick_state/spool/wanted-$1" ] || printf '' >"$_handpick_state/spool/wanted-$1" ||
+      [ -e "$_handpick_state/spool/wanted-$1" ]; }
 }
 
 # _handpick_date FORMAT TOOLS: puts the time into _handpick_now, which is the caller's.
@@ -163,11 +167,16 @@ _handpick_notify() {
   {
     _handpick_date %F "$1"
     _handpick_shown=
-    read -r _handpick_shown <"$_handpick_state/notice-shown" || :
+    [ ! -f "$_handpick_state/notice-shown" ] ||
+      read -r _handpick_shown <"$_handpick_state/notice-shown" || :
     [ "$_handpick_shown" != "$_handpick_now" ] || return 0
     read -r _handpick_line <"$_handpick_state/notice" || return 0
+    case $_handpick_line in
+      *[[:cntrl:]]*) return 0 ;; # what sync writes has none that a terminal obeys
+    esac
     # Not shown where that cannot be remembered: it would come with every prompt.
-    printf '%s\n' "$_handpick_now" >|"$_handpick_state/notice-shown" || return 0
+    "$1/rm" -f "$_handpick_state/notice-shown" &&
+      (set -C && printf '%s\n' "$_handpick_now" >"$_handpick_state/notice-shown") || return 0
     printf '%s\n' "$_handpick_line" >&3
   } 3>&2 2>/dev/null
 }
@@ -195,9 +204,12 @@ _handpick_built() {
   _handpick_spool=$_handpick_state/spool
   [ -d "$_handpick_spool" ] || mkdir -p "$_handpick_spool"
   umask 022 # a sync that is not root's has to read what root leaves
+  set -C
+  [ ! -e "$_handpick_spool/.$_handpick_event" ] && [ ! -L "$_handpick_spool/.$_handpick_event" ] ||
+    rm -f "$_handpick_spool/.$_handpick_event"
   # Whole or not there: a full disk cuts files short.
   # shellcheck disable=SC2086 # Nix separates the paths by spaces
-  if printf '%s\n' "${DRV_PATH-}" ${OUT_PATHS-} >|"$_handpick_spool/.$_handpick_event"; then
+  if printf '%s\n' "${DRV_PATH-}" ${OUT_PATHS-} >"$_handpick_spool/.$_handpick_event"; then
     mv -f "$_handpick_spool/.$_handpick_event" "$_handpick_spool/$_handpick_event"
   else
     rm -f "$_handpick_spool/.$_handpick_event"

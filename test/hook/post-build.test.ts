@@ -64,6 +64,25 @@ describe("the post-build hook", { timeout: 60_000 }, () => {
     assert.equal((await rig.found()).spool.length, 1);
   });
 
+  it("writes through no link that the owner of the folder put there", async () => {
+    await using rig = await hookRig();
+    const others = join(rig.dir, "others");
+    await writeFile(others, "theirs");
+    const spool = join(rig.state, "spool");
+    await mkdir(spool, { recursive: true });
+    const hash = "0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i";
+    for (const put of [`ln -s ${others}`, "mkfifo", "ln -s /nowhere/at/all"]) {
+      const trap = `${put} "${spool}/.built-${hash}-$$"; exec sh ${POST_BUILD_HOOK}`;
+      const env = { ...rig.env, DRV_PATH: DRV, OUT_PATHS: OUT };
+      assert.deepEqual(await runCommand(["sh", "-c", trap], env), SILENT, put);
+    }
+    assert.equal(await readFile(others, "utf8"), "theirs");
+    const { spool: events } = await rig.found();
+    const texts = events.map((name) => readFile(join(spool, name), "utf8"));
+    assert.deepEqual(new Set(await Promise.all(texts)), new Set([`${DRV}\n${OUT}\n`]));
+    assert.equal(events.length, 3);
+  });
+
   it("leaves no cut event on a full disk", async (t) => {
     await using rig = await hookRig();
     const spool = join(rig.state, "spool");

@@ -200,6 +200,28 @@ for (const shell of SHELLS) {
       assert.equal(await onTerminal(script, rig.env), "then\r\n");
     });
 
+    it("writes through no link and waits for no pipe that is in the state folder", async () => {
+      await using rig = await hookRig();
+      const manifest = await rig.manifest("m");
+      const others = join(rig.dir, "others");
+      await writeFile(others, "theirs");
+      const inState = (name: string): string => join(rig.state, name);
+      await mkdir(inState("spool"), { recursive: true });
+      await writeFile(inState("notice"), "handpick: it fails\n");
+      await symlink(others, inState("spool/wanted-me"));
+      await symlink(others, inState("notice-shown"));
+      const script = [...shell, selecting("me", manifest)];
+      assert.equal(await onTerminal(script, rig.env), "handpick: it fails\r\n");
+      assert.equal(await readFile(others, "utf8"), "theirs");
+      assert.deepEqual((await rig.found()).wanted, { me: manifest });
+      for (const name of ["spool/wanted-me", "notice-shown", "wanted/me"]) await rm(inState(name));
+      spawnSync("mkfifo", [inState("spool/wanted-me"), inState("notice-shown")]);
+      assert.equal(await onTerminal(script, rig.env), "handpick: it fails\r\n");
+      await rm(inState("notice-shown"));
+      await writeFile(inState("notice"), "\u001b]0;title\u0007\n");
+      assert.equal(await onTerminal(script, rig.env), "", "nothing that a terminal obeys");
+    });
+
     it("loses nothing where 50 run at once", async () => {
       await using rig = await hookRig();
       const manifests = await Promise.all(["a", "b", "c"].map((name) => rig.manifest(name)));
