@@ -1,8 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-
 import type { Trouble } from "./ledger.ts";
-import { replaceFile, type StateFolder } from "./state-folder.ts";
+import { readLine, replaceFile, type StateFolder } from "./state-folder.ts";
 
 const NAME = "failure";
 
@@ -40,9 +37,9 @@ export async function clearFailure(folder: StateFolder): Promise<void> {
 }
 
 /** Why the last sync ended with an error, if it did; what we did not write ourselves is no failure. */
-export async function readFailure({ dir }: StateFolder): Promise<SyncFailure | undefined> {
+export async function readFailure(folder: StateFolder): Promise<SyncFailure | undefined> {
   try {
-    const found = JSON.parse(await readFile(join(dir, NAME), "utf8")) as SyncFailure;
+    const found = JSON.parse(await readLine(folder, NAME)) as SyncFailure;
     const { code, message, hint, since } = found;
     if (typeof code !== "string" || typeof message !== "string") return undefined;
     return {

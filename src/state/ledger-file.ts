@@ -1,11 +1,11 @@
-import { closeSync, existsSync, openSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
-import { type StateFolder, stateUnusable } from "./state-folder.ts";
+import { ensureFile, type StateFolder, stateUnusable } from "./state-folder.ts";
 
 const SCHEMA_VERSION = 1;
 const BUSY_TIMEOUT_MS = 5000;
@@ -49,7 +49,7 @@ export function openLedgerFile({ dir }: StateFolder): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
     // SQLite gives its other files the mode of this one.
-    closeSync(openSync(file, "a", 0o600));
+    ensureFile(file);
     db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
     if (versionOf(db) === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
@@ -83,7 +83,7 @@ function broken(file: string, cause: unknown): HandpickError {
  */
 export function openLedgerReadOnly({ dir }: StateFolder): DatabaseSync | undefined {
   const file = join(dir, "ledger.sqlite");
-  if (!existsSync(file)) return undefined;
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
   const still = pathToFileURL(file);
   still.searchParams.set("immutable", "1");
   let db: DatabaseSync;

@@ -1,8 +1,7 @@
-import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
-import { type StateFolder, stateUnusable } from "./state-folder.ts";
+import { ensureFile, type StateFolder, stateUnusable } from "./state-folder.ts";
 
 const SQLITE_BUSY = 5;
 
@@ -16,7 +15,7 @@ export function tryLock({ dir }: StateFolder): Disposable | undefined {
   const file = join(dir, "lock");
   let connection: DatabaseSync | undefined;
   try {
-    closeSync(openSync(file, "a", 0o600));
+    ensureFile(file);
     connection = new DatabaseSync(file, { timeout: 0 });
     connection.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
   } catch (error) {

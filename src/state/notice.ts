@@ -1,7 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-
-import { replaceFile, type StateFolder } from "./state-folder.ts";
+import { replaceFile, readLine, type StateFolder } from "./state-folder.ts";
 
 /**
  * Replaces the line that hooks show once a day; undefined removes it.
@@ -13,7 +10,7 @@ export async function writeNotice(folder: StateFolder, line: string | undefined)
 }
 
 /** The line, if there is one that can be read. */
-export async function readNotice({ dir }: StateFolder): Promise<string | undefined> {
-  const text = await readFile(join(dir, "notice"), "utf8").catch(() => "");
+export async function readNotice(folder: StateFolder): Promise<string | undefined> {
+  const text = await readLine(folder, "notice").catch(() => "");
   return text.trim() || undefined;
 }

@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
-import { mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
 import { tempDir } from "../../test/temp.ts";
-import { countBuilds, emptySpool, hasNews, readBuilds, removeBuilds, takeMarks } from "./spool.ts";
+import {
+  countBuilds,
+  emptySpool,
+  hasNews,
+  readBuilds,
+  readBuildsIn,
+  removeBuilds,
+  takeMarks,
+} from "./spool.ts";
 import { makeStateFolder, stateFolder } from "./state-folder.ts";
 
 describe("emptySpool()", () => {
@@ -51,11 +59,28 @@ describe("emptySpool()", () => {
     await Promise.all(left);
     assert.deepEqual(await readdir(folder.spool), []);
     assert.equal(await countBuilds(folder), 50);
-    const builds = await readBuilds(folder);
+    const builds = await readBuildsIn(folder.queue);
     const numbers = builds.map(({ derivation }) => Number(derivation)).toSorted((a, b) => a - b);
     assert.deepEqual(numbers, [...Array.from({ length: 50 }).keys()]);
     await removeBuilds(folder, builds);
     assert.equal(await hasNews(folder), false);
+  });
+
+  it("hands out any number of builds some at a time, of which none keeps back another", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    for (let index = 0; index < 600; index += 1) {
+      await writeFile(join(folder.queue, `built-${index}`), `${index}\n/out\n`);
+    }
+    await chmod(join(folder.queue, "built-7"), 0);
+    let count = 0;
+    for await (const builds of readBuilds(folder)) {
+      assert.ok(builds.length <= 256);
+      count += builds.length;
+      await removeBuilds(folder, builds);
+    }
+    assert.deepEqual([count, await readdir(folder.queue)], [600, []]);
   });
 
   it("tells where the folder cannot be used", async () => {

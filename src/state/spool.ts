@@ -17,6 +17,9 @@ const HIDDEN = /^\./;
 const WANTED = /^wanted-|^starting$/;
 const BUILT = /^built-/;
 const MOST_BYTES = 1 << 20;
+/** Files that are open at once. */
+const SLICE = 256;
+const UNREADABLE: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "ENOENT"]);
 
 /**
  * Moves what others left in the spool into the queue, and removes what nobody asked for. It needs
@@ -69,21 +72,29 @@ export async function takeMarks(folder: StateFolder): Promise<void> {
   );
 }
 
-/** The builds in the queue. */
-export async function readBuilds({ queue }: StateFolder): Promise<BuildEvent[]> {
-  return readBuildsIn(queue);
+/** The builds in the queue, some at a time: there may be any number. */
+export function readBuilds({ queue }: StateFolder): AsyncGenerator<BuildEvent[]> {
+  return readSlices(queue);
 }
 
 /** The builds that hooks told of in a folder; what is no small file is one of nothing. */
 export async function readBuildsIn(folder: string): Promise<BuildEvent[]> {
+  const builds: BuildEvent[] = [];
+  for await (const slice of readSlices(folder)) builds.push(...slice);
+  return builds;
+}
+
+async function* readSlices(folder: string): AsyncGenerator<BuildEvent[]> {
   const names = (await namesIn(folder)).filter((name) => BUILT.test(name));
-  return Promise.all(
-    names.map(async (name) => {
-      const file = join(folder, name);
-      const [derivation = "", ...outputs] = (await readSmall(file)).split("\n");
-      return { file, derivation, outputs: outputs.filter((line) => line !== "") };
-    }),
-  );
+  for (let start = 0; start < names.length; start += SLICE) {
+    yield await Promise.all(
+      names.slice(start, start + SLICE).map(async (name) => {
+        const file = join(folder, name);
+        const [derivation = "", ...outputs] = (await readSmall(file)).split("\n");
+        return { file, derivation, outputs: outputs.filter((line) => line !== "") };
+      }),
+    );
+  }
 }
 
 /**
@@ -102,8 +113,14 @@ export async function removeBuilds(
 }
 
 async function readSmall(file: string): Promise<string> {
-  const status = await lstat(file);
-  return status.isFile() && status.size <= MOST_BYTES ? readFile(file, "utf8") : "";
+  try {
+    const status = await lstat(file);
+    return status.isFile() && status.size <= MOST_BYTES ? await readFile(file, "utf8") : "";
+  } catch (error) {
+    // One that cannot be read now never can, and must not keep back the others.
+    if (error instanceof Error && "code" in error && UNREADABLE.has(error.code)) return "";
+    throw error;
+  }
 }
 
 async function removeAll({ dir }: StateFolder, files: readonly string[]): Promise<void> {

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { closeSync, constants, openSync } from "node:fs";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
@@ -65,6 +66,27 @@ export async function replaceFile(
     await rm(temporary, { force: true }).catch(() => undefined);
     throw stateUnusable(dir, error);
   }
+}
+
+/**
+ * Reads such a file.
+ *
+ * @throws The error of the file system.
+ */
+export async function readLine({ dir }: StateFolder, name: string): Promise<string> {
+  // Opening a pipe without a writer would block a thread for ever, and the end of the process too.
+  const flag = constants.O_RDONLY | constants.O_NONBLOCK;
+  return readFile(join(dir, name), { encoding: "utf8", flag });
+}
+
+/**
+ * Makes an empty file that only its owner may read, unless it is there, for SQLite to open.
+ *
+ * @throws The error of the file system, also for a pipe, which SQLite would wait for.
+ */
+export function ensureFile(file: string): void {
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
+  closeSync(openSync(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600));
 }
 
 /** The error for a state folder that cannot be written. */

@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { Ledger } from "../state/ledger.ts";
-import { readBuilds, removeBuilds } from "../state/spool.ts";
+import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { acceptedByRules } from "./accept.ts";
@@ -19,10 +19,19 @@ export interface BuildIntake {
  * again. All others are forgotten, and no cache hears of them.
  */
 export async function takeBuilds(intake: BuildIntake): Promise<void> {
-  const { folder, ledger, config, openStore } = intake;
-  const builds = await readBuilds(folder);
-  if (builds.length === 0) return;
-  await using store = await openStore();
+  await using stack = new AsyncDisposableStack();
+  let store: Store | undefined;
+  for await (const builds of readBuilds(intake.folder)) {
+    store ??= stack.use(await intake.openStore());
+    await record(builds, store, intake);
+  }
+}
+
+async function record(
+  builds: readonly BuildEvent[],
+  store: Store,
+  { folder, ledger, config }: BuildIntake,
+): Promise<void> {
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
   const accepted = await acceptedByRules([...held.valid], { config, store });

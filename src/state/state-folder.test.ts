@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { tempDir } from "../../test/temp.ts";
+import { readFailure } from "./failure.ts";
+import { Ledger } from "./ledger.ts";
+import { tryLock } from "./lock.ts";
+import { readNotice } from "./notice.ts";
+import { makeStateFolder, stateFolder } from "./state-folder.ts";
+
+describe("a state folder", { timeout: 20_000 }, () => {
+  it("keeps nobody waiting for a pipe in place of a file", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    const names = ["notice", "failure", "ledger.sqlite", "lock"];
+    execFileSync(
+      "mkfifo",
+      names.map((name) => join(temp.dir, name)),
+    );
+    assert.equal(await readNotice(folder), undefined);
+    assert.equal(await readFailure(folder), undefined);
+    assert.equal(Ledger.openReadOnly(folder), undefined);
+    assert.throws(() => Ledger.open(folder), { code: "FILE_UNUSABLE" });
+    assert.throws(() => tryLock(folder), { code: "FILE_UNUSABLE" });
+  });
+});
