@@ -5,6 +5,8 @@ import type { StorePath } from "../nix/store-path.ts";
 import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
 import type { WantedLink } from "../state/wanted.ts";
 
+const LONGEST_MS = 24 * 60 * 60_000;
+
 /** What people and builds wish for. */
 export interface Wishes {
   readonly links: readonly WantedLink[];
@@ -40,9 +42,14 @@ export function dueTimes(ledger: Ledger): Map<string, number> {
 /** While a cache fails, its paths wait for it; a path that fails by itself has a time of its own. */
 function dueTime(entry: Entry, cache: CacheEntry | undefined): number {
   if (cache === undefined) return 0;
-  if (cache.trouble !== undefined) return cache.nextAt;
+  if (cache.trouble !== undefined) return believable(cache.nextAt);
   if (entry.state === "waiting") return 0;
-  return Math.min(cache.nextAt, entry.nextTry ?? Infinity);
+  return Math.min(believable(cache.nextAt), believable(entry.nextTry ?? Infinity));
+}
+
+/** No time that we write is further away than a day, unless the clock was wrong: then it is now. */
+export function believable(time: number): number {
+  return time === Infinity || time <= Date.now() + LONGEST_MS ? time : 0;
 }
 
 /**

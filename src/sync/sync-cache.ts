@@ -7,6 +7,7 @@ import { isOutage } from "../push/push-paths.ts";
 import { isLedgerError } from "../state/ledger.ts";
 import type { Entry, Ledger, Outcome } from "../state/ledger.ts";
 import type { Store } from "../store/store.ts";
+import { believable } from "./due.ts";
 import { assertWritable, openConfigured } from "./open-caches.ts";
 import { prepareCache } from "./prepare.ts";
 import type { Decided, DecideOptions, Members } from "./prepare.ts";
@@ -119,7 +120,7 @@ function sift(
       continue;
     }
     const entry = known.get(path);
-    const isEarly = !isForced && entry?.state === "failing" && (entry.nextTry ?? 0) > now;
+    const isEarly = !isForced && entry?.state === "failing" && believable(entry.nextTry ?? 0) > now;
     const blocker = infos.get(path)?.references.find((one) => one !== path && later.has(one));
     if (isEarly) later.set(path, path);
     else if (blocker !== undefined) {
