@@ -4,7 +4,7 @@ let
   cfg = config.services.handpick;
   inherit (lib) concatLists concatStringsSep mapAttrsToList;
 
-  known = lib.attrNames cfg.caches ++ lib.attrNames (cfg.settings.caches or { });
+  known = lib.unique (lib.attrNames cfg.caches ++ lib.attrNames (cfg.settings.caches or { }));
   isKnown = cache: lib.elem cache known || lib.hasPrefix "cachix://" cache;
   isName = name: builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null && builtins.match "[0-9]+" name == null;
 
@@ -42,6 +42,13 @@ let
         value = options.${option};
       }) (lib.filter (option: options.${option} != null) [ "tokenFile" "dhallFile" "signingKeyFile" ])
     ) cfg.caches
+    ++ mapAttrsToList (
+      cache: given:
+      map (key: {
+        name = "services.handpick.settings.caches.${cache}.${key}";
+        value = given.${key};
+      }) (lib.filter (key: given ? ${key}) [ "token-file" "dhall-file" "signing-key-file" ])
+    ) (cfg.settings.caches or { })
   );
   isInStore = value: lib.hasPrefix "${builtins.storeDir}/" (toString value);
   because = "everybody could read it, and it could be pushed; name a file by a string, such as \"/run/secrets/cachix\"";

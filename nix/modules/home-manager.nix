@@ -17,8 +17,9 @@ let
   configFile = "${config.xdg.configHome}/handpick/config.toml";
   logFile = "${config.home.homeDirectory}/Library/Logs/handpick.log";
 
-  # systemd's own characters in a word of a unit.
-  word = text: ''"${lib.replaceStrings [ "\\" "\"" "%" "$" ] [ "\\\\" "\\\"" "%%" "$$" ] text}"'';
+  # systemd's own characters in a word of a unit; in a command, unlike elsewhere, $ is one of them.
+  word = text: ''"${lib.replaceStrings [ "\\" "\"" "%" ] [ "\\\\" "\\\"" "%%" ] text}"'';
+  argument = text: lib.replaceStrings [ "$" ] [ "$$" ] (word text);
   path = lib.replaceStrings [ "%" ] [ "%%" ];
 in
 {
@@ -102,7 +103,7 @@ in
         Service = {
           Type = "oneshot";
           # Whatever goes wrong is in `handpick status` and tried again; it makes no switch fail.
-          ExecStart = "-${common.program} sync --config ${word configFile}";
+          ExecStart = "-${common.program} sync --config ${argument configFile}";
           Environment = [ (word "HANDPICK_STATE_DIR=${stateDir}") ];
           TimeoutStopSec = 10;
           UMask = "0077";

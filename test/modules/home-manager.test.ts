@@ -112,20 +112,23 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
   });
 
   it("quotes names of folders for the shell and for systemd", async () => {
-    const odd = String.raw`xdg.stateHome = "/home/a b/100%'s"; xdg.configHome = "/home/a b/c";`;
+    const odd = String.raw`xdg.stateHome = "/home/a b/100%'s$1"; xdg.configHome = "/home/a b/c$1";`;
     const text = configuration(CACHE, { system: odd });
     const report = await rig.report("hm", text);
     const { services, paths } = report.units;
     assert.match(
       services["handpick"] ?? "",
-      /^Environment="HANDPICK_STATE_DIR=\/home\/a b\/100%%'s\/handpick"$/m,
+      /^Environment="HANDPICK_STATE_DIR=\/home\/a b\/100%%'s\$1\/handpick"$/m,
     );
-    assert.match(services["handpick"] ?? "", / --config "\/home\/a b\/c\/handpick\/config.toml"$/m);
+    assert.match(
+      services["handpick"] ?? "",
+      / --config "\/home\/a b\/c\$\$1\/handpick\/config.toml"$/m,
+    );
     assert.match(
       paths["handpick"] ?? "",
-      /^DirectoryNotEmpty=\/home\/a b\/100%%'s\/handpick\/spool$/m,
+      /^DirectoryNotEmpty=\/home\/a b\/100%%'s\$1\/handpick\/spool$/m,
     );
-    assert.equal(report.sessionVariables["HANDPICK_STATE_DIR"], "/home/a b/100%'s/handpick");
+    assert.equal(report.sessionVariables["HANDPICK_STATE_DIR"], "/home/a b/100%'s$1/handpick");
   });
 
   it("has an agent on macOS, where activations leave word for launchd", async () => {
@@ -167,13 +170,15 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       };
       packages = [ { package = pkgs.hello; caches = [ "nowhere" ]; } ];
       selections.some.caches = [ "mined" ];
-      events.caches = [ "other" ];`;
+      events.caches = [ "other" ];
+      settings.caches.path.dhall-file = ./token;`;
     const file = await rig.module(configuration(wrong));
     const { status, stderr } = await rig.rig("hm", "eval", modulePath("home-manager"), file);
     assert.notEqual(status, 0);
     for (const expected of [
       /the cache services\.handpick\.caches\."1": expected a name/,
       /caches\.path\.tokenFile: expected a file outside of the Nix store, found a path literal/,
+      /settings\.caches\.path\.dhall-file: expected a file outside .*, found a path literal/,
       /caches\.stored\.signingKeyFile: expected a file outside of the Nix store, found one below/,
       /packages\[1\]\.caches: expected 1, path, stored or cachix:\/\/NAME, found "nowhere"/,
       /selections\.some\.caches: .* found "mined"/,
