@@ -76,7 +76,7 @@ describe("emptySpool()", () => {
     await chmod(join(folder.queue, "built-7"), 0);
     let count = 0;
     for await (const builds of readBuilds(folder)) {
-      assert.ok(builds.length <= 256);
+      assert.ok(builds.length <= 64);
       count += builds.length;
       await removeBuilds(folder, builds);
     }

@@ -18,7 +18,7 @@ const WANTED = /^wanted-|^starting$/;
 const BUILT = /^built-/;
 const MOST_BYTES = 1 << 20;
 /** Files that are open at once. */
-const SLICE = 256;
+const SLICE = 64;
 const UNREADABLE: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "ENOENT"]);
 
 /**
