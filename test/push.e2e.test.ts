@@ -215,7 +215,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(await pins.text(), /"name":"app-pin"/);
   });
 
-  it("sends each pick to its own caches, and to the first where it names none", async () => {
+  it("sends each pick to its own caches, and to all where it names none", async () => {
     const { lib, other } = await addPackages(nix, "routes");
     await using second = await startServe(nix, { name: "second" });
     const picks = [
@@ -226,11 +226,14 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     const result = await handpick(nix, ["push", "routes.json"]);
     assert.equal(result.status, 0, result.stderr);
     const found = [serve, second].map((cache) => [statusOf(cache, lib), statusOf(cache, other)]);
-    assert.deepEqual(await Promise.all(found.flat()), [404, 200, 200, 404]);
+    assert.deepEqual(await Promise.all(found.flat()), [404, 200, 200, 200]);
     const again = await handpick(nix, ["push", "--json", "routes.json"]);
     assert.ok(!again.stdout.includes('"pinned"'), "what is pinned already gets no new revision");
-    const all = await handpick(nix, ["push", "--to", "second", "routes.json"]);
-    assert.deepEqual([all.status, await statusOf(second, other)], [0, 200]);
+    const { lib: path } = await addPackages(nix, "route");
+    assert.equal((await handpick(nix, ["push", path])).status, 0);
+    assert.deepEqual([await statusOf(serve, path), await statusOf(second, path)], [200, 404]);
+    const all = await handpick(nix, ["push", "--to", "mine", "routes.json"]);
+    assert.deepEqual([all.status, await statusOf(serve, lib)], [0, 200]);
   });
 
   it("pins by hand", async () => {

@@ -43,6 +43,14 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
   await removeBuilds(folder, builds);
 }
 
+/** Derivations that have no outputs for us; every other error is of the store as a whole. */
+const USELESS: ReadonlySet<string> = new Set([
+  "PATH_NOT_VALID",
+  "STORE_PATH_GONE",
+  "STORE_PATH_CORRUPT",
+  "STORE_PATH_UNREADABLE",
+]);
+
 /** Nix 2.8 names no outputs. What it says otherwise is not trusted to be store paths. */
 async function outputsOf({ derivation, outputs }: BuildEvent, store: Store): Promise<StorePath[]> {
   const isPath = (text: string): text is StorePath => isStorePath(text, store.storeDir);
@@ -52,7 +60,7 @@ async function outputsOf({ derivation, outputs }: BuildEvent, store: Store): Pro
     const known = await store.derivationOutputs(derivation);
     return [...known.values()].filter((path) => path !== undefined);
   } catch (error) {
-    if (error instanceof HandpickError && error.code === "PATH_NOT_VALID") return [];
+    if (error instanceof HandpickError && USELESS.has(error.code)) return [];
     throw error;
   }
 }

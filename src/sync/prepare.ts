@@ -72,9 +72,12 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   await using stack = new AsyncDisposableStack();
   const { config, store } = request;
   const env = withoutSecrets(request.env, config);
-  const { picks } = await selectPicks(request.inputs, { ...request, env });
+  const { picks, declared } = await selectPicks(request.inputs, { ...request, env });
   stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
-  const routes = new Map(picks.map((pick) => [pick, cachesFor(pick, config, request.to)]));
+  const { to } = request;
+  const routes = new Map(
+    picks.map((pick) => [pick, cachesFor(pick, { config, to, isDeclared: declared.has(pick) })]),
+  );
   const opened = await Promise.all(
     uniqueCaches([...routes.values()].flat()).map((cache) => openConfigured(cache, request)),
   );
