@@ -1,4 +1,5 @@
 import type { Entry } from "../state/ledger.ts";
+import type { Waiting } from "../sync/due.ts";
 import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
 import { formatDuration, paddedName, printable } from "./format.ts";
 
@@ -20,6 +21,12 @@ export function statusLines(status: Status, now: number): string[] {
   }
   lines.push(...unreadLines(status), lastSyncLine(lastSync, now));
   return [...lines, ...troubleLines(status, now)];
+}
+
+/** What a sync says of what it leaves. */
+export function waitingLine({ cache, paths, nextTry }: Waiting, now: number): string {
+  const what = paths === 1 ? "1 path waits" : `${paths} paths wait`;
+  return `${cache}: ${what}; next try ${until(nextTry, now)}, or now with --recheck`;
 }
 
 function lastSyncLine(lastSync: Status["lastSync"], now: number): string {
@@ -51,12 +58,17 @@ function cacheLines(cache: CacheStatus, now: number): string[] {
   const counts = Object.entries(cache.paths).flatMap(([state, count]) =>
     count > 0 ? [`${count} ${state}`] : [],
   );
-  const { name, trouble, failingSince, nextTry } = cache;
+  const { name, trouble, failingSince, lastPushedAt, nextTry } = cache;
   const next = nextTry === undefined ? "at the next sync" : until(nextTry, now);
   const lines = [`${name}: ${counts.join(", ")}`];
+  if (lastPushedAt !== undefined) lines.push(`  last pushed ${ago(lastPushedAt, now)}`);
   if (trouble === undefined) return lines;
   const since = failingSince === undefined ? "" : ` ${formatDuration(now - failingSince)}`;
-  return [...lines, `  failing for${since}: ${troubleText(trouble)}`, `  next try ${next}`];
+  return [
+    ...lines,
+    `  failing for${since}: ${troubleText(trouble)}`,
+    `  next try ${next}; handpick sync --recheck tries now`,
+  ];
 }
 
 function pathLines(entries: readonly Entry[], now: number): string[] {

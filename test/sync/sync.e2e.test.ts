@@ -90,6 +90,7 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     const { data } = await rig.declare("home", [{ packages: ["data"] }]);
     const result = await rig.sync();
     assert.equal(result.status, 0);
+    assert.match(result.stderr, /^mine: 1 path waits; next try in .*, or now with --recheck$/m);
     assert.ok(await has(data, other));
     const status = await rig.status();
     const [mine] = status.caches;
