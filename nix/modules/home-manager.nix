@@ -72,6 +72,13 @@ in
           fi
         '';
 
+    # launchd looks at a folder that is there when the agent is loaded.
+    home.activation.handpickSpool = mkIf (cfg.trigger == "launchd") (
+      lib.hm.dag.entryBetween [ "setupLaunchAgents" ] [ "writeBoundary" ] ''
+        run mkdir -p -m 700 ${lib.escapeShellArg spool} || :
+      ''
+    );
+
     systemd.user = mkIf (cfg.trigger == "systemd") {
       paths.handpick = {
         Unit.Description = "Word of packages to keep in binary caches";
@@ -98,6 +105,8 @@ in
           ExecStart = "-${common.program} sync --config ${word configFile}";
           Environment = [ (word "HANDPICK_STATE_DIR=${stateDir}") ];
           TimeoutStopSec = 10;
+          UMask = "0077";
+          NoNewPrivileges = true;
           Nice = 10;
           IOSchedulingClass = "idle";
         };
@@ -122,6 +131,7 @@ in
           configFile
         ];
         EnvironmentVariables.HANDPICK_STATE_DIR = stateDir;
+        RunAtLoad = true;
         QueueDirectories = [ spool ];
         StartInterval = cfg.interval;
         ProcessType = "Background";

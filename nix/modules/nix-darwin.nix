@@ -41,6 +41,7 @@ in
         EnvironmentVariables = {
           HANDPICK_STATE_DIR = stateDir;
           HOME = "/var/root";
+          NIX_SSL_CERT_FILE = "/etc/ssl/certs/ca-certificates.crt";
         };
         RunAtLoad = true;
         QueueDirectories = [ "${stateDir}/spool" ];

@@ -83,6 +83,8 @@ in
         HANDPICK_STATE_DIR = "/var/lib/handpick";
         HOME = "/var/lib/handpick";
         XDG_CACHE_HOME = "/var/cache/handpick";
+        # With those that the machine trusts besides.
+        NIX_SSL_CERT_FILE = "/etc/ssl/certs/ca-certificates.crt";
       };
       restartTriggers = [ common.configFile ];
       serviceConfig = {

@@ -14,6 +14,7 @@ import {
   modulePath,
   moduleRig,
   needsRig,
+  type Report,
   verify,
 } from "./module-rig.ts";
 
@@ -33,7 +34,9 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
   };
 
   it("leaves word of its packages when everything else is done", async () => {
-    const more = `selections.some = {
+    const more = `
+    caches.agenix = { url = "cachix://other"; tokenFile = "\\\${XDG_RUNTIME_DIR}/agenix/cachix"; };
+    selections.some = {
       packages = [ { package = pkgs.multi; outputs = [ "dev" ]; pin = "multi"; } pkgs.hello ];
       caches = [ "mine" ]; exclude = [ "*-doc" ]; closure = "self";
     };`;
@@ -60,10 +63,15 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       ],
     );
     const config = join(home("ann"), ".config/handpick/config.toml");
-    const { caches, rules } = parseConfig(await readFile(config, "utf8"), config);
+    const { caches, rules } = parseConfig(await readFile(config, "utf8"), config, {
+      XDG_RUNTIME_DIR: "/run/user/7",
+    });
     assert.deepEqual(
       caches.map(({ name, url, tokenFile }) => [name, url, tokenFile]),
-      [["mine", "cachix://mycache", "/run/secrets/cachix"]],
+      [
+        ["agenix", "cachix://other", "/run/user/7/agenix/cachix"],
+        ["mine", "cachix://mycache", "/run/secrets/cachix"],
+      ],
     );
     assert.equal(rules.onHole, "hold");
   });
@@ -120,15 +128,24 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
     assert.equal(report.sessionVariables["HANDPICK_STATE_DIR"], "/home/a b/100%'s/handpick");
   });
 
-  it("starts syncs by launchd, by the hook or not at all, if told so", async () => {
-    const launchd = await rig.report(
-      "hm",
-      configuration(`${CACHE} trigger = "launchd"; interval = 600;`),
+  it("has an agent on macOS, where activations leave word for launchd", async () => {
+    const file = await rig.module(configuration(`${CACHE} interval = 600;`));
+    const args = [modulePath("home-manager"), file, "--system", "aarch64-darwin", "--raw"];
+    const { stdout, stderr } = await rig.rig("hm", "eval", ...args);
+    const report = JSON.parse(stdout || stderr) as Report;
+    const entries = ["writeBoundary", "handpickSpool", "setupLaunchAgents", "handpick"];
+    assert.deepEqual(
+      report.order.filter((name) => entries.includes(name)),
+      entries,
     );
-    assert.deepEqual(Object.keys(launchd.units.services), []);
-    const agent = launchd.launchdAgents["handpick"] as Record<string, unknown>;
+    assert.equal(report.order.at(-1), "handpick");
+    const agent = report.launchdAgents["handpick"] as Record<string, unknown>;
     assert.deepEqual(agent["QueueDirectories"], [state("alice", "spool")]);
-    assert.deepEqual(agent["StartInterval"], 600);
+    assert.deepEqual([agent["StartInterval"], agent["RunAtLoad"]], [600, true]);
+    assert.equal(report.units.services["handpick"], undefined);
+  });
+
+  it("starts syncs by the hook or not at all, if told so", async () => {
     for (const [trigger, expected] of [
       ["detach", /-coreutils\S+ \S+\/bin\/handpick \|\| :/],
       ["none", /-coreutils\S+ \|\| :/],

@@ -21,7 +21,11 @@ describe("the nix-darwin module", { timeout: 120_000 }, () => {
       >;
       assert.match(String(ProgramArguments), /wait4path \/nix\/store && exec \S+-handpick-start/);
       assert.deepEqual(daemon, {
-        EnvironmentVariables: { HANDPICK_STATE_DIR: "/var/lib/handpick", HOME: "/var/root" },
+        EnvironmentVariables: {
+          HANDPICK_STATE_DIR: "/var/lib/handpick",
+          HOME: "/var/root",
+          NIX_SSL_CERT_FILE: "/etc/ssl/certs/ca-certificates.crt",
+        },
         Label: "org.nixos.handpick",
         LowPriorityIO: true,
         ProcessType: "Background",

@@ -22,11 +22,11 @@ export async function installProgram(store: string): Promise<string> {
   return `${PROGRAM}/node ${PROGRAM}/handpick/handpick.js`;
 }
 
-/** Waits until something is so, at most 20 s. */
+/** Waits until something is so, at most 40 s. */
 export async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 40_000;
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within 20 s`);
+    if (Date.now() > deadline) throw new Error(`${what}: not within 40 s`);
     await sleep(50);
   }
 }

@@ -14,7 +14,8 @@ import {
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { isServed, type ServeRig, startServe } from "../handpick.ts";
+import type { Status } from "../../src/sync/status.ts";
+import { handpick, isServed, type ServeRig, startServe } from "../handpick.ts";
 import { runCommand } from "../hook/hook-rig.ts";
 import { createTestNix } from "../nix.ts";
 import {
@@ -51,7 +52,7 @@ async function arrived(serve: ServeRig, rig: ModuleRig): Promise<void> {
   });
 }
 
-describe("the modules beside a real systemd", { skip: needsSystemd, timeout: 120_000 }, () => {
+describe("the modules at work", { skip: needsSystemd, timeout: 120_000 }, () => {
   /** Only a place to mount on: a machine whose Nix was never used has none. */
   let made: string | undefined;
   before(async () => {
@@ -90,6 +91,22 @@ describe("the modules beside a real systemd", { skip: needsSystemd, timeout: 120
     const { status, stdout, stderr } = await running;
     assert.equal(status, 0, stderr);
     assert.match(stdout, /\nactive\nactive\ninactive\n$/);
+  });
+
+  it("home-manager: where no service manager is, a switch starts a sync and does not wait", async () => {
+    await using nix = await createTestNix();
+    await using serve = await startServe(nix, { uncovered: true });
+    await using rig = await moduleRig();
+    const module = await served(serve, rig, 'trigger = "detach";');
+    const args = [modulePath("home-manager"), module, "--user", "eve"];
+    const { status, stderr } = await rig.rigWithStore("hm", "run", ...args);
+    assert.equal(status, 0, stderr);
+    await arrived(serve, rig);
+    const env = { HANDPICK_STATE_DIR: join(rig.dir, "rig/home/eve/.local/state/handpick") };
+    await until("its end", async () => {
+      const { stdout } = await handpick(nix, ["status", "--json"], { env, uncovered: true });
+      return (JSON.parse(stdout) as Status).lastSync?.endedAt !== undefined;
+    });
   });
 
   it("NixOS: hooks of root start the service, and it is let to what it needs", async () => {
