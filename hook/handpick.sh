@@ -120,7 +120,7 @@ _handpick_is_served() {
   if [ -d /run/systemd/system ]; then
     ! _handpick_has_spool /etc/systemd/system/handpick.path || return 0
   fi
-  for _handpick_file in "${HOME-}"/Library/LaunchAgents/*handpick*.plist /Library/LaunchDaemons/*handpick*.plist; do
+  for _handpick_file in "${HOME-}"/Library/LaunchAgents/*handpick*.plist /Library/Launch*/*handpick*.plist; do
     ! _handpick_has_spool "$_handpick_file" || return 0
   done
   return 1

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
 
@@ -11,7 +11,6 @@ import { childEnv, ROOT } from "./command.ts";
 
 /** What is typed in the shell: each line is shown before it runs. */
 const TYPED = `
-type() { echo "$ $1"; eval "$1"; }
 echo "$greet $diary" > shell-variables
 echo "greet is $greet"
 echo "diary is $diary, not picked"
@@ -24,8 +23,17 @@ echo; echo "-- Once more: there is nothing to do"
 type 'handpick push $picks'
 `;
 
+/** In a shell whose hook has selected packages, without a cache. */
+const TYPED_OFFLINE = `
+echo "$letter" > shell-variables
+type 'handpick sync'
+echo; echo "-- What became of it"
+type 'handpick status'
+`;
+
 const program = join(ROOT, "dist", "handpick.js");
 const dir = await mkdtemp(join(tmpdir(), "handpick-try-"));
+const bin = join(dir, "bin");
 /** Nobody's configuration, tokens or proxies; the user's own Nix and its settings. */
 const env = cleanEnv();
 
@@ -47,12 +55,14 @@ async function tryIt(): Promise<void> {
   say(`Using ${(await run("nix-store", ["--version"], { quiet: true })).trim()}`);
 
   say("Starting a cache of our own that speaks Cachix's protocol");
-  await using cache = await startCache();
-  const { url, publicKey } = cache;
+  await using stack = new AsyncDisposableStack();
+  const { url, publicKey, stop } = stack.use(await startCache("127.0.0.1:0"));
   show("handpick serve --name try --listen 127.0.0.1:0", `Cache "try" at ${url}\n`);
 
   say("Entering a nix-shell that builds three packages and picks two");
-  const { greet, diary } = await enterShell();
+  await installHandpick();
+  await enterShell("shell.nix", TYPED);
+  const [greet = "", diary = ""] = await shellVariables();
 
   say("A fresh machine: an empty store that trusts this cache only, signatures required");
   const fresh = `local?root=${join(dir, "fresh")}`;
@@ -73,16 +83,31 @@ async function tryIt(): Promise<void> {
   const answer = await fetch(`${url}/${basename(diary).slice(0, 32)}.narinfo`);
   show(`GET ${basename(diary).slice(0, 32)}.narinfo`, `${answer.status} ${answer.statusText}\n`);
   if (answer.status !== 404) throw new Error("The cache has a path that nobody picked");
+
+  say("The cache goes down, and a nix-shell declares what it should hold");
+  await stop();
+  const ln = (await run("sh", ["-c", "command -v ln"], { quiet: true })).trim();
+  const coreutils = dirname(dirname(ln));
+  await enterShell("project.nix", TYPED_OFFLINE, ["--argstr", "coreutils", coreutils]);
+  const [letter = ""] = await shellVariables();
+
+  say("The cache is back");
+  stack.use(await startCache(new URL(url).host));
+  await type(["sync", "--recheck"]);
+  await type(["status"]);
+  const served = await fetch(`${url}/${basename(letter).slice(0, 32)}.narinfo`);
+  if (served.status !== 200) throw new Error("The cache lacks a path that was declared");
   say("Done. Your own cache is one line away: handpick push --to cachix://NAME ./result");
 }
 
 interface TryCache extends AsyncDisposable {
   readonly url: string;
   readonly publicKey: string;
+  readonly stop: () => Promise<void>;
 }
 
-async function startCache(): Promise<TryCache> {
-  const args = [program, "serve", "--name", "try", "--listen", "127.0.0.1:0", "--json"];
+async function startCache(listen: string): Promise<TryCache> {
+  const args = [program, "serve", "--name", "try", "--listen", listen, "--json"];
   const child = spawn(process.execPath, [...args, "--quiet", "--dir", join(dir, "cache")], {
     env,
     stdio: ["ignore", "pipe", "inherit"],
@@ -100,36 +125,44 @@ async function startCache(): Promise<TryCache> {
   const settings = { url: "cachix://try", host: url, "token-file": tokenFile };
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   await writeFile(join(dir, "handpick.toml"), `[caches.try]\n${lines.join("\n")}\n`);
-  return {
-    url,
-    publicKey: publicKeys[0],
-    [Symbol.asyncDispose]: async () => {
-      child.kill();
-      await exited;
-    },
+  const stop = async (): Promise<void> => {
+    child.kill();
+    await exited;
   };
+  return { url, publicKey: publicKeys[0], stop, [Symbol.asyncDispose]: stop };
 }
 
-interface Shell {
-  readonly greet: string;
-  readonly diary: string;
-}
-
-/** Runs `nix-shell`, which builds the packages, and in it handpick. */
-async function enterShell(): Promise<Shell> {
-  const bin = join(dir, "bin");
+async function installHandpick(): Promise<void> {
   await mkdir(bin);
   const wrapper = `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`;
   await writeFile(join(bin, "handpick"), wrapper, { mode: 0o755 });
+}
+
+/** Runs `nix-shell`, which builds the packages, and in it what is typed. */
+async function enterShell(
+  name: string,
+  typed: string,
+  args: readonly string[] = [],
+): Promise<void> {
   const bash = (await run("sh", ["-c", "command -v bash"], { quiet: true })).trim();
-  const file = join(ROOT, "scripts", "try", "shell.nix");
-  const typed = ["--run", `set -e\nPATH=${bin}:$PATH${TYPED}`];
+  const file = join(ROOT, "scripts", "try", name);
+  const type = `type() { echo "$ $1"; eval "$1"; }`;
+  const command = ["--run", `set -e\nPATH=${bin}:$PATH\n${type}${typed}`];
   // The packages are nowhere to be had, so nobody is asked for them.
   const offline = ["--option", "substitute", "false"];
-  await run("nix-shell", [file, ...offline, ...typed], { env: { NIX_BUILD_SHELL: bash } });
-  const variables = await readFile(join(dir, "shell-variables"), "utf8");
-  const [greet = "", diary = ""] = variables.trim().split(" ");
-  return { greet, diary };
+  await run("nix-shell", [file, ...args, ...offline, ...command], {
+    env: { NIX_BUILD_SHELL: bash },
+  });
+}
+
+/** Store paths that the shell wrote down. */
+async function shellVariables(): Promise<string[]> {
+  return (await readFile(join(dir, "shell-variables"), "utf8")).trim().split(" ");
+}
+
+async function type(args: readonly string[]): Promise<void> {
+  process.stdout.write(`$ handpick ${args.join(" ")}\n`);
+  await run(join(bin, "handpick"), args);
 }
 
 async function nix(
@@ -187,9 +220,17 @@ function cleanEnv(): NodeJS.ProcessEnv {
     CACHIX_AUTH_TOKEN: _t,
     CACHIX_SIGNING_KEY: _k,
     HANDPICK_CONFIG: _c,
+    HANDPICK_DISABLE: _d,
+    CI: _ci,
+    DRY_RUN: _n,
     ...rest
   } = childEnv();
-  return { ...rest, XDG_CONFIG_HOME: join(dir, "config"), NIX_SHELL_PRESERVE_PROMPT: "1" };
+  return {
+    ...rest,
+    XDG_CONFIG_HOME: join(dir, "config"),
+    HANDPICK_STATE_DIR: join(dir, "state"),
+    NIX_SHELL_PRESERVE_PROMPT: "1",
+  };
 }
 
 function say(title: string): void {

@@ -34,7 +34,10 @@ export type ErrorCode =
   | "CACHE_UNAVAILABLE"
   | "CACHE_PROTOCOL"
   | "UPLOAD_REJECTED"
-  | "COMPRESSOR_FAILED";
+  | "COMPRESSOR_FAILED"
+  // the command of exec does not start (exit 126 and 127, as in shells)
+  | "COMMAND_UNUSABLE"
+  | "COMMAND_NOT_FOUND";
 
 export interface HandpickErrorOptions extends ErrorOptions {
   /** What the user can do about it, one sentence. */

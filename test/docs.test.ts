@@ -70,7 +70,7 @@ describe("docs/errors.md", () => {
   it("explains every error code below its exit code, and no other", () => {
     const documented: string[] = [];
     for (const [group, text] of sections(texts.get("docs/errors.md") ?? "", 2)) {
-      const exitCode = /^Exit code (\d):/.exec(group)?.[1];
+      const exitCode = /^Exit code (\d+):/.exec(group)?.[1];
       for (const [title, section] of sections(text, 3)) {
         const code = title.replaceAll("`", "");
         documented.push(code);

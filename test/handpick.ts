@@ -28,16 +28,19 @@ export interface StartOptions {
   readonly cwd?: string;
   /** Run the bundle even where coverage is measured, for tests that start it hundreds of times. */
   readonly uncovered?: boolean;
+  /** Start it in a session of its own, which has no terminal. */
+  readonly detached?: boolean;
 }
 
 /** Starts handpick with the environment of a throw-away Nix and nothing of the user's. */
 export function startHandpick(
   nix: TestNix,
   args: readonly string[],
-  { env = {}, cwd = nix.dir, uncovered = false }: StartOptions = {},
+  { env = {}, cwd = nix.dir, uncovered = false, detached = false }: StartOptions = {},
 ): ChildProcessWithoutNullStreams {
   return spawn(process.execPath, [uncovered ? BUNDLE : program, ...args], {
     cwd,
+    detached,
     // Node hands the variable down by itself unless it is named here.
     env: { ...nix.env, NODE_V8_COVERAGE: uncovered ? undefined : coverage, ...env },
   });

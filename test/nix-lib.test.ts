@@ -93,9 +93,10 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ { package = pkgs.words; pins = 1; } ];`, "argument '?pins"],
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
       [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],
+      [`packages = [ pkgs.words ]; trigger = "x";`, 'trigger: .* found "x"', "shellHookFile"],
     ] as const;
-    for (const [text, message] of wrong) {
-      const file = await expression(nix, `handpick.manifest { ${text} }`);
+    for (const [text, message, name = "manifest"] of wrong) {
+      const file = await expression(nix, `handpick.${name} { ${text} }`);
       const result = await nix.run("nix-instantiate", [file], { allowFailure: true });
       assert.notEqual(result.status, 0, text);
       assert.match(stripVTControlCharacters(result.stderr), new RegExp(message));
@@ -146,12 +147,32 @@ describe("postBuildHook of nix/lib.nix", { timeout: 120_000 }, () => {
 describe("the documents about nix/lib.nix", () => {
   it("have examples that Nix can read", async () => {
     await using nix = await createTestNix();
-    const pages = ["docs/nix-shell.md", "docs/post-build-hook.md"].map(readProject);
+    const pages = ["nix-shell", "direnv", "post-build-hook"].map((name) =>
+      readProject(`docs/${name}.md`),
+    );
     const examples = (await Promise.all(pages)).flatMap((page) => codeBlocks(page, "nix"));
     assert.ok(examples.length > 2);
     for (const text of examples) {
       const bound = `{ pkgs, handpick, toolchain }: ${text}`;
       await nix.run("nix-instantiate", ["--parse", "-E", bound]);
+    }
+  });
+});
+
+describe("shellHook of nix/lib.nix", { timeout: 120_000 }, () => {
+  it("starts the program that it was given, one on PATH, or none", async () => {
+    await using nix = await createTestNix();
+    const words = `packages = [ pkgs.words ];`;
+    const given = `import ${ROOT}nix/lib.nix { inherit pkgs; handpick = pkgs.greet; }`;
+    const texts = [
+      [`(${given}).shellHook { ${words} }`, / \/\S+-greet-1\.0\/bin\/handpick \|\| :/],
+      [`handpick.shellHook { ${words} }`, /\/bin handpick \|\| :/],
+      [`handpick.shellHook { ${words} trigger = "none"; }`, /coreutils\/bin +\|\| :/],
+    ] as const;
+    for (const [text, expected] of texts) {
+      const told = ["--eval", "--strict", "--json", "--read-write-mode"];
+      const { stdout } = await nix.run("nix-instantiate", [...told, await expression(nix, text)]);
+      assert.match(JSON.parse(stdout) as string, expected);
     }
   });
 });

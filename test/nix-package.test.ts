@@ -7,7 +7,14 @@ import { BUNDLE } from "./handpick.ts";
 import { readProject, ROOT } from "./markdown.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 
-const LIBRARY = ["cachixPackages", "manifest", "postBuildHook", "shell", "shellHook"];
+const LIBRARY = [
+  "cachixPackages",
+  "manifest",
+  "postBuildHook",
+  "shell",
+  "shellHook",
+  "shellHookFile",
+];
 
 /** Toy nixpkgs whose esbuild, Node and npm packages are those of this project. */
 async function toyPackages(

@@ -214,6 +214,15 @@ ${rest}
     await assertNothingLeaked(result);
   });
 
+  it("asks nix for its settings without them before a command runs", async () => {
+    const before = new Set(await readdir(children));
+    const result = await run(["exec", "--via", "hook", "--", "true"]);
+    assert.equal(result.status, 0, result.stderr);
+    const started = (await readdir(children)).filter((name) => !before.has(name));
+    assert.deepEqual(new Set(started.map((name) => name.split(".")[0])), new Set(["nix"]));
+    await assertNothingLeaked(result);
+  });
+
   it("starts nix without the variable that token-env names", async () => {
     await configure("env.toml", ['token-env = "MY_OWN_TOKEN"']);
     const { CACHIX_AUTH_TOKEN: _token, ...rest } = env;

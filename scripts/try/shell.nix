@@ -67,4 +67,4 @@ let
         echo "$manifest" > $out
       '';
 in
-build "shell" { inherit greet diary picks; } "echo > $out"
+build "shell" { inherit greet diary picks; } "echo > $out" // { inherit build greet; }

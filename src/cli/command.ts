@@ -11,7 +11,10 @@ export interface CommonOptions {
 export type Action<Options> = (args: readonly string[], options: Options) => Promise<number>;
 
 export interface CommandSpec<Options> {
-  /** Name and arguments, as in the usage line: `push [path...]`. */
+  /**
+   * Name and arguments, as in the usage line: `push [path...]`. After `--` comes somebody else's
+   * command line, which begins with the first word that is no option.
+   */
   readonly usage: string;
   readonly summary: string;
   readonly description: string;
@@ -36,8 +39,13 @@ export function defineCommand<Options extends CommonOptions>(
   const command = new Command().summary(spec.summary).description(spec.description);
   const [name = "", ...parameters] = spec.usage.split(" ");
   command.name(name).helpOption("-h, --help", "Show this help");
-  for (const parameter of parameters) command.argument(parameter);
-  for (const [flags, description] of [...spec.options, ...COMMON]) {
+  if (parameters[0] === "--") {
+    command.passThroughOptions().usage(`[options] ${parameters.join(" ")}`);
+  }
+  for (const parameter of parameters) if (parameter !== "--") command.argument(parameter);
+  const own = new Set(spec.options.map(([flags]) => flags));
+  const common = COMMON.filter(([flags]) => !own.has(flags));
+  for (const [flags, description] of [...spec.options, ...common]) {
     command.option(flags, description);
   }
   command.addHelpText("after", examplesText(spec.examples));

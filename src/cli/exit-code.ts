@@ -6,6 +6,8 @@ export const EXIT = {
   somePathsFailed: 1,
   usage: 2,
   refused: 3,
+  commandUnusable: 126,
+  commandNotFound: 127,
   interrupted: 130,
 } as const;
 
@@ -44,4 +46,6 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   CACHE_PROTOCOL: EXIT.somePathsFailed,
   UPLOAD_REJECTED: EXIT.somePathsFailed,
   COMPRESSOR_FAILED: EXIT.somePathsFailed,
+  COMMAND_UNUSABLE: EXIT.commandUnusable,
+  COMMAND_NOT_FOUND: EXIT.commandNotFound,
 };

@@ -8,4 +8,9 @@ export interface Io extends Streams {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /**
+   * Lets a command deal with signals until the result is disposed: those that `handler` returns
+   * true for do nothing else.
+   */
+  readonly intercept?: (handler: (signal: NodeJS.Signals) => boolean) => Disposable;
 }

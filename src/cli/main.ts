@@ -11,7 +11,9 @@ export async function main(): Promise<void> {
   // A diagnostic report is made to be handed on; the environment holds tokens.
   if (process.report !== undefined) process.report.excludeEnv = true;
   const interrupted = new AbortController();
-  const interrupt = (): void => {
+  let handler: SignalHandler | undefined;
+  const interrupt = (signal: NodeJS.Signals): void => {
+    if (handler?.(signal) === true) return;
     if (interrupted.signal.aborted) process.exit(EXIT.interrupted);
     interrupted.abort(new DOMException("Interrupted", "AbortError"));
     setTimeout(() => {
@@ -33,8 +35,14 @@ export async function main(): Promise<void> {
     stdout: process.stdout,
     stderr: process.stderr,
     signal: interrupted.signal,
+    intercept: (next) => {
+      handler = next;
+      return { [Symbol.dispose]: () => (handler = undefined) };
+    },
   });
 }
+
+type SignalHandler = (signal: NodeJS.Signals) => boolean;
 
 /** Undefined, and told, if the folder was removed under us: names would start from nowhere. */
 function workingDirectory(): string | undefined {

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 
 import { defineCommand } from "./command.ts";
 import { doctorCommand } from "./doctor.ts";
+import { execCommandSpec } from "./exec.ts";
 import { EXIT, exitCodeOf } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { keygenCommand } from "./keygen.ts";
@@ -13,6 +14,7 @@ import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
 import { VERSION } from "./version.ts";
+import { watchCommand } from "./watch.ts";
 
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
@@ -40,6 +42,7 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
     .version(VERSION, "-V, --version", "Print the version")
     .helpOption("-h, --help", "Show this help")
     .helpCommand("help [command]", "Show help for a command")
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
@@ -53,6 +56,8 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
     defineCommand(planCommand(io), ended),
     defineCommand(syncCommand(io), ended),
     defineCommand(statusCommand(io), ended),
+    defineCommand(execCommandSpec(io), ended),
+    defineCommand(watchCommand(io), ended),
     defineCommand(pinCommand(io), ended),
     defineCommand(keygenCommand(io), ended),
     defineCommand(doctorCommand(io), ended),

@@ -10,7 +10,7 @@ import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
-import type { Summary } from "../sync/summary.ts";
+import { addSummaries } from "../sync/summary.ts";
 import { sync } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -78,7 +78,7 @@ async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Pr
   let total = emptySummary();
   // Each cache ends with a summary of its own; readers get one.
   const onEvent = (event: RunEvent): void => {
-    if (event.event === "summary") total = sum(total, event);
+    if (event.event === "summary") total = addSummaries(total, event);
     else if (event.event !== "error") report.show(event);
   };
   const note = (text: string): void => onEvent({ event: "note", text });
@@ -102,18 +102,4 @@ async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Pr
   } finally {
     report.end();
   }
-}
-
-function sum(one: Summary, other: Summary): Summary {
-  return {
-    event: "summary",
-    pushed: one.pushed + other.pushed,
-    present: one.present + other.present,
-    upstream: one.upstream + other.upstream,
-    held: one.held + other.held,
-    excluded: one.excluded + other.excluded,
-    failed: one.failed + other.failed,
-    uploadedBytes: one.uploadedBytes + other.uploadedBytes,
-    durationMs: one.durationMs + other.durationMs,
-  };
 }

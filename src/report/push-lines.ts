@@ -62,6 +62,11 @@ function reasonText({ text }: { readonly text: string }): string {
   return printable(text).replace(/^excluded /, "");
 }
 
+/** A failure that is of no path, in lines. */
+export function failureLines(failure: Failure): string[] {
+  return [`${printable(failure.message)} [${failure.code}]`, ...hintLines(failure)];
+}
+
 function failureText({ code, message }: Failure): string {
   return `${code}: ${printable(message)}`;
 }

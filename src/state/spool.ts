@@ -69,12 +69,17 @@ export async function takeMarks(folder: StateFolder): Promise<void> {
   );
 }
 
-/** The builds in the queue; what is no small file is told of as a build of nothing. */
+/** The builds in the queue. */
 export async function readBuilds({ queue }: StateFolder): Promise<BuildEvent[]> {
-  const names = (await namesIn(queue)).filter((name) => BUILT.test(name));
+  return readBuildsIn(queue);
+}
+
+/** The builds that hooks told of in a folder; what is no small file is one of nothing. */
+export async function readBuildsIn(folder: string): Promise<BuildEvent[]> {
+  const names = (await namesIn(folder)).filter((name) => BUILT.test(name));
   return Promise.all(
     names.map(async (name) => {
-      const file = join(queue, name);
+      const file = join(folder, name);
       const [derivation = "", ...outputs] = (await readSmall(file)).split("\n");
       return { file, derivation, outputs: outputs.filter((line) => line !== "") };
     }),

@@ -73,6 +73,7 @@ interface Step {
   readonly result: {
     readonly daemon?: string;
     readonly version?: string;
+    readonly trust?: number | null;
     readonly deriver?: string;
     readonly narHash?: string;
     readonly narSize?: number;
@@ -123,8 +124,9 @@ describe("connectDaemon()", () => {
       const [valid, missing] = [step("QueryPathInfo valid"), step("QueryPathInfo missing")];
       await using daemon = await FakeDaemon.start(replay([handshake, valid, missing]));
       const connection = await connectTo(daemon);
-      const { daemon: protocol, version: nix } = handshake.result;
-      assert.deepEqual(connection.version, { minor: Number(protocol?.slice(2)), nix });
+      const { daemon: protocol, version: nix, trust } = handshake.result;
+      const trusted = trust === undefined || trust === null ? undefined : trust === 1;
+      assert.deepEqual(connection.version, { minor: Number(protocol?.slice(2)), nix, trusted });
       const paths = [pathIn(valid), pathIn(missing)];
       const infos = await queryPathInfos(connection, paths, storeDirOf(pathIn(valid)));
       const { deriver, narHash, narSize, registrationTime, sigs } = valid.result;
@@ -162,7 +164,8 @@ describe("connectDaemon()", () => {
       );
       const connection = await connectTo(daemon);
       const nix = minor >= 33 ? "2.99.9" : undefined;
-      assert.deepEqual(connection.version, { minor: Math.min(minor, 38), nix });
+      const trusted = minor >= 35 ? true : undefined;
+      assert.deepEqual(connection.version, { minor: Math.min(minor, 38), nix, trusted });
       assert.deepEqual(await queryPathInfos(connection, [PATH], "/nix/store"), [undefined]);
       connection.close();
     });

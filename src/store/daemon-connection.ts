@@ -20,6 +20,8 @@ export interface DaemonVersion {
   readonly minor: number;
   /** What the daemon calls itself, `2.34.8`; undefined before protocol 1.33. */
   readonly nix: string | undefined;
+  /** Whether the daemon obeys what this user sets; undefined before protocol 1.35. */
+  readonly trusted: boolean | undefined;
 }
 
 const CLIENT_MAGIC = 0x6e697863;
@@ -28,6 +30,11 @@ const MAJOR = 1;
 const OLDEST_MINOR = 21;
 const NEWEST_MINOR = 38;
 const MAX_FEATURES = 1000;
+/** Other numbers mean that it is not known. */
+const TRUST: ReadonlyMap<number, boolean> = new Map([
+  [1, true],
+  [2, false],
+]);
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
 
@@ -75,7 +82,7 @@ export class DaemonConnection {
   readonly #reader: WireReader;
   readonly #signal: AbortSignal;
   readonly #idleTimeoutMs: number;
-  #version: DaemonVersion = { minor: OLDEST_MINOR, nix: undefined };
+  #version: DaemonVersion = { minor: OLDEST_MINOR, nix: undefined, trusted: undefined };
   #last: Promise<unknown> = Promise.resolve();
   #lost = false;
 
@@ -186,8 +193,8 @@ export class DaemonConnection {
     const noReservedSpace = 0;
     this.#socket.write(new WireWriter().int(noAffinity).int(noReservedSpace).toBytes());
     const nix = minor >= 33 ? await reader.string(256) : undefined;
-    if (minor >= 35) await reader.skipWord();
-    this.#version = { minor, nix: nix === undefined ? undefined : printable(nix) };
+    const trusted = minor >= 35 ? TRUST.get(await reader.int()) : undefined;
+    this.#version = { minor, nix: nix === undefined ? undefined : printable(nix), trusted };
     await skipToAnswer(this.#reader, this.#version.minor);
   }
 

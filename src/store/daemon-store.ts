@@ -14,7 +14,7 @@ import {
 import { selectClosure, selectNew } from "./database-queries.ts";
 import { closedStore, type Database } from "./database.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
-import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
+import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { protocolError } from "./wire.ts";
 import { toQuestion } from "./path-record.ts";
 import type { Hold, Store } from "./store.ts";
@@ -34,6 +34,7 @@ const OUTPUT_MAP_MINOR = 22;
 export class DaemonStore implements Store {
   readonly storeDir: string;
   readonly description: string;
+  readonly trusted: boolean | undefined;
   readonly #layout: StoreLayout;
   readonly #client: DaemonClient;
   readonly #minor: number;
@@ -49,6 +50,7 @@ export class DaemonStore implements Store {
     this.#client = daemon.client;
     this.#minor = daemon.version.minor;
     this.#database = database;
+    this.trusted = daemon.version.trusted;
     const nix = daemon.version.nix === undefined ? "" : ` ${daemon.version.nix}`;
     this.description = `daemon${nix}, protocol 1.${daemon.version.minor}`;
   }
@@ -115,14 +117,13 @@ export class DaemonStore implements Store {
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
-    if (this.#database === undefined) {
-      throw new HandpickError(
-        "STORE_UNSUPPORTED",
-        "Cannot list new store paths: expected a readable Nix database beside the daemon, found none",
-        { hint: "Use exec or a post-build-hook instead of watch." },
-      );
-    }
-    return this.#database.read((connection) => selectNew(connection, mark, this.storeDir));
+    const database = this.#ownDatabase();
+    return database.read((connection) => selectNew(connection, mark, this.storeDir));
+  }
+
+  changesDir(): string {
+    this.#ownDatabase();
+    return databaseDir(this.#layout);
   }
 
   async hold(paths: Iterable<StorePath>): Promise<Hold> {
@@ -154,6 +155,15 @@ export class DaemonStore implements Store {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #ownDatabase(): Database {
+    if (this.#database !== undefined) return this.#database;
+    throw new HandpickError(
+      "STORE_UNSUPPORTED",
+      "Cannot list new store paths: expected a readable Nix database beside the daemon, found none",
+      { hint: "Use a post-build-hook, or run this where /nix/var/nix/db can be read." },
+    );
   }
 
   async #infos(paths: readonly StorePath[]): Promise<PathInfo[]> {

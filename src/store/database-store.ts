@@ -11,7 +11,7 @@ import type { Database } from "./database.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { addAutoRoot } from "./auto-root.ts";
 import { holdOpen } from "./hold-open.ts";
-import { physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
+import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { toQuestion } from "./path-record.ts";
 import type { Hold, Store } from "./store.ts";
 
@@ -19,6 +19,7 @@ import type { Hold, Store } from "./store.ts";
 export class DatabaseStore implements Store {
   readonly storeDir: string;
   readonly description = "database";
+  readonly trusted = undefined;
   readonly #layout: StoreLayout;
   readonly #database: Database;
   readonly #signal: AbortSignal;
@@ -71,6 +72,10 @@ export class DatabaseStore implements Store {
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
     return this.#database.read((connection) => selectNew(connection, mark, this.storeDir));
+  }
+
+  changesDir(): string {
+    return databaseDir(this.#layout);
   }
 
   async hold(paths: Iterable<StorePath>): Promise<Hold> {

@@ -15,6 +15,11 @@ export interface StoreLayout {
   readonly stateDir: string;
 }
 
+/** Where Nix's database and its log are. */
+export function databaseDir({ stateDir }: StoreLayout): string {
+  return join(stateDir, "db");
+}
+
 /** As many links in a row as Linux follows. */
 const MAX_LINKS = 40;
 

@@ -8,6 +8,12 @@ export interface Store extends AsyncDisposable {
   /** How it is reached, for people: `daemon 2.34.8, protocol 1.38` or `database`. */
   readonly description: string;
 
+  /**
+   * Whether the daemon lets us set how it builds; undefined if it does not tell, or if there is no
+   * daemon.
+   */
+  readonly trusted: boolean | undefined;
+
   /** Where a store path's files are; differs from the path in a chroot store (`local?root=`). */
   physicalPath(path: StorePath): string;
 
@@ -45,8 +51,18 @@ export interface Store extends AsyncDisposable {
    * Paths that became valid after `mark` (a value returned earlier), oldest first, and the new
    * mark. Without `mark`: no paths, only the mark of now. A mark from a store that was recreated
    * since counts as 0.
+   *
+   * @throws {HandpickError} `STORE_UNSUPPORTED` if there is no readable database.
    */
   newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }>;
+
+  /**
+   * The folder in which files change when paths become valid.
+   *
+   * @throws {HandpickError} `STORE_UNSUPPORTED`, as {@link newPaths} does, if there is no readable
+   *   database.
+   */
+  changesDir(): string;
 
   /**
    * Protects `paths` from garbage collection until the result is disposed, over a connection of

@@ -1,12 +1,10 @@
 import type { Config } from "../config/config.ts";
-import { HandpickError } from "../error.ts";
-import { compileGlob } from "../nix/glob.ts";
-import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { Ledger } from "../state/ledger.ts";
-import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
+import { readBuilds, removeBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
-import { readBuiltManifest } from "./store-manifest.ts";
+import { acceptedByRules } from "./accept.ts";
+import { outputsOf } from "./build-outputs.ts";
 
 export interface BuildIntake {
   readonly folder: StateFolder;
@@ -27,40 +25,16 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
   await using store = await openStore();
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
-  const globs = config.events.include.map(compileGlob);
-  const accepted: StorePath[] = [];
-  for (const path of held.valid) {
-    const isAccepted =
-      globs.some((fits) => fits(path)) || (await readBuiltManifest(path, store)) !== undefined;
-    if (isAccepted) accepted.push(path);
-  }
+  const accepted = await acceptedByRules([...held.valid], { config, store });
   ledger.addBuilds(accepted, Date.now());
-  const gone = new Set(JSON.parse(ledger.fact("gone") ?? "[]") as readonly string[]);
-  const isBack = (path: string): boolean => gone.has(path);
-  if (outputs.some(isBack) || builds.some(({ derivation }) => isBack(derivation))) {
-    ledger.setFact("digest", "");
-  }
+  noteReturn(ledger, [...outputs, ...builds.map(({ derivation }) => derivation)]);
   await removeBuilds(folder, builds);
 }
 
-/** Derivations that have no outputs for us; every other error is of the store as a whole. */
-const USELESS: ReadonlySet<string> = new Set([
-  "PATH_NOT_VALID",
-  "STORE_PATH_GONE",
-  "STORE_PATH_CORRUPT",
-  "STORE_PATH_UNREADABLE",
-]);
-
-/** Nix 2.8 names no outputs. What it says otherwise is not trusted to be store paths. */
-async function outputsOf({ derivation, outputs }: BuildEvent, store: Store): Promise<StorePath[]> {
-  const isPath = (text: string): text is StorePath => isStorePath(text, store.storeDir);
-  if (outputs.length > 0) return outputs.filter(isPath);
-  if (!isPath(derivation)) return [];
-  try {
-    const known = await store.derivationOutputs(derivation);
-    return [...known.values()].filter((path) => path !== undefined);
-  } catch (error) {
-    if (error instanceof HandpickError && USELESS.has(error.code)) return [];
-    throw error;
-  }
+/** Has the next look start afresh if some of `paths` are what selections lacked; tells whether. */
+export function noteReturn(ledger: Ledger, paths: readonly string[]): boolean {
+  const gone = new Set(JSON.parse(ledger.fact("gone") ?? "[]") as readonly string[]);
+  const isBack = paths.some((path) => gone.has(path));
+  if (isBack) ledger.setFact("digest", "");
+  return isBack;
 }

@@ -11,3 +11,18 @@ export interface Summary {
   readonly uploadedBytes: number;
   readonly durationMs: number;
 }
+
+/** Counts of two pushes together. */
+export function addSummaries(one: Summary, other: Summary): Summary {
+  return {
+    event: "summary",
+    pushed: one.pushed + other.pushed,
+    present: one.present + other.present,
+    upstream: one.upstream + other.upstream,
+    held: one.held + other.held,
+    excluded: one.excluded + other.excluded,
+    failed: one.failed + other.failed,
+    uploadedBytes: one.uploadedBytes + other.uploadedBytes,
+    durationMs: one.durationMs + other.durationMs,
+  };
+}

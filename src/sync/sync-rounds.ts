@@ -59,9 +59,14 @@ async function untilNews(request: LookRequest, seen: Look, crew: Crew): Promise<
   }
 }
 
-async function hasChanged({ folder, config }: LookRequest, wishes: Wishes): Promise<boolean> {
+async function hasChanged(
+  { folder, config, ledger }: LookRequest,
+  wishes: Wishes,
+): Promise<boolean> {
   const links = await readWanted(folder);
-  return digestOf({ ...wishes, links }, config) !== digestOf(wishes, config) || hasNews(folder);
+  if (digestOf({ ...wishes, links }, config) !== digestOf(wishes, config)) return true;
+  // A watch records builds itself.
+  return !new Set(ledger.builds()).isSubsetOf(new Set(wishes.builds)) || hasNews(folder);
 }
 
 /** Lets go of what is where it is wanted. Nobody works any more, so the ledger tells all. */
@@ -71,6 +76,8 @@ async function settle(request: LookRequest, wishes: Wishes, held: HeldWanted): P
   ledger.want(membersByCache(held.wanted), Date.now());
   const open = await keepUnsettled(request, held);
   ledger.dropBuilds(wishes.builds.filter((path) => !open.has(path)));
-  // What was pushed of builds is no wish any more, and no reason to ask again.
-  ledger.setFact("digest", digestOf({ ...wishes, builds: ledger.builds() }, config));
+  // What was pushed of builds is no wish any more, and no reason to ask again; what was recorded
+  // meanwhile is.
+  const builds = wishes.builds.filter((path) => open.has(path));
+  ledger.setFact("digest", digestOf({ ...wishes, builds }, config));
 }

@@ -74,8 +74,8 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   return standing(ledger);
 }
 
-/** What stays wrong however often it is tried; everything else may go well later. */
-const LASTING: ReadonlySet<string> = new Set([
+/** Codes of what stays wrong however often it is tried; everything else may go well later. */
+export const LASTING: ReadonlySet<string> = new Set([
   "STORE_UNSUPPORTED",
   "STORE_PATH_CORRUPT",
   "STORE_PATH_UNREADABLE",

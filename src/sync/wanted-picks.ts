@@ -111,8 +111,8 @@ async function readSelection(
   return { name, manifest: target, picks: manifest.picks };
 }
 
-/** An output is a pick of its own, unless it is a manifest. */
-async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
+/** The picks that an output stands for: those of a manifest, else one of its own. */
+export async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
   const manifest = await readBuiltManifest(path, store);
   const name = packageNameOf(nameOf(path));
   const { caches } = config.events;
@@ -136,12 +136,12 @@ function noManifest(name: string, found: string): HandpickError {
 }
 
 /** Packages that were collected have ended. */
-function presentPart(pick: Pick, valid: ReadonlySet<StorePath>): Pick {
+export function presentPart(pick: Pick, valid: ReadonlySet<StorePath>): Pick {
   return { ...pick, paths: pick.paths.filter((path) => valid.has(path)) };
 }
 
 /** Leaves out picks without paths, and those whose derivations are gone, which `onFailure` hears. */
-async function closable(
+export async function closable(
   picks: readonly Pick[],
   store: Store,
   onFailure: (failure: Failure) => void,
@@ -160,8 +160,13 @@ async function closable(
   return usable;
 }
 
-/** Names and URLs become names; what is not configured stays, and is an error of that cache alone. */
-function cacheNames({ caches }: Pick, config: Config): string[] {
+/**
+ * The caches a pick is kept in: those it names, else all. URLs become names; what is not configured
+ * stays, and is an error of that cache alone.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` if the pick names no cache and none is configured.
+ */
+export function cacheNames({ caches }: Pick, config: Config): string[] {
   if (caches === undefined && config.caches.length === 0) return [chooseCache(config).name];
   const known = new Map(config.caches.map(({ name, url }) => [url, name]));
   const names = caches?.map((name) => known.get(name) ?? name);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 
@@ -148,7 +148,48 @@ describe("a build with the post-build hook", { timeout: 60_000 }, () => {
     );
     assert.equal(again.status, results[0].status);
   });
+
+  it("gives what it would give without, also offline and by a daemon", async (t) => {
+    await using plain = await createTestNix();
+    await using hooked = await createTestNix();
+    const state = join(hooked.dir, "state");
+    const hook = join(hooked.dir, "hook");
+    const text = `#!/bin/sh\nHANDPICK_STATE_DIR=${state} exec ${POST_BUILD_HOOK}\n`;
+    await writeFile(hook, text, { mode: 0o755 });
+    await appendFile(join(hooked.dir, "etc/nix.conf"), `post-build-hook = ${hook}\n`);
+    await plain.startDaemon();
+    await hooked.startDaemon();
+    const offline = await offlinePrefix(plain);
+    if (offline === undefined) t.diagnostic("network namespaces are not allowed here");
+    const builds = [["-A", "bad"], ["-A", "good"], [], ["-A", "other"], ["--check", "-A", "other"]];
+    for (const args of builds) {
+      for (const remote of [{ NIX_REMOTE: "daemon" }, { NIX_REMOTE: "local" }]) {
+        const command = [...(offline ?? []), "nix-build", "packages.nix", "--no-out-link", ...args];
+        const results = [plain, hooked].map(async (nix) => {
+          await writeFile(join(nix.dir, "packages.nix"), PACKAGES);
+          const [program = "", ...words] = command;
+          const env = { ...remote, NIX_DAEMON_SOCKET_PATH: `${nix.stateDir}/daemon-socket/socket` };
+          const { status, stdout } = await nix.run(program, words, { env, allowFailure: true });
+          const paths = stdout.split("\n").filter((line) => line !== "");
+          const contents = paths.map((path) => readFile(path, "utf8"));
+          return { status, names: paths.map(packageOf), contents: await Promise.all(contents) };
+        });
+        const [without, withHook] = await Promise.all(results);
+        assert.deepEqual(withHook, without, `${args.join(" ")} ${remote.NIX_REMOTE}`);
+      }
+    }
+    const told = (await eventsIn(state)).map(([derivation = ""]) => packageOf(derivation));
+    assert.deepEqual(new Set(told), new Set(["good.drv", "other.drv"]));
+  });
 });
+
+/** What runs a command without a network; undefined where that is not allowed. */
+async function offlinePrefix(nix: TestNix): Promise<readonly string[] | undefined> {
+  const user = process.getuid?.() === 0 ? [] : ["--map-current-user"];
+  const prefix = ["unshare", ...user, "--net"];
+  const { status } = await nix.run("unshare", [...prefix.slice(1), "true"], { allowFailure: true });
+  return status === 0 ? prefix : undefined;
+}
 
 async function build(
   nix: TestNix,

@@ -106,6 +106,7 @@ token-file = "${nix.dir}/token"
       const words = (await readFile(file("cmdline"), "utf8")).split("\0");
       const environment = (await readFile(file("environ"), "utf8")).split("\0");
       if (!words.includes("sync") || !words.includes(BUNDLE)) return undefined;
+      if (words.includes("--detach")) return undefined; // about to end
       if (!environment.includes(`HANDPICK_STATE_DIR=${this.state}`)) return undefined;
       const status = await readFile(file("stat"), "utf8");
       const [, , , session, terminal] = status.slice(status.lastIndexOf(")") + 2).split(" ");
@@ -145,7 +146,7 @@ let
     builder = "${bash}";
     PATH = "/usr/bin:/bin";
     text = "#!/bin/sh\\nexec '${process.execPath}' '${BUNDLE}' \\"$@\\"\\n";
-    args = [ "-c" "mkdir -p $out/bin; printf %s \\"$text\\" > $out/bin/handpick; chmod +x $out/bin/handpick" ];
+    args = [ "-c" "mkdir -p $out/bin; printf %s \\"$text\\" > $out/bin/handpick; chmod +x $out/bin/handpick; exit 0" ]; # see toy-pkgs.nix
   };
   handpick = import ${ROOT}nix/lib.nix { inherit pkgs; handpick = program; };
   selection = { name = "project"; cache = "mine"; packages = [ pkgs.words ]; };

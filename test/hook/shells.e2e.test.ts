@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -30,7 +30,10 @@ const WAYS: readonly Way[] = [
   {
     name: "nix-shell --pure",
     command: [
-      ...["nix-shell", "--pure", "--run", "echo inside"],
+      "nix-shell",
+      "--pure",
+      "--run",
+      "echo inside",
       ...KEPT.flatMap((name) => ["--keep", name]),
     ],
   },
@@ -51,7 +54,9 @@ const WAYS: readonly Way[] = [
   {
     name: "a sourced nix print-dev-env",
     command: [
-      ...["bash", "--norc", "-c"],
+      "bash",
+      "--norc",
+      "-c",
       `nix --extra-experimental-features nix-command print-dev-env --offline -f shell.nix >dev-env
        . ./dev-env; echo inside`,
     ],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -157,6 +157,39 @@ for (const shell of SHELLS) {
       assert.deepEqual((await rig.found()).wanted, { me: second });
     });
   });
+}
+
+describe("the selection hook in bash", { timeout: 60_000 }, () => {
+  it("costs 2 ms where nothing changed, and 15 ms where it starts a sync", async () => {
+    await using rig = await startRig();
+    const manifests = [await rig.manifest("first"), await rig.manifest("second")];
+    const hooks = manifests.map((manifest) => rig.selecting("me", manifest));
+    const env = { ...rig.env };
+    const run = (script: string): number => {
+      const start = performance.now();
+      const { status } = spawnSync("bash", ["--norc", "-c", script], { env, stdio: "ignore" });
+      assert.equal(status, 0);
+      return performance.now() - start;
+    };
+    await writeFile(join(rig.dir, "released"), "");
+    const empty: number[] = [];
+    const unchanged: number[] = [];
+    const changed: number[] = [];
+    for (let round = 0; round < 40; round += 1) {
+      empty.push(run(":"));
+      changed.push(run(hooks[round % 2] ?? ""));
+      await rig.emptySpool();
+      await writeFile(join(rig.state, "due"), inSeconds(100));
+      unchanged.push(run(hooks[round % 2] ?? ""));
+    }
+    // The quickest of many: others use this machine as well.
+    assertBelow(Math.min(...unchanged) - Math.min(...empty), 2);
+    assertBelow(Math.min(...changed) - Math.min(...empty), 15);
+  });
+});
+
+function assertBelow(valueMs: number, limitMs: number): void {
+  assert.ok(valueMs <= limitMs, `${valueMs} ms`);
 }
 
 /** What Nix's setup says where there is to be no network. */

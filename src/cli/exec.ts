@@ -1,0 +1,180 @@
+import { closeSync, openSync } from "node:fs";
+import { resolve } from "node:path";
+
+import { chooseCache } from "../config/choose-cache.ts";
+import type { Config } from "../config/config.ts";
+import { stateDirectory } from "../config/state-directory.ts";
+import { HandpickError } from "../error.ts";
+import { type ExecEnd, execCommand, type Way } from "../live/exec.ts";
+import type { RunningCommand } from "../live/run-command.ts";
+import { jsonReport, plainReport, type PushReport, quietReport } from "../report/push-report.ts";
+import { failureLines } from "../report/push-lines.ts";
+import { stateFolder } from "../state/state-folder.ts";
+import { openStore } from "../store/open-store.ts";
+import type { RunEvent } from "../sync/push-plan.ts";
+import type { CommandSpec } from "./command.ts";
+import { EXIT } from "./exit-code.ts";
+import type { Io } from "./io.ts";
+import { INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
+import { rarely } from "./prepare-run.ts";
+
+interface ExecOptions extends LiveOptions {
+  readonly to?: string;
+  readonly strict?: boolean;
+  readonly via?: string;
+}
+
+/** `handpick exec`: run a command, push what it builds. */
+export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
+  return {
+    usage: "exec -- <command...>",
+    summary: "Run a command; push what it builds, if the rules accept it",
+    description:
+      "Run a command and push what it builds meanwhile: outputs that a glob of\n" +
+      "[events] or --include fits, what a manifest among them names (cachixPackages),\n" +
+      "and what a wanted selection names. Its input, output and exit code stay its\n" +
+      "own, and it waits for no push; everything of handpick goes to stderr.\n\n" +
+      "Ctrl-C reaches the command, and what it built is pushed; a second one gives up\n" +
+      "pushing. Exit code: the command's; 126 or 127 if it does not start.",
+    options: [
+      ["-t, --to <cache>", "Cache name or URL (default: what manifests and [events] say)"],
+      INCLUDE_OPTION,
+      ["--substituted", "Also what it brings into the store otherwise (default: off)"],
+      ["--strict", "Exit with 1 if something accepted is not pushed (default: off)"],
+      ["--via <way>", "See builds by a hook or by watching the store (default: what works)"],
+      ["--store <store>", "Nix store to read (default: auto)"],
+      ["--json", "Print JSON on stderr (default: text)"],
+    ],
+    examples: [
+      ["handpick exec -- nix-build picks.nix", "build and push cachixPackages"],
+      ["handpick exec -i 'my-*' -- make world", "push what is built and named so"],
+    ],
+    action: async (words, options) => exec(words, options, io),
+  };
+}
+
+async function exec(words: readonly string[], options: ExecOptions, io: Io): Promise<number> {
+  const { env, cwd, uid } = io;
+  const way = parseWay(options);
+  const config = await liveConfig(options, io);
+  assertCache(config, options.to);
+  const givenUp = new AbortController();
+  const signal = AbortSignal.any([givenUp.signal, io.signal]);
+  await using store = await openStore({ store: options.store, env, signal });
+  const report = execReport(io, options);
+  const note = (text: string): void => report.show({ event: "note", text });
+  givenUp.signal.addEventListener("abort", () => note("pushing is given up"), { once: true });
+  using signals = new Signals(givenUp, io);
+  try {
+    const end = await execCommand({
+      command: words,
+      config,
+      store,
+      folder: stateFolder(resolve(cwd, stateDirectory(env, uid))),
+      to: options.to,
+      substituted: options.substituted === true,
+      way,
+      env,
+      cwd,
+      uid,
+      signal,
+      notify: rarely(note),
+      onEvent: (event) => report.show(event),
+      onStart: (command) => signals.passTo(command),
+    });
+    conclude(end, report);
+    return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
+  } finally {
+    report.end();
+  }
+}
+
+function parseWay({ via: text, substituted }: ExecOptions): Way | undefined {
+  if (text === "hook" && substituted === true) {
+    const message = "Cannot see what is substituted via hook: Nix runs it for builds only";
+    throw new HandpickError("USAGE", message, { hint: "Leave out --via, or use --via store." });
+  }
+  if (text === undefined || text === "hook" || text === "store") return text;
+  throw new HandpickError("USAGE", `Cannot see builds via ${JSON.stringify(text.slice(0, 80))}`, {
+    hint: "Use --via hook or --via store, or leave it out.",
+  });
+}
+
+/** What is known to go wrong later goes wrong before the command runs. */
+function assertCache(config: Config, to: string | undefined): void {
+  if (to !== undefined || config.events.include.length > 0) chooseCache(config, to);
+}
+
+/** Plain lines: a line that is redrawn would be in the way of what the command prints. */
+function execReport(io: Io, { json, quiet }: ExecOptions): PushReport {
+  const streams = { stdout: io.stderr, stderr: io.stderr };
+  if (json === true) return jsonReport(streams);
+  const report = quiet === true ? quietReport(streams) : plainReport(streams);
+  return {
+    show: (event: RunEvent) => {
+      if (event.event !== "error") report.show(event);
+      else for (const line of failureLines(event.error)) io.stderr.write(`handpick: ${line}\n`);
+    },
+    end: () => report.end(),
+  };
+}
+
+function conclude({ summary, seen, accepted }: ExecEnd, report: PushReport): void {
+  if (seen > 0 && accepted === 0) {
+    const text = `nothing is pushed: the rules accept none of ${seen} new paths`;
+    report.show({ event: "note", text });
+  }
+  if (accepted > 0) report.show(summary);
+}
+
+interface Mood {
+  readonly isStrict: boolean;
+  readonly isInterrupted: boolean;
+}
+
+function exitCode({ exitCode, summary, isIncomplete }: ExecEnd, mood: Mood): number {
+  if (exitCode !== 0) return exitCode;
+  if (mood.isInterrupted) return EXIT.interrupted;
+  const isLeft = summary.failed + summary.held > 0 || isIncomplete;
+  return mood.isStrict && isLeft ? EXIT.somePathsFailed : EXIT.done;
+}
+
+/** Signals while the command runs are the command's; a second one also ends the pushing. */
+class Signals implements Disposable {
+  readonly #interception: Disposable | undefined;
+  readonly #givenUp: AbortController;
+  #command: RunningCommand | undefined;
+  #count = 0;
+
+  constructor(givenUp: AbortController, { intercept }: Io) {
+    this.#givenUp = givenUp;
+    this.#interception = intercept?.((signal) => this.#take(signal));
+  }
+
+  passTo(command: RunningCommand): void {
+    this.#command = command;
+    void command.ended.then(() => (this.#command = undefined));
+  }
+
+  [Symbol.dispose](): void {
+    this.#interception?.[Symbol.dispose]();
+  }
+
+  #take(signal: NodeJS.Signals): boolean {
+    if (this.#command === undefined) return false;
+    this.#count += 1;
+    if (this.#count > 1) this.#givenUp.abort(new DOMException("Given up", "AbortError"));
+    // A terminal sends Ctrl-C to the command as well; twice would mean something else to it.
+    if (signal !== "SIGINT" || !hasTerminal()) this.#command.kill(signal);
+    return true;
+  }
+}
+
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"));
+    return true;
+  } catch {
+    return false;
+  }
+}

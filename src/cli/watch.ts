@@ -1,0 +1,131 @@
+import { resolve } from "node:path";
+
+import { chooseCache } from "../config/choose-cache.ts";
+import type { Config } from "../config/config.ts";
+import { stateDirectory } from "../config/state-directory.ts";
+import { HandpickError } from "../error.ts";
+import { watchStore } from "../live/watch.ts";
+import { toFailure } from "../push/events.ts";
+import { failureLines } from "../report/push-lines.ts";
+import { stateFolder, type StateFolder } from "../state/state-folder.ts";
+import { readWanted } from "../state/wanted.ts";
+import { openStore } from "../store/open-store.ts";
+import type { Store } from "../store/store.ts";
+import { emptySummary, type RunEvent } from "../sync/push-plan.ts";
+import { recordingFailure } from "../sync/record-failure.ts";
+import { addSummaries } from "../sync/summary.ts";
+import { sync, type SyncEnd, type SyncRequest } from "../sync/sync.ts";
+import { chooseReport } from "./choose-report.ts";
+import type { CommandSpec, CommonOptions } from "./command.ts";
+import { EXIT } from "./exit-code.ts";
+import type { Io } from "./io.ts";
+import { INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
+import { rarely } from "./prepare-run.ts";
+
+interface WatchOptions extends LiveOptions {
+  readonly resume?: boolean;
+}
+
+/** `handpick watch`: push what comes to be in the store. */
+export function watchCommand(io: Io): CommandSpec<WatchOptions> {
+  return {
+    usage: "watch",
+    summary: "Push new store paths, if the rules accept them, until Ctrl-C",
+    description:
+      "Push new store paths until Ctrl-C: outputs that a glob of [events] or --include\n" +
+      "fits, what a manifest among them names (cachixPackages), and what a wanted\n" +
+      "selection names. It sees the builds of every user of this machine. What cannot\n" +
+      "be pushed is tried again later, as by handpick sync, whose work it does, too.",
+    options: [
+      INCLUDE_OPTION,
+      ["--substituted", "Also what was not built here but brought in (default: off)"],
+      ["--resume", "Begin where the last watch ended (default: now)"],
+      ["--store <store>", "Nix store to watch (default: auto)"],
+    ],
+    examples: [
+      ["handpick watch", "push what [events] accepts"],
+      ["handpick watch -i 'my-*' --resume", "the same for my-*, nothing left out in between"],
+    ],
+    action: async (_, options) => watch(options, io),
+  };
+}
+
+async function watch(options: WatchOptions, io: Io): Promise<number> {
+  const { env, cwd, uid, signal } = io;
+  const config = await liveConfig(options, io);
+  const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+  const open = (): Promise<Store> => openStore({ store: options.store, env, signal });
+  await assertSomething(config, folder);
+  await using store = await open();
+  const syncs = { folder, config, openStore: open, env, uid, signal, recheck: false, wait: false };
+  const tell = rarely((text) => io.stderr.write(`handpick: ${text}\n`));
+  await watchStore({
+    folder,
+    config,
+    store,
+    substituted: options.substituted === true,
+    resume: options.resume === true,
+    signal,
+    sync: () => recordingFailure(syncs, () => reportedSync(syncs, options, io)),
+    onReady: () => announce({ config, store, isAll: options.substituted === true }, io),
+    onFailure: (error) => tell(failureLines(toFailure(error)).join("\n  ")),
+  });
+  return EXIT.done;
+}
+
+/** A watch that could never push would look like one that works. */
+async function assertSomething(config: Config, folder: StateFolder): Promise<void> {
+  if (config.events.include.length === 0 && (await readWanted(folder)).length === 0) {
+    throw new HandpickError("USAGE", "Cannot watch the store: no rule accepts anything of it", {
+      hint: "Set include in [events], or give --include; for cachixPackages alone, 'handpick-*.json'.",
+    });
+  }
+  chooseCache(config);
+}
+
+interface Announced {
+  readonly config: Config;
+  readonly store: Store;
+  readonly isAll: boolean;
+}
+
+/** Also with --quiet: nobody is to be taken by surprise by what is pushed of others. */
+function announce({ config, store, isAll }: Announced, { stderr }: Io): void {
+  const { include, caches } = config.events;
+  const names = caches.length > 0 ? caches : config.caches.map(({ name }) => name);
+  const accepted = [...include, "what manifests and wanted selections name"].join(", ");
+  stderr.write(`handpick: watching ${store.storeDir} until Ctrl-C\n`);
+  stderr.write(`  pushed to ${names.join(", ")}: ${accepted}\n`);
+  const others = "of every user of this machine";
+  stderr.write(
+    isAll
+      ? `  seen: all that comes into the store, ${others}\n`
+      : `  seen: builds ${others}; not what is substituted or copied\n`,
+  );
+}
+
+type Syncing = Omit<SyncRequest, "onEvent" | "notify">;
+
+/** A sync with lines of its own; none if there was nothing to push. */
+async function reportedSync(request: Syncing, options: CommonOptions, io: Io): Promise<SyncEnd> {
+  const report = await chooseReport(io, options);
+  const startMs = performance.now();
+  let total = emptySummary();
+  const busy = new Set<string>();
+  const onEvent = (event: RunEvent): void => {
+    if (event.event === "plan" && event.push + event.held > 0) busy.add(event.cache);
+    // Where nothing changes, nothing is told.
+    if ((event.event === "plan" || event.event === "excluded") && !busy.has(event.cache)) return;
+    if (event.event === "summary") total = addSummaries(total, event);
+    else if (event.event !== "error") report.show(event);
+  };
+  const notify = rarely((text) => onEvent({ event: "note", text }));
+  try {
+    const end = await sync({ ...request, notify, onEvent });
+    if (busy.size > 0)
+      report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
+    return end;
+  } finally {
+    report.end();
+  }
+}

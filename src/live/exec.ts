@@ -1,0 +1,132 @@
+import { withoutSecrets } from "../config/credentials.ts";
+import { toFailure } from "../push/events.ts";
+import { whoBuilds } from "../store/who-builds.ts";
+import type { Summary } from "../sync/summary.ts";
+import { HookSource } from "./hook-source.ts";
+import { LivePusher, type LivePusherOptions } from "./live-pusher.ts";
+import { configuredHook } from "./nix-settings.ts";
+import type { PathSource } from "./path-source.ts";
+import { type RunningCommand, startCommand } from "./run-command.ts";
+import { StoreSource } from "./store-source.ts";
+import { wakes } from "./wakes.ts";
+
+/** How it is found out what a command builds. */
+export type Way = "hook" | "store";
+
+export interface ExecRequest extends LivePusherOptions {
+  /** Program and arguments. */
+  readonly command: readonly string[];
+  readonly cwd: string;
+  /** Whether paths count that were not built but brought in. */
+  readonly substituted: boolean;
+  /** @default {the hook where Nix surely runs it} */
+  readonly way: Way | undefined;
+  /** Told of the command once it runs. */
+  readonly onStart: (command: RunningCommand) => void;
+}
+
+export interface ExecEnd {
+  /** The command's. */
+  readonly exitCode: number;
+  readonly summary: Summary;
+  /** Paths that came to be, and how many picks they stood for. */
+  readonly seen: number;
+  readonly accepted: number;
+  /** Whether the store failed, so that something may have been missed. */
+  readonly isIncomplete: boolean;
+}
+
+/**
+ * Runs a command and pushes what it builds, while it runs and to the end:
+ *
+ *     hook or mark in place -> command starts -> (something new -> rules -> push)* -> command ends
+ *                                                -> what came last -> once more what caches missed
+ *
+ * Whatever happens to the pushing, the command runs to its own end.
+ *
+ * @throws {HandpickError} If the command does not start, or nothing can tell what it builds.
+ * @throws The reason `signal` was aborted with before the command started.
+ */
+export async function execCommand(request: ExecRequest): Promise<ExecEnd> {
+  await using source = await openSource(request);
+  request.onEvent({ event: "note", text: `pushing what is built, found by ${source.description}` });
+  const { cwd, env } = request;
+  request.signal.throwIfAborted();
+  const command = await startCommand(request.command, { cwd, env: { ...env, ...source.env } });
+  request.onStart(command);
+  const over = new AbortController();
+  const pump = new Pump(source, request);
+  const pumping = pump.run(over.signal);
+  const exitCode = await command.ended;
+  over.abort();
+  await pumping;
+  return { exitCode, ...pump.result() };
+}
+
+/** A hook sees the builds of the command and no others, so it comes first where Nix runs it. */
+async function openSource(request: ExecRequest): Promise<PathSource> {
+  const { store, config, env, substituted, way } = request;
+  const isHook = way === "hook" || (way === undefined && !substituted && (await obeys(request)));
+  const configured = isHook ? await configuredHook(withoutSecrets(env, config)) : undefined;
+  const hook = isHook ? await HookSource.make({ store, env, configured }) : undefined;
+  return hook ?? (await StoreSource.open(store, { substituted }));
+}
+
+async function obeys({ store, env }: ExecRequest): Promise<boolean> {
+  return (await whoBuilds(env, store)) !== "daemon";
+}
+
+/** Moves paths from the source to the caches. */
+class Pump {
+  readonly #source: PathSource;
+  readonly #request: ExecRequest;
+  readonly #pusher: LivePusher;
+  #seen = 0;
+  #accepted = 0;
+  #isIncomplete = false;
+
+  constructor(source: PathSource, request: ExecRequest) {
+    this.#source = source;
+    this.#request = request;
+    this.#pusher = new LivePusher(request);
+  }
+
+  /** Goes on until `over` and then takes the rest, or ends when it is to give up. */
+  async run(over: AbortSignal): Promise<void> {
+    const { signal } = this.#request;
+    for await (const _ of wakes(this.#source.folder, { signal: AbortSignal.any([over, signal]) })) {
+      await this.#look();
+    }
+    if (signal.aborted) return;
+    const wasBehind = this.#pusher.isBehind;
+    await this.#look();
+    if (wasBehind && !signal.aborted) await this.#attempt(() => this.#pusher.retry());
+  }
+
+  result(): Omit<ExecEnd, "exitCode"> {
+    const [seen, accepted, isIncomplete] = [this.#seen, this.#accepted, this.#isIncomplete];
+    return { summary: this.#pusher.outcomes.summary(), seen, accepted, isIncomplete };
+  }
+
+  async #look(): Promise<void> {
+    this.#isIncomplete = !(await this.#attempt(async () => {
+      const { paths, done } = await this.#source.take();
+      this.#accepted += await this.#pusher.push(paths);
+      await done();
+      this.#seen += paths.length;
+    }));
+  }
+
+  /** A store that fails is asked again at the next look. */
+  async #attempt(task: () => Promise<void>): Promise<boolean> {
+    try {
+      await task();
+      return true;
+    } catch (error) {
+      if (!this.#request.signal.aborted) {
+        this.#request.onEvent({ event: "error", error: toFailure(error) });
+      }
+      return false;
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import type { Config } from "../config/config.ts";
+import type { Manifest, Pick } from "../nix/manifest.ts";
+import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import { readWanted } from "../state/wanted.ts";
+import type { Store } from "../store/store.ts";
+import { acceptedByRules } from "../sync/accept.ts";
+import { readStoreManifest } from "../sync/store-manifest.ts";
+import { readBuild } from "../sync/wanted-picks.ts";
+
+export interface LivePicksOptions {
+  readonly config: Config;
+  readonly store: Store;
+  readonly folder: StateFolder;
+}
+
+/** Decides which new paths are to be pushed, and as what. */
+export class LivePicks {
+  readonly #options: LivePicksOptions;
+  /** What links led to at the last look; nothing if that is no manifest. */
+  #manifests = new Map<string, Manifest | undefined>();
+
+  constructor(options: LivePicksOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The picks that new paths stand for: what a glob of `[events]` fits, what a manifest among them
+   * names, and parts of selections. The paths have to be valid.
+   */
+  async choose(paths: readonly StorePath[]): Promise<Pick[]> {
+    const accepted = await acceptedByRules(paths, this.#options);
+    const builds = await Promise.all(accepted.map((path) => readBuild(path, this.#options)));
+    return [...builds.flatMap(({ picks }) => picks), ...(await this.wantedParts(paths))];
+  }
+
+  /** The parts of wanted selections that new paths are. */
+  async wantedParts(paths: readonly StorePath[]): Promise<Pick[]> {
+    if (paths.length === 0) return [];
+    const fresh = new Set(paths);
+    await this.#readManifests();
+    const picks = [...this.#manifests.values()].flatMap((manifest) => manifest?.picks ?? []);
+    return picks.flatMap((pick) => {
+      const part = pick.paths.filter((path) => fresh.has(path));
+      if (part.length === 0) return [];
+      // Of a pick, the first path is pinned.
+      return [{ ...pick, paths: part, pin: part[0] === pick.paths[0] ? pick.pin : undefined }];
+    });
+  }
+
+  /** A manifest in the store never changes; one that was not there may come to be. */
+  async #readManifests(): Promise<void> {
+    const { folder, store } = this.#options;
+    const read = new Map<string, Manifest | undefined>();
+    for (const { target } of await readWanted(folder)) {
+      const known = this.#manifests.get(target);
+      read.set(target, known ?? (await readIfThere(target, store)));
+    }
+    this.#manifests = read;
+  }
+}
+
+async function readIfThere(target: string, store: Store): Promise<Manifest | undefined> {
+  if (!isStorePath(target, store.storeDir)) return undefined;
+  return readStoreManifest(target, store).catch(() => undefined);
+}

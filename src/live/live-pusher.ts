@@ -1,0 +1,159 @@
+import { chooseCache } from "../config/choose-cache.ts";
+import type { Config } from "../config/config.ts";
+import type { Pick } from "../nix/manifest.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import { type Failure, toFailure } from "../push/events.ts";
+import { isOutage } from "../push/push-paths.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import type { Store } from "../store/store.ts";
+import { assertWritable, openConfigured, type OpenOptions } from "../sync/open-caches.ts";
+import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../sync/prepare.ts";
+import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
+import { LASTING } from "../sync/sync.ts";
+import { cacheNames, closable, presentPart } from "../sync/wanted-picks.ts";
+import { LivePicks } from "./live-picks.ts";
+import { Outcomes } from "./outcomes.ts";
+
+export interface LivePusherOptions extends OpenOptions {
+  readonly config: Config;
+  readonly store: Store;
+  readonly folder: StateFolder;
+  /** The cache that all goes to. @default {what picks and rules say} */
+  readonly to: string | undefined;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: RunEvent) => void;
+}
+
+/**
+ * Pushes new paths as far as the rules accept them, each cache on its own. What a cache misses while
+ * it cannot be reached is kept for {@link LivePusher.retry}; one that refuses is left alone.
+ */
+export class LivePusher {
+  readonly outcomes: Outcomes = new Outcomes();
+  readonly #options: LivePusherOptions;
+  readonly #picks: LivePicks;
+  readonly #missed = new Map<string, Pick[]>();
+  readonly #refusing = new Set<string>();
+  readonly #warnings = new Set<string>();
+
+  constructor(options: LivePusherOptions) {
+    this.#options = options;
+    this.#picks = new LivePicks(options);
+  }
+
+  /** Whether a cache missed something. */
+  get isBehind(): boolean {
+    return this.#missed.size > 0;
+  }
+
+  /**
+   * @returns How many picks the paths stand for; none if the rules accept none of them.
+   * @throws {HandpickError} If the store fails. What a cache does wrong is told and counted.
+   * @throws The reason `signal` was aborted with.
+   */
+  async push(paths: readonly StorePath[]): Promise<number> {
+    if (paths.length === 0) return 0;
+    await using held = await this.#options.store.hold(paths);
+    const picks = await this.#picks.choose([...held.valid]);
+    if (picks.length > 0) await this.#pushPicks(picks);
+    return picks.length;
+  }
+
+  /** Tries once more what caches missed. */
+  async retry(): Promise<void> {
+    const missed = [...this.#missed];
+    this.#missed.clear();
+    const picks = missed.flatMap(([name, own]) => own.map((pick) => ({ ...pick, caches: [name] })));
+    await this.#pushPicks(picks);
+  }
+
+  async #pushPicks(picks: readonly Pick[]): Promise<void> {
+    const { store, onEvent } = this.#options;
+    await using stack = new AsyncDisposableStack();
+    const paths = new Set(picks.flatMap((pick) => pick.paths));
+    const { valid } = stack.use(await store.hold(paths));
+    for (const pick of picks) this.#tellLost(pick, valid);
+    const present = picks.map((pick) => presentPart(pick, valid));
+    const usable = await closable(present, store, ({ message }) => {
+      onEvent({ event: "note", text: message });
+    });
+    const namesOf = (pick: Pick): string[] => this.#cachesOf(pick);
+    const held = stack.use(await closeHeld(usable, { store, namesOf }));
+    const names = new Set(held.planned.flatMap(({ caches }) => caches));
+    await Promise.all([...names].map((name) => this.#pushTo(name, held)));
+  }
+
+  /** A manifest may name what is not there. */
+  #tellLost(pick: Pick, valid: ReadonlySet<StorePath>): void {
+    for (const path of pick.paths.filter((path) => !valid.has(path))) {
+      const message = `Cannot push ${path}: it is not in the Nix store`;
+      const error = { code: "STORE_PATH_GONE", message } as const;
+      for (const cache of this.#cachesOf(pick)) {
+        this.#show({ event: "failed", cache, path, error });
+      }
+    }
+  }
+
+  #cachesOf(pick: Pick): string[] {
+    const { to, config } = this.#options;
+    return cacheNames(to === undefined ? pick : { ...pick, caches: [to] }, config);
+  }
+
+  async #pushTo(name: string, held: HeldPicks): Promise<void> {
+    const own = held.planned.filter(({ caches }) => caches.includes(name));
+    this.outcomes.begin(
+      name,
+      own.flatMap(({ paths }) => paths),
+    );
+    if (this.#refusing.has(name)) return;
+    const failure = this.#missed.has(name) ? undefined : await this.#tryCache(name, held);
+    if (failure !== undefined && LASTING.has(failure.code)) this.#refusing.add(name);
+    if (this.#missed.has(name) || isOutage(failure?.code ?? "")) this.#keep(name, own);
+  }
+
+  #keep(name: string, picks: readonly PlannedPick[]): void {
+    const plain = picks.map(({ members: _members, ...pick }) => pick);
+    this.#missed.set(name, [...(this.#missed.get(name) ?? []), ...plain]);
+  }
+
+  /** Returns what kept the cache from it all, if something did. */
+  async #tryCache(name: string, held: HeldPicks): Promise<Failure | undefined> {
+    const { config, store, signal } = this.#options;
+    let outage: Failure | undefined;
+    try {
+      // One that is named by its URL goes by that, so that it is none of the configuration.
+      const options = { ...this.#options, name };
+      const opened = await openConfigured(chooseCache(config, name), options);
+      await using _cache = opened.cache;
+      this.#warn(opened.credentials.warnings);
+      const decided = await prepareCache(opened, held, { ...options, inspect: assertWritable });
+      this.outcomes.plan(decided.plan);
+      const onEvent = (event: RunEvent): void => {
+        this.#show(event);
+        if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
+      };
+      await pushPlan(decided, { store, signal, onHole: config.rules.onHole, onEvent });
+      return outage;
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = toFailure(error);
+      const message = `${name}: ${failure.message}`;
+      this.#options.onEvent({ event: "error", error: { ...failure, message } });
+      return failure;
+    }
+  }
+
+  #show(event: RunEvent): void {
+    this.outcomes.count(event);
+    // Errors are told once, and there is one summary in the end.
+    if (event.event !== "error" && event.event !== "summary") this.#options.onEvent(event);
+  }
+
+  #warn(warnings: readonly string[]): void {
+    for (const text of warnings) {
+      if (this.#warnings.has(text)) continue;
+      this.#warnings.add(text);
+      this.#options.onEvent({ event: "note", text: `warning: ${text}` });
+    }
+  }
+}

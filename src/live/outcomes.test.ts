@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { parseStorePath } from "../nix/store-path.ts";
+import type { Decision, Plan } from "../plan/plan.ts";
+import { Outcomes } from "./outcomes.ts";
+
+const A = parseStorePath("/nix/store/0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-a");
+const B = parseStorePath("/nix/store/7k3i624w0rfrvcrbbdrw0zrvasywxmz4-b");
+const FAILURE = { code: "NETWORK", message: "it is down" } as const;
+
+function planOf(actions: Readonly<Record<string, Decision["action"]>>): Plan {
+  const paths = Object.entries(actions).map(([path, action]) => ({ path, action, cache: "mine" }));
+  return { paths } as unknown as Plan;
+}
+
+function pushed(path: typeof A, fileSize: number): Parameters<Outcomes["count"]>[0] {
+  const about = { event: "pushed", cache: "mine", path, narSize: 9, fileSize } as const;
+  return { ...about, compression: "zstd", durationMs: 1 };
+}
+
+describe("Outcomes", () => {
+  it("counts what is begun and never heard of again as failed", () => {
+    const outcomes = new Outcomes();
+    outcomes.begin("mine", [A]);
+    outcomes.plan(planOf({ [A]: "push", [B]: "push" }));
+    assert.equal(outcomes.summary().failed, 2);
+  });
+
+  it("counts a path once, by what became of it in the end", () => {
+    const outcomes = new Outcomes();
+    outcomes.plan(planOf({ [A]: "push", [B]: "push" }));
+    outcomes.count(pushed(A, 5));
+    outcomes.count({ event: "failed", cache: "mine", path: B, error: FAILURE });
+    outcomes.plan(planOf({ [A]: "present", [B]: "push" }));
+    outcomes.count(pushed(B, 7));
+    const { durationMs, ...counts } = outcomes.summary();
+    assert.ok(durationMs >= 0);
+    assert.deepEqual(counts, {
+      event: "summary",
+      pushed: 2,
+      present: 0,
+      upstream: 0,
+      held: 0,
+      excluded: 0,
+      failed: 0,
+      uploadedBytes: 12,
+    });
+  });
+
+  it("keeps caches apart, and counts a pin as failed until it is made", () => {
+    const outcomes = new Outcomes();
+    const about = { name: "keep", path: A };
+    const reason = { code: "reference-failed", text: "" } as const;
+    outcomes.count({ event: "held", cache: "other", path: A, reason });
+    outcomes.count({ event: "pin-failed", cache: "mine", ...about, error: FAILURE });
+    outcomes.count({ event: "pin-failed", cache: "other", ...about, error: FAILURE });
+    outcomes.count({ event: "pinned", cache: "mine", ...about });
+    const { held, failed } = outcomes.summary();
+    assert.deepEqual([held, failed], [1, 1]);
+  });
+});
