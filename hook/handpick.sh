@@ -62,8 +62,8 @@ _handpick_date() {
     _handpick_now=$("$2/date" "+$1")
 }
 
-# _handpick_is_time NAME TOOLS: whether the word that was left is still there, or something that failed
-# is to be tried again. Sync writes into `due` when; what is no time of today or tomorrow is now.
+# _handpick_is_time NAME TOOLS: whether the word that was left is still there, or sync has something to
+# do again. It writes into `due` when; what is no time of the next day is now.
 _handpick_is_time() {
   local _handpick_due _handpick_now
   [ ! -e "$_handpick_state/spool/wanted-$1" ] || return 0

@@ -150,7 +150,10 @@ async function enterShell(
   const command = ["--run", `set -e\nPATH=${bin}:$PATH\n${type}${typed}`];
   // The packages are nowhere to be had, so nobody is asked for them.
   const offline = ["--option", "substitute", "false"];
-  await run("nix-shell", [file, ...args, ...offline, ...command], {
+  // Root builds without a daemon, for which a new Nix has neither users nor a shell to put into a sandbox.
+  const asRoot = ["--option", "build-users-group", "", "--option", "sandbox", "false"];
+  const options = process.getuid?.() === 0 ? [...offline, ...asRoot] : offline;
+  await run("nix-shell", [file, ...args, ...options, ...command], {
     env: { NIX_BUILD_SHELL: bash },
   });
 }

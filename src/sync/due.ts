@@ -45,12 +45,12 @@ function dueTime(entry: Entry, cache: CacheEntry | undefined): number {
   return Math.min(cache.nextAt, entry.nextTry ?? Infinity);
 }
 
-/** When something that is left is to be tried again, in milliseconds since 1970; else undefined. */
+/**
+ * When there is something to do again, in milliseconds since 1970: what is left to try, or to ask a
+ * cache whether it still has what it had. Undefined if nothing is wanted.
+ */
 export function nextTry(ledger: Ledger): number | undefined {
-  const failing = ledger.caches().filter(({ trouble }) => trouble !== undefined);
-  const open = new Set(failing.map(({ name }) => name));
-  for (const entry of ledger.entries()) if (isUnsettled(entry)) open.add(entry.cache);
-  const times = [...dueTimes(ledger)].flatMap(([cache, time]) => (open.has(cache) ? [time] : []));
+  const times = [...dueTimes(ledger).values()];
   return times.length === 0 ? undefined : Math.min(...times);
 }
 

@@ -25,7 +25,7 @@ function assertBetween(value: number | undefined, least: number, most: number): 
 }
 
 describe("the time that handpick sync leaves for hooks", { timeout: 60_000, skip }, () => {
-  it("is that of the next try, and none where nothing is left", async () => {
+  it("is that of the next try, of the next look where nothing is left, and none where nothing is wanted", async () => {
     await using rig = await SyncRig.create();
     await using serve = await startServe(rig.nix);
     await rig.configure({ mine: "http://127.0.0.1:1" }, serve.token);
@@ -37,6 +37,9 @@ describe("the time that handpick sync leaves for hooks", { timeout: 60_000, skip
     assert.equal((await rig.sync()).status, 0);
     assertBetween(await dueIn(rig), 0, 61);
     await rig.configure({ mine: serve.url }, serve.token);
+    assert.equal((await rig.sync()).status, 0);
+    assertBetween(await dueIn(rig), 0.79 * 86_400, 86_401);
+    await rig.withdraw("home");
     assert.equal((await rig.sync()).status, 0);
     assert.equal(await dueIn(rig), undefined);
     assert.deepEqual(
