@@ -49,9 +49,12 @@ function troubleLines({ trouble }: Status, now: number): string[] {
   return hint === undefined ? [line] : [line, `  ${printable(hint)}`];
 }
 
-function selectionLine({ name, manifest, isEnded, trouble }: SelectionStatus): string {
+function selectionLine({ name, manifest, isEnded, ...rest }: SelectionStatus): string {
+  const { trouble, caches = [] } = rest;
   if (trouble !== undefined) return `${name}: ${troubleText(trouble)}`;
-  return `${name}: ${isEnded ? "ended, its manifest is gone" : printable(manifest)}`;
+  if (isEnded) return `${name}: ended, its manifest is gone`;
+  const places = caches.length === 0 ? "" : `, for ${printable(caches.join(", "))}`;
+  return `${name}: ${printable(manifest)}${places}`;
 }
 
 function cacheLines(cache: CacheStatus, now: number): string[] {

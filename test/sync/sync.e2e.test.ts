@@ -47,8 +47,8 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     assert.deepEqual(await readdir(join(rig.state, "spool")), []);
     const { selections, caches, lastSync } = await rig.status();
     assert.deepEqual(
-      selections.map(({ name }) => name),
-      ["home"],
+      selections.map(({ name, caches: places }) => [name, places]),
+      [["home", ["mine"]]],
     );
     assert.equal(caches[0]?.paths.pushed, 2);
     assert.ok((lastSync?.endedAt ?? 0) > 0);
