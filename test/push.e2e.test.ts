@@ -236,6 +236,29 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.deepEqual([all.status, await statusOf(serve, lib)], [0, 200]);
   });
 
+  it("pushes to the caches that take it, and then tells of those that do not", async () => {
+    const { lib } = await addPackages(nix, "beside");
+    const table = (name: string, url: string, token: string): string =>
+      `[caches.${name}]\nurl = "cachix://mine"\nhost = "${url}"\ntoken-env = "${token}"\n`;
+    const dead = table("dead", "http://127.0.0.1:9", "TOKEN");
+    const config = [table("good", serve.url, "TOKEN"), dead, table("locked", serve.url, "UNSET")];
+    await writeFile(join(nix.dir, "beside.toml"), config.join(""));
+    const picks = [{ name: "beside", paths: [lib] }];
+    const manifest = JSON.stringify({ version: 1, name: "beside", picks });
+    await writeFile(join(nix.dir, "beside.json"), manifest);
+    const args = ["--config", "beside.toml", "beside.json"];
+    const env = { TOKEN: serve.token };
+    const planned = await handpick(nix, ["plan", ...args], { env });
+    assert.match(planned.stdout, /^good: 1 selected, 1 to push/);
+    const result = await handpick(nix, ["push", ...args], { env });
+    assert.equal(await statusOf(serve, lib), 200);
+    assert.match(result.stderr, /\[TOKEN_MISSING\]; others go on\n/);
+    assert.match(result.stderr, /\n(?:handpick: )?Cannot ask cache "dead".*\[NETWORK\]\n/);
+    assert.deepEqual([result.stdout.split(" ")[0], planned.status, result.status], ["1", 1, 1]);
+    const none = await handpick(nix, ["push", "--to", "locked", ...args], { env });
+    assert.equal(none.status, 0, "who needs nothing of a cache needs no token");
+  });
+
   it("pins by hand", async () => {
     const { lib, other } = await addPackages(nix, "pin");
     await handpick(nix, ["push", lib]);
