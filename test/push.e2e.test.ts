@@ -215,7 +215,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(await pins.text(), /"name":"app-pin"/);
   });
 
-  it("sends each pick to its own caches, and to the first where it names none", async () => {
+  it("sends each pick to its own caches, and to all where it names none", async () => {
     const { lib, other } = await addPackages(nix, "routes");
     await using second = await startServe(nix, { name: "second" });
     const picks = [
@@ -226,11 +226,37 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     const result = await handpick(nix, ["push", "routes.json"]);
     assert.equal(result.status, 0, result.stderr);
     const found = [serve, second].map((cache) => [statusOf(cache, lib), statusOf(cache, other)]);
-    assert.deepEqual(await Promise.all(found.flat()), [404, 200, 200, 404]);
+    assert.deepEqual(await Promise.all(found.flat()), [404, 200, 200, 200]);
     const again = await handpick(nix, ["push", "--json", "routes.json"]);
     assert.ok(!again.stdout.includes('"pinned"'), "what is pinned already gets no new revision");
-    const all = await handpick(nix, ["push", "--to", "second", "routes.json"]);
-    assert.deepEqual([all.status, await statusOf(second, other)], [0, 200]);
+    const { lib: path } = await addPackages(nix, "route");
+    assert.equal((await handpick(nix, ["push", path])).status, 0);
+    assert.deepEqual([await statusOf(serve, path), await statusOf(second, path)], [200, 404]);
+    const all = await handpick(nix, ["push", "--to", "mine", "routes.json"]);
+    assert.deepEqual([all.status, await statusOf(serve, lib)], [0, 200]);
+  });
+
+  it("pushes to the caches that take it, and then tells of those that do not", async () => {
+    const { lib } = await addPackages(nix, "beside");
+    const table = (name: string, url: string, token: string): string =>
+      `[caches.${name}]\nurl = "cachix://mine"\nhost = "${url}"\ntoken-env = "${token}"\n`;
+    const dead = table("dead", "http://127.0.0.1:9", "TOKEN");
+    const config = [table("good", serve.url, "TOKEN"), dead, table("locked", serve.url, "UNSET")];
+    await writeFile(join(nix.dir, "beside.toml"), config.join(""));
+    const picks = [{ name: "beside", paths: [lib] }];
+    const manifest = JSON.stringify({ version: 1, name: "beside", picks });
+    await writeFile(join(nix.dir, "beside.json"), manifest);
+    const args = ["--config", "beside.toml", "beside.json"];
+    const env = { TOKEN: serve.token };
+    const planned = await handpick(nix, ["plan", ...args], { env });
+    assert.match(planned.stdout, /^good: 1 selected, 1 to push/);
+    const result = await handpick(nix, ["push", ...args], { env });
+    assert.equal(await statusOf(serve, lib), 200);
+    assert.match(result.stderr, /\[TOKEN_MISSING\]; others go on\n/);
+    assert.match(result.stderr, /\n(?:handpick: )?Cannot ask cache "dead".*\[NETWORK\]\n/);
+    assert.deepEqual([result.stdout.split(" ")[0], planned.status, result.status], ["1", 1, 1]);
+    const none = await handpick(nix, ["push", "--to", "locked", ...args], { env });
+    assert.equal(none.status, 0, "who needs nothing of a cache needs no token");
   });
 
   it("pins by hand", async () => {

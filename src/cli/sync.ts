@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { expectEnd } from "../state/due-file.ts";
+import { waitingLine } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
@@ -95,6 +96,7 @@ async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Pr
       wait: options.wait === true,
     });
     if (end.isOtherAtWork) note("another sync is at work; it does this as well");
+    for (const one of end.waiting) note(waitingLine(one, Date.now()));
     report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
     return options.wait === true && end.isLeft ? EXIT.somePathsFailed : EXIT.done;
   } finally {

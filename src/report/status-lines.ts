@@ -1,4 +1,5 @@
 import type { Entry } from "../state/ledger.ts";
+import type { Waiting } from "../sync/due.ts";
 import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
 import { formatDuration, paddedName, printable } from "./format.ts";
 
@@ -22,6 +23,12 @@ export function statusLines(status: Status, now: number): string[] {
   return [...lines, ...troubleLines(status, now)];
 }
 
+/** What a sync says of what it leaves. */
+export function waitingLine({ cache, paths, nextTry }: Waiting, now: number): string {
+  const what = paths === 1 ? "1 path waits" : `${paths} paths wait`;
+  return `${cache}: ${what}; next try ${until(nextTry, now)}, or now with --recheck`;
+}
+
 function lastSyncLine(lastSync: Status["lastSync"], now: number): string {
   if (lastSync === undefined) return "never synced";
   const { startedAt, endedAt } = lastSync;
@@ -42,21 +49,29 @@ function troubleLines({ trouble }: Status, now: number): string[] {
   return hint === undefined ? [line] : [line, `  ${printable(hint)}`];
 }
 
-function selectionLine({ name, manifest, isEnded, trouble }: SelectionStatus): string {
+function selectionLine({ name, manifest, isEnded, ...rest }: SelectionStatus): string {
+  const { trouble, caches = [] } = rest;
   if (trouble !== undefined) return `${name}: ${troubleText(trouble)}`;
-  return `${name}: ${isEnded ? "ended, its manifest is gone" : printable(manifest)}`;
+  if (isEnded) return `${name}: ended, its manifest is gone`;
+  const places = caches.length === 0 ? "" : `, for ${printable(caches.join(", "))}`;
+  return `${name}: ${printable(manifest)}${places}`;
 }
 
 function cacheLines(cache: CacheStatus, now: number): string[] {
   const counts = Object.entries(cache.paths).flatMap(([state, count]) =>
     count > 0 ? [`${count} ${state}`] : [],
   );
-  const { name, trouble, failingSince, nextTry } = cache;
+  const { name, trouble, failingSince, lastPushedAt, nextTry } = cache;
   const next = nextTry === undefined ? "at the next sync" : until(nextTry, now);
   const lines = [`${name}: ${counts.join(", ")}`];
+  if (lastPushedAt !== undefined) lines.push(`  last pushed ${ago(lastPushedAt, now)}`);
   if (trouble === undefined) return lines;
   const since = failingSince === undefined ? "" : ` ${formatDuration(now - failingSince)}`;
-  return [...lines, `  failing for${since}: ${troubleText(trouble)}`, `  next try ${next}`];
+  return [
+    ...lines,
+    `  failing for${since}: ${troubleText(trouble)}`,
+    `  next try ${next}; handpick sync --recheck tries now`,
+  ];
 }
 
 function pathLines(entries: readonly Entry[], now: number): string[] {

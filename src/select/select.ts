@@ -12,6 +12,8 @@ import { readManifestFile } from "./manifest-file.ts";
 
 export interface Selection {
   readonly picks: readonly Pick[];
+  /** Those that a manifest names. */
+  readonly declared: ReadonlySet<Pick>;
 }
 
 export interface SelectOptions {
@@ -51,7 +53,10 @@ export async function selectPicks(
   }
   await assertValid(found, options.store);
   const picks = found.flatMap(({ paths, picks = [toPick(paths)] }) => picks);
-  return { picks: [...new Map(picks.map((pick) => [JSON.stringify(pick), pick])).values()] };
+  return {
+    picks: [...new Map(picks.map((pick) => [JSON.stringify(pick), pick])).values()],
+    declared: new Set(found.flatMap((one) => one.picks ?? [])),
+  };
 }
 
 /** The inputs in a text such as `nix path-info` prints: words between white space. */

@@ -52,7 +52,8 @@ export interface Outcome {
   readonly byUs?: boolean;
 }
 
-type Fact = "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended" | "gone" | "watchMark";
+type Fact =
+  "caches" | "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended" | "gone" | "watchMark";
 type Row = Readonly<Record<string, unknown>>;
 
 /** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */

@@ -3,6 +3,14 @@ import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { BuildEvent } from "../state/spool.ts";
 import type { Store } from "../store/store.ts";
 
+/** Derivations that have no outputs for us; every other error is of the store as a whole. */
+const USELESS: ReadonlySet<string> = new Set([
+  "PATH_NOT_VALID",
+  "STORE_PATH_GONE",
+  "STORE_PATH_CORRUPT",
+  "STORE_PATH_UNREADABLE",
+]);
+
 /**
  * The outputs of a build that a hook told of. Nix 2.8 names none, so the derivation is asked. What
  * Nix says otherwise is not trusted to be store paths.
@@ -18,7 +26,7 @@ export async function outputsOf(
     const known = await store.derivationOutputs(derivation);
     return [...known.values()].filter((path) => path !== undefined);
   } catch (error) {
-    if (error instanceof HandpickError && error.code === "PATH_NOT_VALID") return [];
+    if (error instanceof HandpickError && USELESS.has(error.code)) return [];
     throw error;
   }
 }

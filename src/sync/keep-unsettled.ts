@@ -1,7 +1,17 @@
 import type { StorePath } from "../nix/store-path.ts";
+import type { Ledger } from "../state/ledger.ts";
 import { keepRoots } from "../state/roots.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import type { Store } from "../store/store.ts";
 import { isUnsettled } from "./due.ts";
-import type { HeldWanted, LookRequest } from "./look.ts";
+import type { RunEvent } from "./push-plan.ts";
+import type { Wanted } from "./wanted-picks.ts";
+
+export interface KeepOptions {
+  readonly folder: StateFolder;
+  readonly ledger: Ledger;
+  readonly onEvent: (event: RunEvent) => void;
+}
 
 /**
  * Roots what is on its way, and nothing else: a selection that is in its caches costs no disk.
@@ -9,8 +19,8 @@ import type { HeldWanted, LookRequest } from "./look.ts";
  * @returns The roots.
  */
 export async function keepUnsettled(
-  { folder, ledger, onEvent }: LookRequest,
-  { store, wanted }: Omit<HeldWanted, typeof Symbol.asyncDispose>,
+  { folder, ledger, onEvent }: KeepOptions,
+  { store, wanted }: { readonly store: Store; readonly wanted: Wanted },
 ): Promise<ReadonlySet<StorePath>> {
   const unsettled = new Set(
     ledger

@@ -68,6 +68,7 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   if (!isKnown) ledger.setFact("digest", "");
   ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
   ledger.setFact("ended", JSON.stringify(wanted.ended));
+  ledger.setFact("caches", JSON.stringify(Object.fromEntries(cachesByManifest(wanted))));
   ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
   ledger.want(membersByCache(wanted), Date.now());
   await keepUnsettled(request, { store, wanted });
@@ -81,6 +82,15 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const kept = stack.move();
   const held = { store, wanted, [Symbol.asyncDispose]: () => kept.disposeAsync() };
   return { wishes, held, skipped: names.filter((name) => !idle.includes(name)) };
+}
+
+function cachesByManifest({ selections }: Wanted): Map<StorePath, string[]> {
+  return new Map(
+    selections.map(({ manifest, picks }) => [
+      manifest,
+      [...new Set(picks.flatMap(({ caches }) => caches))].toSorted(),
+    ]),
+  );
 }
 
 /** What is wanted in each cache, by its name. */

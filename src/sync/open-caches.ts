@@ -29,15 +29,26 @@ export interface OpenOptions {
   readonly name?: string;
 }
 
+/** What decides about the caches of a pick that names none. */
+export interface RouteOptions {
+  readonly config: Config;
+  /** A cache's name or URL. */
+  readonly to: string | undefined;
+  /** Whether the pick is one of a manifest. */
+  readonly isDeclared: boolean;
+}
+
 /**
- * The caches one pick goes to: the one that `--to` names, else those the pick names, else the first
- * of the configuration.
+ * The caches one pick goes to: the one that `to` names, else those the pick names, else all of the
+ * configuration for a pick of a manifest, as for `sync`, and the first for a path on the command line.
  *
  * @throws {HandpickError} `CACHE_UNKNOWN` or `CACHE_URL_UNSUPPORTED`.
  */
-export function cachesFor(pick: Pick, config: Config, to: string | undefined): CacheConfig[] {
-  const names = to === undefined ? (pick.caches ?? [undefined]) : [to];
-  return names.map((name) => chooseCache(config, name));
+export function cachesFor(pick: Pick, { config, to, isDeclared }: RouteOptions): CacheConfig[] {
+  if (to !== undefined) return [chooseCache(config, to)];
+  if (pick.caches !== undefined) return pick.caches.map((name) => chooseCache(config, name));
+  const isEvery = isDeclared && config.caches.length > 0;
+  return isEvery ? [...config.caches] : [chooseCache(config)];
 }
 
 /** Opens one cache; nothing is sent yet. */

@@ -2,6 +2,7 @@ import type { CacheInfo } from "../cache/contract.ts";
 import { availableUpstream } from "../cache/upstream.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { withoutSecrets } from "../config/credentials.ts";
+import { HandpickError } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
@@ -47,6 +48,8 @@ export interface Decided {
   readonly caches: readonly PreparedCache[];
   readonly infos: ReadonlyMap<StorePath, PathInfo>;
   readonly warnings: readonly string[];
+  /** Why caches that the picks go to are left out: they could not be asked, or would not take anything. */
+  readonly failures: readonly HandpickError[];
 }
 
 /** Dispose to let go of store and caches. */
@@ -55,6 +58,8 @@ export interface Prepared extends Decided, AsyncDisposable {}
 /**
  * Selects, closes over references, asks the caches and decides. The roots are protected from
  * garbage collection before they are read, until the result is disposed.
+ *
+ * @throws {HandpickError} Also if every cache fails; one that does beside others is left out.
  */
 export async function prepare(request: PrepareRequest): Promise<Prepared> {
   // What runs side by side ends with the first failure, and asks nobody again after it.
@@ -72,32 +77,58 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   await using stack = new AsyncDisposableStack();
   const { config, store } = request;
   const env = withoutSecrets(request.env, config);
-  const { picks } = await selectPicks(request.inputs, { ...request, env });
+  const { picks, declared } = await selectPicks(request.inputs, { ...request, env });
   stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
-  const routes = new Map(picks.map((pick) => [pick, cachesFor(pick, config, request.to)]));
+  const { to } = request;
+  const routes = new Map(
+    picks.map((pick) => [pick, cachesFor(pick, { config, to, isDeclared: declared.has(pick) })]),
+  );
   const opened = await Promise.all(
     uniqueCaches([...routes.values()].flat()).map((cache) => openConfigured(cache, request)),
   );
   for (const { cache } of opened) stack.use(cache);
   const namesOf = (pick: Pick): string[] => (routes.get(pick) ?? []).map(({ name }) => name);
   const { planned, infos } = stack.use(await closeHeld(picks, { store, namesOf }));
-  const answers = opened.map((one) => askCache(one, { planned, infos }, request));
-  const plan = makePlan({
-    closed: planned,
-    infos,
-    rules: config.rules,
-    caches: await Promise.all(answers),
-  });
-  const caches = await Promise.all(opened.map((one) => inspectCache(one, plan, request)));
+  const asked = await eachAlone(opened, (one) => askCache(one, { planned, infos }, request));
+  const planFor = (caches: readonly Answer[]): Plan =>
+    makePlan({ closed: planned, infos, rules: config.rules, caches });
+  const plan = planFor(asked.results);
+  const names = new Set(asked.results.map(({ name }) => name));
+  const answered = opened.filter(({ cache }) => names.has(cache.name));
+  const ready = await eachAlone(answered, (one) => inspectCache(one, plan, request));
+  const usable = new Set(ready.results.map(({ cache }) => cache.name));
   const kept = stack.move();
   return {
     picks: planned,
-    caches,
+    caches: ready.results,
     infos,
-    plan,
+    plan:
+      ready.failures.length === 0
+        ? plan
+        : planFor(asked.results.filter(({ name }) => usable.has(name))),
     warnings: opened.flatMap(({ credentials }) => credentials.warnings),
+    failures: [...asked.failures, ...ready.failures],
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/**
+ * Does something with each cache, and tells which fail.
+ *
+ * @throws The first failure if all fail, or what is no failure of a cache.
+ */
+async function eachAlone<T>(
+  caches: readonly OpenedCache[],
+  task: (cache: OpenedCache) => Promise<T>,
+): Promise<{ readonly results: T[]; readonly failures: HandpickError[] }> {
+  const ends = await Promise.allSettled(caches.map(task));
+  const results = ends.flatMap((end) => (end.status === "fulfilled" ? [end.value] : []));
+  const reasons: unknown[] = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
+  const failures = reasons.filter((reason) => reason instanceof HandpickError);
+  const foreign = reasons.find((reason) => !(reason instanceof HandpickError));
+  if (foreign !== undefined) throw foreign;
+  if (results.length === 0 && failures[0] !== undefined) throw failures[0];
+  return { results, failures };
 }
 
 /** A pick with all paths it stands for. */
@@ -152,6 +183,7 @@ export async function prepareCache(
     infos,
     plan,
     warnings: one.credentials.warnings,
+    failures: [],
   };
 }
 

@@ -75,6 +75,7 @@ export async function pushPlan(prepared: Decided, options: PushPlanOptions): Pro
   const blocked = options.onHole === "fail" && tally.counts.held > 0;
   const ends = blocked ? [] : await pushAll(prepared, { ...options, onEvent });
   const failed = ends.find((end) => end.status === "rejected");
+  for (const failure of prepared.failures) onEvent({ event: "error", error: toFailure(failure) });
   if (failed !== undefined) {
     tally.giveUp();
     onEvent({ event: "error", error: toFailure(failed.reason) });

@@ -12,6 +12,8 @@ import { findTrouble } from "./find-trouble.ts";
 export interface SelectionStatus {
   readonly name: string;
   readonly manifest: string;
+  /** The caches it is for; undefined if no sync has looked at it yet. */
+  readonly caches: readonly string[] | undefined;
   /** Its manifest was gone from the store when a sync looked. */
   readonly isEnded: boolean;
   readonly trouble: Trouble | undefined;
@@ -57,6 +59,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
   const notice = await readNotice(folder);
   using ledger = Ledger.openReadOnly(folder);
   const ended = JSON.parse(ledger?.fact("ended") ?? "[]") as readonly string[];
+  const cachesOf = JSON.parse(ledger?.fact("caches") ?? "{}") as Record<string, readonly string[]>;
   const unusable = new Map(Object.entries(parseTroubles(ledger?.fact("unusable"))));
   const paths = ledger?.entries() ?? [];
   const known = new Map(ledger?.caches().map((cache) => [cache.name, cache]));
@@ -67,6 +70,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
     selections: links.map(({ name, target }) => ({
       name,
       manifest: target,
+      caches: cachesOf[target],
       isEnded: ended.includes(target),
       trouble: unusable.get(name),
     })),

@@ -7,7 +7,8 @@ import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
-import { isUnsettled, nextTry } from "./due.ts";
+import { isUnsettled, nextTry, waitingOf } from "./due.ts";
+import type { Waiting } from "./due.ts";
 import type { LookRequest } from "./look.ts";
 import { noticeOf } from "./notice-of.ts";
 import { syncRounds } from "./sync-rounds.ts";
@@ -21,6 +22,7 @@ export interface SyncRequest extends Omit<LookRequest, "ledger"> {
 export interface SyncEnd {
   readonly isOtherAtWork: boolean;
   readonly isLeft: boolean;
+  readonly waiting: readonly Waiting[];
 }
 
 /** How often a sync that waits looks for marks, and for the end of another sync. */
@@ -44,16 +46,15 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
       throw isLedgerError(error) ? stateUnusable(folder.dir, error) : error;
     });
     if (end !== undefined) isForced = false;
-    else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false };
+    else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false, waiting: [] };
     if (end !== undefined && !(await hasNews(folder))) {
-      if (!wait || !end.mayHeal) return { isOtherAtWork: false, isLeft: end.isLeft };
+      if (!wait || !end.mayHeal) return { ...end, isOtherAtWork: false };
     }
     if (end === undefined || end.mayHeal) await sleep(LOOK_MS, undefined, { signal });
   }
 }
 
-interface Standing {
-  readonly isLeft: boolean;
+interface Standing extends Omit<SyncEnd, "isOtherAtWork"> {
   /** Whether some of what is left may go well later. */
   readonly mayHeal: boolean;
 }
@@ -103,6 +104,7 @@ function standing(ledger: Ledger): Standing {
   const isUnusable = (ledger.fact("unusable") ?? "{}") !== "{}";
   return {
     isLeft: left.length > 0 || troubles.length > 0 || isUnusable,
+    waiting: waitingOf(ledger),
     mayHeal: mayHeal || troubles.some(({ code }) => !LASTING.has(code)),
   };
 }

@@ -98,6 +98,7 @@ async function prepareGraph(
     caches: [{ config: CONFIG, cache, credentials: CREDENTIALS, info }],
     infos,
     warnings: [],
+    failures: [],
   };
 }
 

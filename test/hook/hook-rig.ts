@@ -97,17 +97,24 @@ export async function onTerminal(
 /** Why there is no full disk to be had. */
 export const NO_FULL_DISK = "mount namespaces are not allowed here, so there is no disk to fill";
 
+export interface FullDisk {
+  readonly dir: string;
+  readonly lacks: "bytes" | "files";
+  /** As for `mount -t tmpfs`. @default {"64k"} */
+  readonly size?: string;
+}
+
 /**
  * Runs a shell script where `dir` is a disk that has no room left for what `lacks` says, except for a
  * file `filler`. Undefined where mount namespaces are not allowed.
  */
 export async function onFullDisk(
-  { dir, lacks }: { readonly dir: string; readonly lacks: "bytes" | "files" },
+  { dir, lacks, size = "64k" }: FullDisk,
   script: string,
   env: Readonly<Record<string, string>>,
 ): Promise<Result | undefined> {
   const [option, fill] = {
-    bytes: ["size=64k", `cat /dev/zero >${dir}/filler 2>/dev/null`],
+    bytes: [`size=${size}`, `cat /dev/zero >${dir}/filler 2>/dev/null`],
     files: ["nr_inodes=2", `: >${dir}/filler`], // the other one is the folder
   }[lacks];
   const prepared = `mount -t tmpfs -o ${option} none ${dir} || exit 42\n${fill}\n${script}`;

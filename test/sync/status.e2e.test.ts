@@ -67,7 +67,7 @@ describe("handpick status", { timeout: 60_000 }, () => {
     assert.equal(status.caches[0]?.paths.pushed, 2);
     assert.match(
       statusLines(status, Date.now()).join("\n"),
-      /^home: .*\nmine: 2 pushed\nlast sync: /,
+      /^home: .*\nmine: 2 pushed\n {2}last pushed .* ago\nlast sync: /,
     );
     assert.deepEqual(await readdir(rig.state), files);
     await chmod(rig.state, 0o700);

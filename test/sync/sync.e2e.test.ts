@@ -47,8 +47,8 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     assert.deepEqual(await readdir(join(rig.state, "spool")), []);
     const { selections, caches, lastSync } = await rig.status();
     assert.deepEqual(
-      selections.map(({ name }) => name),
-      ["home"],
+      selections.map(({ name, caches: places }) => [name, places]),
+      [["home", ["mine"]]],
     );
     assert.equal(caches[0]?.paths.pushed, 2);
     assert.ok((lastSync?.endedAt ?? 0) > 0);
@@ -90,6 +90,7 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     const { data } = await rig.declare("home", [{ packages: ["data"] }]);
     const result = await rig.sync();
     assert.equal(result.status, 0);
+    assert.match(result.stderr, /^mine: 1 path waits; next try in .*, or now with --recheck$/m);
     assert.ok(await has(data, other));
     const status = await rig.status();
     const [mine] = status.caches;
