@@ -74,6 +74,18 @@ describe("loadConfig()", () => {
     }
   });
 
+  it("asks a project's upstreams elsewhere only if the file is named", async () => {
+    const file = join(dir, "handpick.toml");
+    const upstreams = (...urls: readonly string[]): Promise<void> =>
+      writeFile(file, `[caches.c]\nurl = "cachix://c"\nupstreams = ${JSON.stringify(urls)}\n`);
+    const harmless = ["https://cache.nixos.org", "https://other.cachix.org", "http://127.0.0.1:1"];
+    await upstreams(...harmless);
+    assert.deepEqual((await load()).caches[0]?.upstreams, harmless);
+    await upstreams(...harmless, "https://cache.nixos.org.evil.example");
+    await assert.rejects(load(), { code: "CONFIG_INVALID", message: /evil\.example/ });
+    assert.equal((await load(file)).caches[0]?.upstreams?.length, 4);
+  });
+
   it("refuses a named file that is missing, a folder, too large or not text", async () => {
     await writeFile(join(dir, "large"), "#".repeat(256 * 1024 + 1));
     await writeFile(join(dir, "binary"), Uint8Array.of(0xff, 0xfe));

@@ -134,6 +134,11 @@ export class Ledger implements Disposable {
     this.#db.prepare(`INSERT OR IGNORE INTO builds ${rows}`).run(at, JSON.stringify(paths));
   }
 
+  /** Forgets builds that have waited since before `time`, in milliseconds since 1970. */
+  dropOldBuilds(time: number): void {
+    this.#db.prepare("DELETE FROM builds WHERE at < ?").run(time);
+  }
+
   /** Forgets builds, for they are pushed, or gone. */
   dropBuilds(paths: readonly StorePath[]): void {
     const which = "path IN (SELECT value FROM json_each(?))";

@@ -16,6 +16,9 @@ import { syncCache } from "./sync-cache.ts";
 import { holdWanted } from "./wanted-picks.ts";
 import type { Wanted } from "./wanted-picks.ts";
 
+/** A build that no cache took for so long is given up: unlike a selection, nobody can withdraw it. */
+const BUILD_WAITS_MS = 30 * 24 * 60 * 60_000;
+
 export interface LookRequest extends OpenOptions {
   readonly folder: StateFolder;
   readonly config: Config;
@@ -53,6 +56,7 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const { folder, config, ledger, openStore, recheck } = request;
   await emptySpool(folder);
   await takeBuilds(request);
+  ledger.dropOldBuilds(Date.now() - BUILD_WAITS_MS);
   await takeMarks(folder);
   const wishes = { links: await readWanted(folder), builds: ledger.builds() };
   const isKnown = ledger.fact("digest") === digestOf(wishes, config) && !recheck;

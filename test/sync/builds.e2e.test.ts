@@ -81,6 +81,21 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
     assert.deepEqual([...proxy.counts], [], "it was there already");
   });
 
+  it("gives a build up that no cache took for a month", async () => {
+    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, EVENTS);
+    const { app } = await rig.select("unused", [{ packages: ["lib"] }]);
+    await rig.built("1", ["", app]);
+    await rig.synced();
+    const days = (count: number): number => Date.now() - count * 24 * 60 * 60_000;
+    rig.ledger(`UPDATE builds SET at = ${days(29)}`);
+    await rig.synced();
+    assert.deepEqual((await rig.status()).builds, [app]);
+    rig.ledger(`UPDATE builds SET at = ${days(31)}`);
+    await rig.synced();
+    assert.deepEqual((await rig.status()).builds, []);
+    assert.deepEqual(await readdir(join(rig.state, "roots")), []);
+  });
+
   it("keeps a build while the cache is down, and pushes it later", async () => {
     await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, EVENTS);
     const { app, lib, data } = await rig.select("unused", [{ packages: ["lib"] }]);
