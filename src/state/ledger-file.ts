@@ -21,6 +21,7 @@ const SCHEMA = `
     next_try INTEGER,
     code TEXT,
     message TEXT,
+    hint TEXT,
     pushed_at INTEGER,
     seen_at INTEGER,
     PRIMARY KEY (cache, path)
@@ -32,6 +33,7 @@ const SCHEMA = `
     next_at INTEGER NOT NULL, -- when it is asked again
     code TEXT,
     message TEXT,
+    hint TEXT,
     checked_at INTEGER
   ) STRICT;
   CREATE TABLE builds (path TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
@@ -54,12 +56,24 @@ export function openLedgerFile({ dir }: StateFolder): DatabaseSync {
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
     if (versionOf(db) === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
     assertVersion(db, file);
+    addHints(db);
     return db;
   } catch (error) {
     db?.close();
     if (isBroken(error)) throw broken(file, error);
     throw stateUnusable(dir, error);
   }
+}
+
+/** Ledgers of before there were hints get them; those who read do without. */
+function addHints(db: DatabaseSync): void {
+  if (db.prepare("SELECT 1 FROM pragma_table_info('caches') WHERE name = 'hint'").get()) return;
+  db.exec(`
+    BEGIN IMMEDIATE;
+    ALTER TABLE entries ADD COLUMN hint TEXT;
+    ALTER TABLE caches ADD COLUMN hint TEXT;
+    COMMIT;
+  `);
 }
 
 /** SQLite's codes for a file that is damaged or none of its own. */

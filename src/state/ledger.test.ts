@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { describe, it } from "node:test";
 
 import { tempDir } from "../../test/temp.ts";
@@ -10,7 +12,7 @@ import { makeStateFolder, stateFolder } from "./state-folder.ts";
 const A = parseStorePath("/nix/store/0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-a");
 const B = parseStorePath("/nix/store/7k3i624w0rfrvcrbbdrw0zrvasywxmz4-b");
 const MINUTE = 60_000;
-const TROUBLE = { code: "NETWORK", message: "it is down" };
+const TROUBLE = { code: "NETWORK", message: "it is down", hint: "Wait." };
 
 const wish = (cache: string, ...paths: StorePath[]): Map<string, Set<StorePath>> =>
   new Map([[cache, new Set(paths)]]);
@@ -47,6 +49,32 @@ describe("Ledger", () => {
       ledger.cacheFailed("mine", TROUBLE, 3000);
       assert.equal(ledger.caches()[0]?.nextAt, 3000 + MINUTE);
     }));
+
+  it("keeps why and what to do, also in a ledger of before there were hints", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    const { hint: _, ...plain } = TROUBLE;
+    {
+      using old = Ledger.open(folder);
+      old.cacheFailed("mine", plain, 1);
+    }
+    {
+      using db = new DatabaseSync(join(temp.dir, "ledger.sqlite"));
+      db.exec("ALTER TABLE caches DROP COLUMN hint; ALTER TABLE entries DROP COLUMN hint");
+    }
+    {
+      using reader = Ledger.openReadOnly(folder);
+      assert.deepEqual(reader?.caches()[0]?.trouble, plain);
+    }
+    using ledger = Ledger.open(folder);
+    assert.deepEqual(ledger.caches()[0]?.trouble, plain);
+    ledger.want(wish("mine", A), 2);
+    ledger.cacheFailed("mine", TROUBLE, 2);
+    ledger.record("mine", [{ path: A, state: "failing", trouble: TROUBLE }], 2);
+    assert.deepEqual(ledger.caches()[0]?.trouble, TROUBLE);
+    assert.deepEqual(ledger.entries()[0]?.trouble, TROUBLE);
+  });
 
   it("keeps what it knows of a path that stays wanted, and forgets the others", () =>
     withLedger((ledger) => {

@@ -14,6 +14,8 @@ export interface SelectionStatus {
   readonly manifest: string;
   /** Its manifest was gone from the store when a sync looked. */
   readonly isEnded: boolean;
+  /** No sync has looked since it was made or changed. */
+  readonly isUnread: boolean;
   readonly trouble: Trouble | undefined;
 }
 
@@ -58,6 +60,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
   using ledger = Ledger.openReadOnly(folder);
   const ended = JSON.parse(ledger?.fact("ended") ?? "[]") as readonly string[];
   const unusable = new Map(Object.entries(parseTroubles(ledger?.fact("unusable"))));
+  const read = JSON.parse(ledger?.fact("read") ?? "{}") as Readonly<Record<string, string>>;
   const paths = ledger?.entries() ?? [];
   const known = new Map(ledger?.caches().map((cache) => [cache.name, cache]));
   const times = ledger === undefined ? new Map<string, number>() : dueTimes(ledger);
@@ -68,6 +71,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
       name,
       manifest: target,
       isEnded: ended.includes(target),
+      isUnread: read[name] !== target,
       trouble: unusable.get(name),
     })),
     builds: ledger?.builds() ?? [],

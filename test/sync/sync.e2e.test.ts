@@ -100,7 +100,10 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       ["mine waiting", "other pushed"],
     );
     const text = await handpick(rig.nix, ["status"], { env: rig.env });
-    assert.match(text.stdout, /mine: 1 waiting\n {2}failing for .*\[NETWORK\]\n {2}next try in/);
+    assert.match(
+      text.stdout,
+      /mine: 1 waiting\n {2}failing for .*\[NETWORK\]\n {4}\S.*\n {2}next try in/,
+    );
   });
 
   it("serves the others while a cache hangs, and ends when told to", async () => {
@@ -240,7 +243,9 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       ["text", "MANIFEST_INVALID"],
     ];
     assert.deepEqual(codes, expected);
-    assert.equal((await rig.sync("--wait")).status, 1);
+    const { status, stderr } = await rig.sync("--wait");
+    assert.equal(status, 1);
+    assert.match(stderr, /^outside: Cannot use .*\[MANIFEST_INVALID\]\n {2}Declare/m);
   });
 
   it("keeps from the garbage collector what waits, and nothing else", async () => {
