@@ -136,7 +136,10 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     await rig.synced();
     const config = await readFile(join(rig.nix.dir, "handpick.toml"), "utf8");
     const [first] = (await rig.status()).caches;
-    await rig.synced();
+    assert.match(
+      (await rig.sync()).stderr,
+      /^mine: 1 left \(NETWORK\), next try in .* --recheck; /m,
+    );
     assert.deepEqual((await rig.status()).caches[0], first, "it is left alone until then");
     rig.ledger("UPDATE caches SET next_at = 0");
     await rig.synced();
@@ -320,6 +323,14 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       assert.doesNotMatch(text, /not-the-token/);
     }
     assert.doesNotMatch(stdout + stderr, /not-the-token/);
+    await writeFile(join(rig.nix.dir, "token"), serve.token);
+    assert.equal((await rig.sync()).status, 0);
+    assert.equal(
+      (await rig.status()).caches[0]?.paths.pushed,
+      0,
+      "it is not tried before its time",
+    );
+    assert.equal((await rig.sync("--wait")).status, 0, "who waits asks at once");
   });
 
   it("is an error where something is wanted and no cache is configured", async () => {
