@@ -66,6 +66,10 @@ in
         assertion = isName cache;
         message = "Cannot use the cache services.handpick.caches.\"${cache}\": expected a name of up to 64 letters, digits and ._-, not a number only";
       }) (lib.attrNames cfg.caches)
+      ++ mapAttrsToList (cache: { url, ... }: {
+        assertion = lib.hasPrefix "cachix://" url;
+        message = "Cannot use services.handpick.caches.${cache}.url: expected cachix://NAME, NAME being that of the cache at Cachix, found \"${url}\"";
+      }) cfg.caches
       ++ map ({ where, cache }: {
         assertion = false;
         message = "Cannot use services.handpick.${where}: expected ${concatStringsSep ", " known} or cachix://NAME, found \"${cache}\"";

@@ -119,12 +119,17 @@ function execReport(io: Io, { json, quiet }: ExecOptions): PushReport {
   };
 }
 
-function conclude({ summary, seen, accepted }: ExecEnd, report: PushReport): void {
-  if (seen > 0 && accepted === 0) {
-    const text = `nothing is pushed: the rules accept none of ${seen} new paths`;
-    report.show({ event: "note", text });
-  }
+function conclude({ summary, seen, accepted, exitCode }: ExecEnd, report: PushReport): void {
+  const note = (text: string): void => report.show({ event: "note", text });
   if (accepted > 0) report.show(summary);
+  else if (seen > 0) {
+    const none = seen === 1 ? "do not accept the new path" : `accept none of ${seen} new paths`;
+    note(`nothing is pushed: the rules ${none}\n  Set include in [events], or give --include.`);
+  } else if (exitCode === 0) {
+    note(
+      "nothing is pushed: nothing was built\n  What is there already is pushed by handpick push.",
+    );
+  }
 }
 
 interface Mood {

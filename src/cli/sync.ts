@@ -2,8 +2,8 @@ import { resolve } from "node:path";
 
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
+import { leftLines } from "../report/left-lines.ts";
 import { expectEnd } from "../state/due-file.ts";
-import { waitingLine } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
@@ -36,7 +36,7 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
       "the state folder. What fails is tried again by a later sync, and is no reason\n" +
       "to fail; handpick status tells of it.",
     options: [
-      ["--wait", "Try again until all is pushed or cannot be; else exit with 1 (default: off)"],
+      ["--wait", "Ask now, and again until all is pushed or cannot be (default: off)"],
       ["--recheck", "Ask all caches now, and try again what failed (default: when it is time)"],
       ["--detach", "Do all this in the background, and end at once (default: off)"],
       ["--store <store>", "Nix store to read (default: auto)"],
@@ -94,9 +94,11 @@ async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Pr
       onEvent,
       recheck: options.recheck === true,
       wait: options.wait === true,
+      onLeft: (left) => {
+        for (const line of leftLines(left, Date.now())) note(line);
+      },
     });
     if (end.isOtherAtWork) note("another sync is at work; it does this as well");
-    for (const one of end.waiting) note(waitingLine(one, Date.now()));
     report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
     return options.wait === true && end.isLeft ? EXIT.somePathsFailed : EXIT.done;
   } finally {

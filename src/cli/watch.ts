@@ -44,7 +44,7 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
     ],
     examples: [
       ["handpick watch", "push what [events] accepts"],
-      ["handpick watch -i 'my-*' --resume", "the same for my-*, nothing left out in between"],
+      ["handpick watch -i 'my-*' --resume", "the same for my-*, without gaps"],
     ],
     action: async (_, options) => watch(options, io),
   };

@@ -49,7 +49,10 @@ export interface ExecEnd {
  */
 export async function execCommand(request: ExecRequest): Promise<ExecEnd> {
   await using source = await openSource(request);
-  request.onEvent({ event: "note", text: `pushing what is built, found by ${source.description}` });
+  request.onEvent({
+    event: "note",
+    text: `pushing what the rules accept of what is built, found by ${source.description}`,
+  });
   const { cwd, env } = request;
   request.signal.throwIfAborted();
   const command = await startCommand(request.command, { cwd, env: { ...env, ...source.env } });

@@ -1,7 +1,6 @@
-import type { Entry } from "../state/ledger.ts";
-import type { Waiting } from "../sync/due.ts";
+import type { Entry, Trouble } from "../state/ledger.ts";
 import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
-import { formatDuration, paddedName, printable } from "./format.ts";
+import { formatDuration, formatUntil, paddedName, printable } from "./format.ts";
 
 /** Waiting paths of a cache that are named; the others are counted. */
 const MOST_WAITING = 10;
@@ -13,7 +12,7 @@ export function statusLines(status: Status, now: number): string[] {
     const nothing = `nothing is wanted in ${printable(status.stateFolder)}`;
     return [nothing, ...unreadLines(status), ...troubleLines(status, now)];
   }
-  const lines = selections.map(selectionLine);
+  const lines = selections.flatMap(selectionLines);
   for (const cache of caches) {
     lines.push(...cacheLines(cache, now));
     const mine = paths.filter((entry) => entry.cache === cache.name);
@@ -21,12 +20,6 @@ export function statusLines(status: Status, now: number): string[] {
   }
   lines.push(...unreadLines(status), lastSyncLine(lastSync, now));
   return [...lines, ...troubleLines(status, now)];
-}
-
-/** What a sync says of what it leaves. */
-export function waitingLine({ cache, paths, nextTry }: Waiting, now: number): string {
-  const what = paths === 1 ? "1 path waits" : `${paths} paths wait`;
-  return `${cache}: ${what}; next try ${until(nextTry, now)}, or now with --recheck`;
 }
 
 function lastSyncLine(lastSync: Status["lastSync"], now: number): string {
@@ -43,18 +36,20 @@ function unreadLines({ unread }: Status): string[] {
 
 function troubleLines({ trouble }: Status, now: number): string[] {
   if (trouble === undefined) return [];
-  const { since, hint } = trouble;
+  const { since } = trouble;
   const time = since === undefined ? "" : ` for ${formatDuration(Math.max(now - since, 0))}`;
-  const line = `sync fails${time}: ${troubleText(trouble)}`;
-  return hint === undefined ? [line] : [line, `  ${printable(hint)}`];
+  return [`sync fails${time}: ${troubleText(trouble)}`, ...hintLines(trouble, "  ")];
 }
 
-function selectionLine({ name, manifest, isEnded, ...rest }: SelectionStatus): string {
-  const { trouble, caches = [] } = rest;
-  if (trouble !== undefined) return `${name}: ${troubleText(trouble)}`;
-  if (isEnded) return `${name}: ended, its manifest is gone`;
+function selectionLines(selection: SelectionStatus): string[] {
+  const { name, manifest, isEnded, isUnread, trouble, caches = [] } = selection;
+  if (isUnread) return [`${name}: ${printable(manifest)} (no sync has looked at it yet)`];
+  if (trouble !== undefined) {
+    return [`${name}: ${troubleText(trouble)}`, ...hintLines(trouble, "  ")];
+  }
+  if (isEnded) return [`${name}: ended, its manifest is gone`];
   const places = caches.length === 0 ? "" : `, for ${printable(caches.join(", "))}`;
-  return `${name}: ${printable(manifest)}${places}`;
+  return [`${name}: ${printable(manifest)}${places}`];
 }
 
 function cacheLines(cache: CacheStatus, now: number): string[] {
@@ -62,26 +57,25 @@ function cacheLines(cache: CacheStatus, now: number): string[] {
     count > 0 ? [`${count} ${state}`] : [],
   );
   const { name, trouble, failingSince, lastPushedAt, nextTry } = cache;
-  const next = nextTry === undefined ? "at the next sync" : until(nextTry, now);
+  const next = nextTry === undefined ? "at the next sync" : formatUntil(nextTry, now);
   const lines = [`${name}: ${counts.join(", ")}`];
   if (lastPushedAt !== undefined) lines.push(`  last pushed ${ago(lastPushedAt, now)}`);
   if (trouble === undefined) return lines;
   const since = failingSince === undefined ? "" : ` ${formatDuration(now - failingSince)}`;
-  return [
-    ...lines,
-    `  failing for${since}: ${troubleText(trouble)}`,
-    `  next try ${next}; handpick sync --recheck tries now`,
-  ];
+  const failing = `  failing for${since}: ${troubleText(trouble)}`;
+  const then = `  next try ${next}; handpick sync --recheck tries now`;
+  return [...lines, failing, ...hintLines(trouble, "    "), then];
 }
 
 function pathLines(entries: readonly Entry[], now: number): string[] {
   const failing = entries.filter(({ state }) => state === "failing" || state === "held");
   const waiting = entries.filter(({ state }) => state === "waiting");
-  const lines = failing.map((entry) => {
+  const lines = failing.flatMap((entry) => {
     const reason = entry.trouble === undefined ? "" : `: ${troubleText(entry.trouble)}`;
-    const next = entry.nextTry === undefined ? "" : `; next try ${until(entry.nextTry, now)}`;
+    const next = entry.nextTry === undefined ? "" : `; next try ${formatUntil(entry.nextTry, now)}`;
     const since = formatDuration(now - (entry.failingSince ?? entry.waitingSince));
-    return `  ${paddedName(entry.path)} ${entry.state} for ${since}${reason}${next}`;
+    const line = `  ${paddedName(entry.path)} ${entry.state} for ${since}${reason}${next}`;
+    return [line, ...hintLines(entry.trouble, "    ")];
   });
   for (const entry of waiting.slice(0, MOST_WAITING)) {
     const since = formatDuration(now - entry.waitingSince);
@@ -91,20 +85,14 @@ function pathLines(entries: readonly Entry[], now: number): string[] {
   return others > 0 ? [...lines, `  and ${others} more waiting`] : lines;
 }
 
-function troubleText({
-  code,
-  message,
-}: {
-  readonly code: string;
-  readonly message: string;
-}): string {
+function troubleText({ code, message }: Trouble): string {
   return printable(`${message} [${code}]`);
+}
+
+function hintLines(trouble: Trouble | undefined, indent: string): string[] {
+  return trouble?.hint === undefined ? [] : [`${indent}${printable(trouble.hint)}`];
 }
 
 function ago(time: number, now: number): string {
   return `${formatDuration(Math.max(now - time, 0))} ago`;
-}
-
-function until(time: number, now: number): string {
-  return time <= now ? "at the next sync" : `in ${formatDuration(time - now)}`;
 }

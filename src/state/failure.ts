@@ -5,7 +5,6 @@ const NAME = "failure";
 
 /** Why syncs end with an error. */
 export interface SyncFailure extends Trouble {
-  readonly hint?: string;
   /** When it began, in milliseconds since 1970; absent where that is not known. */
   readonly since?: number;
 }

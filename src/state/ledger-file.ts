@@ -21,6 +21,7 @@ const SCHEMA = `
     next_try INTEGER,
     code TEXT,
     message TEXT,
+    hint TEXT,
     pushed_at INTEGER,
     seen_at INTEGER,
     PRIMARY KEY (cache, path)
@@ -32,6 +33,7 @@ const SCHEMA = `
     next_at INTEGER NOT NULL, -- when it is asked again
     code TEXT,
     message TEXT,
+    hint TEXT,
     checked_at INTEGER
   ) STRICT;
   CREATE TABLE builds (path TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;

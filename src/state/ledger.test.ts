@@ -10,7 +10,7 @@ import { makeStateFolder, stateFolder } from "./state-folder.ts";
 const A = parseStorePath("/nix/store/0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-a");
 const B = parseStorePath("/nix/store/7k3i624w0rfrvcrbbdrw0zrvasywxmz4-b");
 const MINUTE = 60_000;
-const TROUBLE = { code: "NETWORK", message: "it is down" };
+const TROUBLE = { code: "NETWORK", message: "it is down", hint: "Wait." };
 
 const wish = (cache: string, ...paths: StorePath[]): Map<string, Set<StorePath>> =>
   new Map([[cache, new Set(paths)]]);
@@ -46,6 +46,15 @@ describe("Ledger", () => {
       assert.equal(ledger.caches()[0]?.failingSince, undefined);
       ledger.cacheFailed("mine", TROUBLE, 3000);
       assert.equal(ledger.caches()[0]?.nextAt, 3000 + MINUTE);
+    }));
+
+  it("keeps why, and what to do", () =>
+    withLedger((ledger) => {
+      ledger.want(wish("mine", A), 2);
+      ledger.cacheFailed("mine", TROUBLE, 2);
+      ledger.record("mine", [{ path: A, state: "failing", trouble: TROUBLE }], 2);
+      assert.deepEqual(ledger.caches()[0]?.trouble, TROUBLE);
+      assert.deepEqual(ledger.entries()[0]?.trouble, TROUBLE);
     }));
 
   it("keeps what it knows of a path that stays wanted, and forgets the others", () =>

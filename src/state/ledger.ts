@@ -17,6 +17,8 @@ export type EntryState = "waiting" | "failing" | "pushed" | "held" | "excluded" 
 export interface Trouble {
   readonly code: string;
   readonly message: string;
+  /** What to do about it. */
+  readonly hint?: string;
 }
 
 /** A path in a cache. Times are milliseconds since 1970. */
@@ -53,7 +55,15 @@ export interface Outcome {
 }
 
 type Fact =
-  "caches" | "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended" | "gone" | "watchMark";
+  | "caches"
+  | "digest"
+  | "syncStarted"
+  | "syncEnded"
+  | "unusable"
+  | "ended"
+  | "gone"
+  | "read"
+  | "watchMark";
 type Row = Readonly<Record<string, unknown>>;
 
 /** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */
@@ -78,23 +88,25 @@ const RECORD = `
     tries = CASE WHEN :state = 'failing' THEN tries + 1 ELSE 0 END,
     code = :code,
     message = :message,
+    hint = :hint,
     pushed_at = CASE WHEN :byUs THEN :at ELSE pushed_at END,
     seen_at = CASE WHEN :state = 'pushed' THEN :at ELSE seen_at END
   WHERE cache = :cache AND path = :path`;
 const FAIL_CACHE = `
-  INSERT INTO caches (name, failing_since, tries, next_at, code, message)
-  VALUES (:name, :at, 1, :at + ${FIRST_DELAY_MS}, :code, :message)
+  INSERT INTO caches (name, failing_since, tries, next_at, code, message, hint)
+  VALUES (:name, :at, 1, :at + ${FIRST_DELAY_MS}, :code, :message, :hint)
   ON CONFLICT (name) DO UPDATE SET
     failing_since = coalesce(failing_since, :at),
     next_at = :at + ${DELAY},
     tries = tries + 1,
     code = :code,
-    message = :message`;
+    message = :message,
+    hint = :hint`;
 const CHECK_CACHE = `
   INSERT INTO caches (name, next_at, checked_at) VALUES (:name, :nextAt, :at)
   ON CONFLICT (name) DO UPDATE SET
     failing_since = NULL, tries = 0, next_at = :nextAt, code = NULL, message = NULL,
-    checked_at = :at`;
+    hint = NULL, checked_at = :at`;
 
 /** What this machine knows about paths in caches. What caches have is asked of them in the end. */
 export class Ledger implements Disposable {
@@ -211,10 +223,13 @@ export class Ledger implements Disposable {
   }
 }
 
-function columnsOf(trouble: Trouble | undefined): { code: string | null; message: string | null } {
+function columnsOf(
+  trouble: Trouble | undefined,
+): Record<"code" | "message" | "hint", string | null> {
   return {
     code: trouble?.code ?? null,
     message: trouble?.message.slice(0, LONGEST_MESSAGE) ?? null,
+    hint: trouble?.hint?.slice(0, LONGEST_MESSAGE) ?? null,
   };
 }
 
@@ -247,7 +262,7 @@ function time(value: unknown): number | undefined {
   return typeof value === "number" ? value : undefined;
 }
 
-function toTrouble({ code, message }: Row): Trouble | undefined {
+function toTrouble({ code, message, hint }: Row): Trouble | undefined {
   if (typeof code !== "string" || typeof message !== "string") return undefined;
-  return { code, message };
+  return { code, message, ...(typeof hint === "string" ? { hint } : {}) };
 }

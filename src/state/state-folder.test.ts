@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -11,6 +12,16 @@ import { readNotice } from "./notice.ts";
 import { makeStateFolder, stateFolder } from "./state-folder.ts";
 
 describe("a state folder", { timeout: 20_000 }, () => {
+  it("is made with all above it by many at once, and not where nothing can be made", async () => {
+    await using temp = await tempDir();
+    const dir = join(temp.dir, "some/where/deep");
+    await Promise.all(Array.from({ length: 20 }, () => makeStateFolder(stateFolder(dir))));
+    assert.deepEqual((await readdir(dir)).toSorted(), ["queue", "roots", "spool", "wanted"]);
+    for (const place of ["/proc/nowhere", "/dev/null/below"]) {
+      await assert.rejects(makeStateFolder(stateFolder(place)), { code: "FILE_UNUSABLE" });
+    }
+  });
+
   it("keeps nobody waiting for a pipe in place of a file", async () => {
     await using temp = await tempDir();
     const folder = stateFolder(temp.dir);

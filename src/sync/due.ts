@@ -65,20 +65,3 @@ export function nextTry(ledger: Ledger): number | undefined {
 export function isUnsettled({ state, trouble }: Entry): boolean {
   return state === "waiting" || state === "failing" || trouble?.code === "reference-failed";
 }
-
-/** What is on its way to a cache. */
-export interface Waiting {
-  readonly cache: string;
-  readonly paths: number;
-  /** In milliseconds since 1970. */
-  readonly nextTry: number;
-}
-
-/** The caches that something is on its way to. */
-export function waitingOf(ledger: Ledger): Waiting[] {
-  const unsettled = ledger.entries().filter(isUnsettled);
-  return [...dueTimes(ledger)].flatMap(([cache, nextTry]) => {
-    const paths = unsettled.filter((entry) => entry.cache === cache).length;
-    return paths > 0 ? [{ cache, paths, nextTry }] : [];
-  });
-}

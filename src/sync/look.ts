@@ -71,8 +71,14 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   // A digest stands for entries, so none does while they change.
   if (!isKnown) ledger.setFact("digest", "");
   ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
+  for (const [name, { code, message, hint }] of wanted.troubles) {
+    const text = `${name}: ${message} [${code}]`;
+    request.onEvent({ event: "note", text: hint === undefined ? text : `${text}\n  ${hint}` });
+  }
   ledger.setFact("ended", JSON.stringify(wanted.ended));
   ledger.setFact("caches", JSON.stringify(Object.fromEntries(cachesByManifest(wanted))));
+  const targets = wishes.links.map(({ name, target }) => [name, target] as const);
+  ledger.setFact("read", JSON.stringify(Object.fromEntries(targets)));
   ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
   ledger.want(membersByCache(wanted), Date.now());
   await keepUnsettled(request, { store, wanted });

@@ -16,6 +16,8 @@ export interface SelectionStatus {
   readonly caches: readonly string[] | undefined;
   /** Its manifest was gone from the store when a sync looked. */
   readonly isEnded: boolean;
+  /** No sync has looked since it was made or changed. */
+  readonly isUnread: boolean;
   readonly trouble: Trouble | undefined;
 }
 
@@ -61,6 +63,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
   const ended = JSON.parse(ledger?.fact("ended") ?? "[]") as readonly string[];
   const cachesOf = JSON.parse(ledger?.fact("caches") ?? "{}") as Record<string, readonly string[]>;
   const unusable = new Map(Object.entries(parseTroubles(ledger?.fact("unusable"))));
+  const read = JSON.parse(ledger?.fact("read") ?? "{}") as Readonly<Record<string, string>>;
   const paths = ledger?.entries() ?? [];
   const known = new Map(ledger?.caches().map((cache) => [cache.name, cache]));
   const times = ledger === undefined ? new Map<string, number>() : dueTimes(ledger);
@@ -72,6 +75,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
       manifest: target,
       caches: cachesOf[target],
       isEnded: ended.includes(target),
+      isUnread: read[name] !== target,
       trouble: unusable.get(name),
     })),
     builds: ledger?.builds() ?? [],

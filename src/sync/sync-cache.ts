@@ -55,7 +55,8 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     if (isLedgerError(error)) throw error;
     const failure = toFailure(error);
     ledger.cacheFailed(name, failure, Date.now());
-    onEvent({ event: "note", text: `${name}: ${failure.message} [${failure.code}]` });
+    const hint = failure.hint === undefined ? "" : `\n  ${failure.hint}`;
+    onEvent({ event: "note", text: `${name}: ${failure.message} [${failure.code}]${hint}` });
   }
 }
 

@@ -3,12 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { writeDue } from "../state/due-file.ts";
 import { clearFailure } from "../state/failure.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
+import type { CacheEntry, Entry } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
 import { writeNotice } from "../state/notice.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
-import { isUnsettled, nextTry, waitingOf } from "./due.ts";
-import type { Waiting } from "./due.ts";
+import { dueTimes, isUnsettled, nextTry } from "./due.ts";
 import type { LookRequest } from "./look.ts";
 import { noticeOf } from "./notice-of.ts";
 import { syncRounds } from "./sync-rounds.ts";
@@ -16,13 +16,24 @@ import { syncRounds } from "./sync-rounds.ts";
 export interface SyncRequest extends Omit<LookRequest, "ledger"> {
   /** Go on until nothing is left that may yet go well. */
   readonly wait: boolean;
+  /** Hears what is not where it is wanted when there is no more to do now, if that changed. */
+  readonly onLeft?: (left: readonly Left[]) => void;
+}
+
+/** What a cache lacks of what is wanted in it. */
+export interface Left {
+  readonly cache: string;
+  readonly paths: number;
+  /** Why, as far as that is known. */
+  readonly codes: readonly string[];
+  /** When it is tried again, in milliseconds since 1970; undefined if only a change helps. */
+  readonly nextTry: number | undefined;
 }
 
 /** How a sync ended: something is `left` if not all that is wanted is where it is wanted. */
 export interface SyncEnd {
   readonly isOtherAtWork: boolean;
   readonly isLeft: boolean;
-  readonly waiting: readonly Waiting[];
 }
 
 /** How often a sync that waits looks for marks, and for the end of another sync. */
@@ -39,22 +50,29 @@ const LOOK_MS = 1000;
 export async function sync(request: SyncRequest): Promise<SyncEnd> {
   const { folder, signal, wait } = request;
   await makeStateFolder(folder);
-  let isForced = request.recheck;
+  // Who waits wants to know now: a token that was missing may be there.
+  let isForced = request.recheck || wait;
+  let told = "[]";
   for (;;) {
     signal.throwIfAborted();
     const end = await syncLocked({ ...request, recheck: isForced }).catch((error: unknown) => {
       throw isLedgerError(error) ? stateUnusable(folder.dir, error) : error;
     });
     if (end !== undefined) isForced = false;
-    else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false, waiting: [] };
+    else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false };
     if (end !== undefined && !(await hasNews(folder))) {
-      if (!wait || !end.mayHeal) return { ...end, isOtherAtWork: false };
+      const left = JSON.stringify(end.left);
+      if (left !== told) request.onLeft?.(end.left);
+      told = left;
+      if (!wait || !end.mayHeal) return { isOtherAtWork: false, isLeft: end.isLeft };
     }
     if (end === undefined || end.mayHeal) await sleep(LOOK_MS, undefined, { signal });
   }
 }
 
-interface Standing extends Omit<SyncEnd, "isOtherAtWork"> {
+interface Standing {
+  readonly left: readonly Left[];
+  readonly isLeft: boolean;
   /** Whether some of what is left may go well later. */
   readonly mayHeal: boolean;
 }
@@ -96,6 +114,7 @@ export const LASTING: ReadonlySet<string> = new Set([
 function standing(ledger: Ledger): Standing {
   const caches = new Map(ledger.caches().map((cache) => [cache.name, cache]));
   const left = ledger.entries().filter((entry) => isUnsettled(entry) || entry.state === "held");
+  const times = dueTimes(ledger);
   const troubles = [...caches.values()].flatMap(({ trouble }) => trouble ?? []);
   const mayHeal = left.some((entry) => {
     const trouble = caches.get(entry.cache)?.trouble ?? entry.trouble;
@@ -103,8 +122,18 @@ function standing(ledger: Ledger): Standing {
   });
   const isUnusable = (ledger.fact("unusable") ?? "{}") !== "{}";
   return {
+    left: [...Map.groupBy(left, ({ cache }) => cache)].map(([cache, entries]) => ({
+      cache,
+      paths: entries.length,
+      codes: codesOf(entries, caches.get(cache)),
+      nextTry: entries.some(isUnsettled) ? times.get(cache) : undefined,
+    })),
     isLeft: left.length > 0 || troubles.length > 0 || isUnusable,
-    waiting: waitingOf(ledger),
     mayHeal: mayHeal || troubles.some(({ code }) => !LASTING.has(code)),
   };
+}
+
+function codesOf(entries: readonly Entry[], cache: CacheEntry | undefined): string[] {
+  if (cache?.trouble !== undefined) return [cache.trouble.code];
+  return [...new Set(entries.flatMap(({ trouble }) => trouble?.code ?? []))];
 }

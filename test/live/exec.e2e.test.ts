@@ -111,7 +111,10 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     const result = await rig.exec("--strict", "--", ...rig.building(newTag(), "lib", "data"));
     await rig.moveCache(rig.serve.url);
     assert.equal(result.status, 0, result.stderr);
-    assert.match(result.stderr, /^nothing is pushed: the rules accept none of 2 new paths$/m);
+    assert.match(
+      result.stderr,
+      /^nothing is pushed: the rules accept none of 2 new paths\n {2}Set include in \[events\]/m,
+    );
   });
 
   it("has the exit code of the command while the cache is down, with --strict 1", async () => {
@@ -208,10 +211,11 @@ describe("handpick exec", { timeout: 120_000 }, () => {
       const words = ["$HOME; echo", "-q", "--", "--json", "a  b"];
       const told = await rig.exec("--json", "--", "printf", "<%s>", ...words);
       assert.equal(told.stdout, words.map((word) => `<${word}>`).join(""));
+      assert.match(told.stderr, /nothing is pushed: nothing was built/);
       const events = told.stderr.trim().split("\n");
       assert.deepEqual(
         events.map((line) => (JSON.parse(line) as { event: string }).event),
-        ["note"],
+        ["note", "note"],
       );
       const options = { env: rig.env, stdin: "fed" };
       assert.equal((await handpick(rig.nix, ["exec", "-q", "--", "cat"], options)).stdout, "fed");

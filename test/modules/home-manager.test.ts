@@ -166,6 +166,7 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       caches = {
         "1" = { url = "cachix://a"; };
         path = { url = "cachix://a"; tokenFile = ./token; };
+        page = { url = "https://a.cachix.org"; };
         stored = { url = "cachix://a"; signingKeyFile = "\${./token}"; };
       };
       packages = [ { package = pkgs.hello; caches = [ "nowhere" ]; } ];
@@ -179,10 +180,11 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       /the cache services\.handpick\.caches\."1": expected a name/,
       /caches\.path\.tokenFile: expected a file outside of the Nix store, found a path literal/,
       /settings\.caches\.path\.dhall-file: expected a file outside .*, found a path literal/,
+      /caches\.page\.url: expected cachix:\/\/NAME, .* found "https:\/\/a\.cachix\.org"/,
       /caches\.stored\.signingKeyFile: expected a file outside of the Nix store, found one below/,
-      /packages\[1\]\.caches: expected 1, path, stored or cachix:\/\/NAME, found "nowhere"/,
+      /packages\[1\]\.caches: expected 1, page, path, stored or cachix:\/\/NAME, found "nowhere"/,
       /selections\.some\.caches: .* found "mined"/,
-      /events\.caches: expected 1, path, stored, found "other"/,
+      /events\.caches: expected 1, page, path, stored, found "other"/,
     ]) {
       assert.match(stderr, expected);
     }

@@ -11,6 +11,8 @@ import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
 import { asOrdinaryUser, makeUnwritable, NOBODY } from "../ordinary-user.ts";
 import { SyncRig } from "./sync-rig.ts";
 
+const UNREAD = /^home: \S+ \(no sync has looked at it yet\)\nnever synced\n$/;
+
 describe("handpick status", { timeout: 60_000 }, () => {
   let rig: SyncRig;
   let serve: ServeRig;
@@ -28,7 +30,12 @@ describe("handpick status", { timeout: 60_000 }, () => {
     assert.deepEqual([status, stdout], [0, `nothing is wanted in ${rig.state}\n`]);
     assert.ok(!(await readdir(rig.nix.dir)).includes("state"));
     await rig.declare("home", [{ packages: ["app"] }]);
-    assert.match((await handpick(rig.nix, ["status"], { env: rig.env })).stdout, /never synced\n$/);
+    assert.match((await handpick(rig.nix, ["status"], { env: rig.env })).stdout, UNREAD);
+    const { selections } = await rig.status();
+    assert.deepEqual(
+      selections.map(({ isUnread }) => isUnread),
+      [true],
+    );
   });
 
   it("reads while a sync is at work", async () => {

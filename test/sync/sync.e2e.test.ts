@@ -90,7 +90,10 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     const { data } = await rig.declare("home", [{ packages: ["data"] }]);
     const result = await rig.sync();
     assert.equal(result.status, 0);
-    assert.match(result.stderr, /^mine: 1 path waits; next try in .*, or now with --recheck$/m);
+    assert.match(
+      result.stderr,
+      /^mine: 1 left \(NETWORK\), next try in .*, or now with --recheck; see handpick status$/m,
+    );
     assert.ok(await has(data, other));
     const status = await rig.status();
     const [mine] = status.caches;
@@ -101,7 +104,10 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       ["mine waiting", "other pushed"],
     );
     const text = await handpick(rig.nix, ["status"], { env: rig.env });
-    assert.match(text.stdout, /mine: 1 waiting\n {2}failing for .*\[NETWORK\]\n {2}next try in/);
+    assert.match(
+      text.stdout,
+      /mine: 1 waiting\n {2}failing for .*\[NETWORK\]\n {4}\S.*\n {2}next try in/,
+    );
   });
 
   it("serves the others while a cache hangs, and ends when told to", async () => {
@@ -134,7 +140,10 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     await rig.synced();
     const config = await readFile(join(rig.nix.dir, "handpick.toml"), "utf8");
     const [first] = (await rig.status()).caches;
-    await rig.synced();
+    assert.match(
+      (await rig.sync()).stderr,
+      /^mine: 1 left \(NETWORK\), next try in .* --recheck; /m,
+    );
     assert.deepEqual((await rig.status()).caches[0], first, "it is left alone until then");
     rig.ledger("UPDATE caches SET next_at = 0");
     await rig.synced();
@@ -241,7 +250,9 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       ["text", "MANIFEST_INVALID"],
     ];
     assert.deepEqual(codes, expected);
-    assert.equal((await rig.sync("--wait")).status, 1);
+    const { status, stderr } = await rig.sync("--wait");
+    assert.equal(status, 1);
+    assert.match(stderr, /^outside: Cannot use .*\[MANIFEST_INVALID\]\n {2}Declare/m);
   });
 
   it("keeps from the garbage collector what waits, and nothing else", async () => {
@@ -316,6 +327,14 @@ describe("handpick sync", { timeout: 120_000 }, () => {
       assert.doesNotMatch(text, /not-the-token/);
     }
     assert.doesNotMatch(stdout + stderr, /not-the-token/);
+    await writeFile(join(rig.nix.dir, "token"), serve.token);
+    assert.equal((await rig.sync()).status, 0);
+    assert.equal(
+      (await rig.status()).caches[0]?.paths.pushed,
+      0,
+      "it is not tried before its time",
+    );
+    assert.equal((await rig.sync("--wait")).status, 0, "who waits asks at once");
   });
 
   it("is an error where something is wanted and no cache is configured", async () => {
