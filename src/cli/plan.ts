@@ -12,7 +12,8 @@ export function planCommand(io: Io): CommandSpec<PathOptions> {
     summary: "Show what push would do and why; send nothing",
     description:
       "Show what push would do and why; send nothing but the question which paths\n" +
-      "the cache lacks. Exit code 1 if a path is held.",
+      "the cache lacks. Without a path it is about all that is wanted. Exit code 1\n" +
+      "if a path is held.",
     options: PATH_OPTIONS,
     examples: [
       ["handpick plan ./result", "what would be pushed, and why"],

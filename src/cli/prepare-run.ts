@@ -1,9 +1,16 @@
+import { resolve } from "node:path";
+
 import type { CacheInfo } from "../cache/contract.ts";
 import { loadConfig } from "../config/find-config.ts";
+import { stateDirectory } from "../config/state-directory.ts";
 import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
+import { quote } from "../nix/format-error.ts";
+import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import { printable } from "../report/format.ts";
 import { parseStdin } from "../select/select.ts";
+import { stateFolder } from "../state/state-folder.ts";
+import { readWanted, type WantedLink } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
 import type { OpenedCache } from "../sync/open-caches.ts";
@@ -22,7 +29,7 @@ export interface PathOptions extends CommonOptions {
 export const PATH_OPTIONS: readonly (readonly [string, string])[] = [
   [
     "-t, --to <cache>",
-    "Cache name, or URL such as cachix://NAME (default: the first in the config)",
+    "Cache name, or URL such as cachix://NAME (default: as manifests say, else the first)",
   ],
   ["--stdin", "Read more paths from stdin, separated by white space (default: off)"],
   ["--store <store>", "Nix store to read: daemon, local, unix://…, local?root=… (default: auto)"],
@@ -45,14 +52,12 @@ export async function withPrepared(
   work: (readied: Readied) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
-  const inputs = [...args, ...(options.stdin === true ? await readWords(io) : [])];
-  if (inputs.length === 0 && options.stdin !== true) {
-    throw new HandpickError("USAGE", "No path, installable or manifest was given", {
-      hint: "Name one, such as ./result or .#package, or give --stdin.",
-    });
-  }
+  const isAll = args.length === 0 && options.stdin !== true;
+  const given = [...args, ...(options.stdin === true ? await readWords(io) : [])];
+  const links = isAll ? await wantedLinks(io) : [];
   const config = await loadConfig({ file: options.config, env, cwd, uid });
   await using store = await openStore({ store: options.store, env, signal });
+  const inputs = isAll ? await manifestsOf(links, store) : given;
   await using prepared = await prepare({
     inputs,
     to: options.to,
@@ -72,6 +77,24 @@ export async function withPrepared(
   const [failure] = prepared.failures;
   if (failure !== undefined) throw failure;
   return exitCode;
+}
+
+/** What is wanted on this machine; something has to be. */
+async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
+  const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+  const links = await readWanted(folder);
+  if (links.length > 0) return links;
+  const message = `No path, installable or manifest was given, and nothing is wanted in ${quote(folder.dir)}`;
+  throw new HandpickError("USAGE", message, {
+    hint: "Name one, such as ./result or .#package, or give --stdin.",
+  });
+}
+
+/** The manifests that are there; the others are selections that ended. */
+async function manifestsOf(links: readonly WantedLink[], store: Store): Promise<StorePath[]> {
+  const targets = links.map(({ target }) => target);
+  const paths = targets.filter((path): path is StorePath => isStorePath(path, store.storeDir));
+  return [...(await store.validPaths(paths))];
 }
 
 export interface WithPrepared {

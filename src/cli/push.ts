@@ -18,7 +18,8 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
     description:
       "Push packages and what they need to a cache, now.\n\n" +
       "A path is a store path, a link such as ./result, a .drv (its outputs), an\n" +
-      "installable such as .#foo (built first), or a manifest.",
+      "installable such as .#foo (built first), or a manifest. Without one it is all\n" +
+      "that is wanted, as for handpick sync.",
     options: PATH_OPTIONS,
     examples: [
       ["handpick push ./result", "push one build"],

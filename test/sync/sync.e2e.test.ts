@@ -6,7 +6,14 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
 import { CrashProxy } from "../crash/crash-proxy.ts";
-import { handpick, isServed, resultOf, type ServeRig, startServe } from "../handpick.ts";
+import {
+  handpick,
+  isServed,
+  type Result,
+  resultOf,
+  type ServeRig,
+  startServe,
+} from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
 describe("handpick sync", { timeout: 120_000 }, () => {
@@ -55,6 +62,22 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     await serve[Symbol.asyncDispose]();
     assert.equal((await rig.synced()).pushed, 0);
     assert.equal((await rig.status()).caches[0]?.trouble, undefined);
+  });
+
+  it("wants what push and plan without a path are about", async () => {
+    const run = (command: string): Promise<Result> =>
+      handpick(rig.nix, [command], { env: rig.env });
+    const nothing = await run("push");
+    assert.equal(nothing.status, 2);
+    assert.match(
+      nothing.stderr,
+      /^handpick: No path.* nothing is wanted in ".*\/state" \[USAGE\]$/m,
+    );
+    const { data } = await rig.declare("home", [{ packages: ["data"] }]);
+    await rig.want("ended", `${data.slice(0, -6)}-gone`);
+    assert.match((await run("plan")).stdout, /^mine: 1 selected, 1 to push/);
+    assert.equal((await run("push")).status, 0);
+    assert.ok(await has(data));
   });
 
   it("asks a cache one thing when it looks again, and pushes what was evicted", async () => {
