@@ -266,7 +266,7 @@ describe("createHttpClient() with a slow server", () => {
     const trickle = async (size: number): Promise<string> => {
       await using rig = await serve(
         (_incoming, response) => {
-          const step = setInterval(() => response.write("x".repeat(size)), 20);
+          const step = setInterval(() => response.write("x".repeat(size)), 40);
           const end = setTimeout(() => response.end("."), 1_300);
           response.on("close", () => (clearInterval(step), clearTimeout(end)));
         },
