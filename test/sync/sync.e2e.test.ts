@@ -296,6 +296,27 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     assert.deepEqual([selections[0]?.isEnded, paths], [true, []]);
   });
 
+  it("keeps from the garbage collector what it is pushing, and what is withdrawn meanwhile", async () => {
+    await using proxy = await CrashProxy.start(serve.url);
+    await rig.configure({ mine: proxy.url }, serve.token);
+    const reached = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    proxy.before = async () => {
+      reached.resolve();
+      await goOn.promise;
+    };
+    const { app, lib, data, manifest } = await rig.declare("home", [{ packages: ["app"] }]);
+    const child = rig.start("--json");
+    await reached.promise;
+    assert.deepEqual(await rig.collect([manifest, app, lib, data]), [manifest, app, lib]);
+    await rig.withdraw("home");
+    assert.deepEqual(await rig.collect([app, lib]), [app, lib]);
+    goOn.resolve();
+    const result = await resultOf(child);
+    assert.deepEqual([result.status, await has(app), await has(lib)], [0, true, true]);
+    assert.deepEqual(await rig.collect([manifest, app, lib]), []);
+  });
+
   it("roots by whole names, however the state folder is named", async () => {
     await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token);
     const { app, manifest } = await rig.declare("home", [{ packages: ["app"] }]);
