@@ -12,7 +12,7 @@ import { SeededRandom } from "../crash/random.ts";
 import { resultOf, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-const ROUNDS = Number(process.env["HANDPICK_CRASH_ROUNDS"] ?? 10);
+const ROUNDS = Number(process.env["HANDPICK_CRASH_ROUNDS"] ?? 50);
 const SEED = Number(process.env["HANDPICK_CRASH_SEED"] ?? randomInt(2 ** 31));
 
 const STEPS = ["query", "info", "begin", "part-url", "part", "complete"] as const;
@@ -30,7 +30,7 @@ function randomMoment(random: SeededRandom): Moment {
   };
 }
 
-describe("handpick sync, killed", { timeout: 240_000 }, () => {
+describe("handpick sync, killed", { timeout: 480_000 }, () => {
   it("forgets nothing and leaves nothing half done", async (t: TestContext) => {
     const random = new SeededRandom(SEED);
     await using rig = await SyncRig.create();
