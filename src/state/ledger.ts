@@ -55,15 +55,7 @@ export interface Outcome {
 }
 
 type Fact =
-  | "caches"
-  | "digest"
-  | "syncStarted"
-  | "syncEnded"
-  | "unusable"
-  | "ended"
-  | "gone"
-  | "read"
-  | "watchMark";
+  "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended" | "gone" | "read" | "watchMark";
 type Row = Readonly<Record<string, unknown>>;
 
 /** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */

@@ -31,6 +31,12 @@ export interface LookRequest extends OpenOptions {
   readonly recheck: boolean;
 }
 
+/** What a look saw of a link; the ledger keeps it by the name of the selection. */
+export interface ReadSelection {
+  readonly target: string;
+  readonly caches: readonly string[];
+}
+
 /** What a look at the wishes led to. */
 export interface Look {
   readonly wishes: Wishes;
@@ -70,16 +76,8 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const wanted = stack.use(await holdWanted(wishes, { store, config }));
   // A digest stands for entries, so none does while they change.
   if (!isKnown) ledger.setFact("digest", "");
-  ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
-  for (const [name, { code, message, hint }] of wanted.troubles) {
-    const text = `${name}: ${message} [${code}]`;
-    request.onEvent({ event: "note", text: hint === undefined ? text : `${text}\n  ${hint}` });
-  }
-  ledger.setFact("ended", JSON.stringify(wanted.ended));
-  ledger.setFact("caches", JSON.stringify(Object.fromEntries(cachesByManifest(wanted))));
-  const targets = wishes.links.map(({ name, target }) => [name, target] as const);
-  ledger.setFact("read", JSON.stringify(Object.fromEntries(targets)));
-  ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
+  tell(wanted.troubles, request);
+  record(wishes, wanted, ledger);
   ledger.want(membersByCache(wanted), Date.now());
   await keepUnsettled(request, { store, wanted });
   const names = [...dueTimes(ledger)]
@@ -94,13 +92,24 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   return { wishes, held, skipped: names.filter((name) => !idle.includes(name)) };
 }
 
-function cachesByManifest({ selections }: Wanted): Map<StorePath, string[]> {
-  return new Map(
-    selections.map(({ manifest, picks }) => [
-      manifest,
-      [...new Set(picks.flatMap(({ caches }) => caches))].toSorted(),
-    ]),
-  );
+function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {
+  for (const [name, { code, message, hint }] of troubles) {
+    const text = `${name}: ${message} [${code}]`;
+    onEvent({ event: "note", text: hint === undefined ? text : `${text}\n  ${hint}` });
+  }
+}
+
+/** Writes down what links led to, for `status` and for the next look. */
+function record({ links }: Wishes, wanted: Wanted, ledger: Ledger): void {
+  const read = links.map(({ name, target }): [string, ReadSelection] => {
+    const picks = wanted.selections.find(({ manifest }) => manifest === target)?.picks ?? [];
+    const caches = [...new Set(picks.flatMap((pick) => pick.caches))].toSorted();
+    return [name, { target, caches }];
+  });
+  ledger.setFact("read", JSON.stringify(Object.fromEntries(read)));
+  ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
+  ledger.setFact("ended", JSON.stringify(wanted.ended));
+  ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
 }
 
 /** What is wanted in each cache, by its name. */

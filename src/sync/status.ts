@@ -7,6 +7,7 @@ import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { dueTimes } from "./due.ts";
 import { findTrouble } from "./find-trouble.ts";
+import type { ReadSelection } from "./look.ts";
 
 /** A selection of the state folder. */
 export interface SelectionStatus {
@@ -61,9 +62,8 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
   const notice = await readNotice(folder);
   using ledger = Ledger.openReadOnly(folder);
   const ended = JSON.parse(ledger?.fact("ended") ?? "[]") as readonly string[];
-  const cachesOf = JSON.parse(ledger?.fact("caches") ?? "{}") as Record<string, readonly string[]>;
   const unusable = new Map(Object.entries(parseTroubles(ledger?.fact("unusable"))));
-  const read = JSON.parse(ledger?.fact("read") ?? "{}") as Readonly<Record<string, string>>;
+  const read = JSON.parse(ledger?.fact("read") ?? "{}") as Partial<Record<string, ReadSelection>>;
   const paths = ledger?.entries() ?? [];
   const known = new Map(ledger?.caches().map((cache) => [cache.name, cache]));
   const times = ledger === undefined ? new Map<string, number>() : dueTimes(ledger);
@@ -73,9 +73,9 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
     selections: links.map(({ name, target }) => ({
       name,
       manifest: target,
-      caches: cachesOf[target],
+      caches: read[name]?.target === target ? read[name].caches : undefined,
       isEnded: ended.includes(target),
-      isUnread: read[name] !== target,
+      isUnread: read[name]?.target !== target,
       trouble: unusable.get(name),
     })),
     builds: ledger?.builds() ?? [],
