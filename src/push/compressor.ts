@@ -71,14 +71,15 @@ export function zstdOnce(bytes: Uint8Array, level: number = DEFAULT_LEVEL.zstd):
  * With `nbWorkers`, `ZSTD_e_continue` may return with input left and room in the output, which
  * node:zlib takes for the end of the stream: it drops the rest and fails with "stream.push() after
  * EOF". `ZSTD_e_flush` always makes all progress there is. So every write is flushed, and since
- * zstd's threads wait for each other at a flush, writes have to be large (several jobs a thread).
+ * zstd's threads wait for each other at a flush, writes have to be large (several jobs a thread),
+ * and one thread more than asked for finds work where two wait for the third.
  * The second lane waits in the stream's own queue: it starts with no help of our thread.
  */
 function zstdCompressor({ level, threads }: CompressorOptions): Compressor {
   const { ZSTD_e_flush, ZSTD_c_compressionLevel, ZSTD_c_nbWorkers, ZSTD_c_jobSize } =
     zlib.constants;
   const parallel =
-    threads > 1 ? { [ZSTD_c_nbWorkers]: threads, [ZSTD_c_jobSize]: ZSTD_JOB_BYTES } : {};
+    threads > 1 ? { [ZSTD_c_nbWorkers]: threads + 1, [ZSTD_c_jobSize]: ZSTD_JOB_BYTES } : {};
   const params = { [ZSTD_c_compressionLevel]: level ?? DEFAULT_LEVEL.zstd, ...parallel };
   const stream = insideGate(() =>
     zlib.createZstdCompress({ flush: ZSTD_e_flush, chunkSize: OUTPUT_CHUNK_BYTES, params }),

@@ -10,8 +10,8 @@ import type { Packed, PartSink } from "./part-writer.ts";
 
 /** A NAR up to this size is read, hashed and compressed in one go. */
 export const SMALL_NAR_BYTES: number = 4 << 20;
-/** How much of a larger one. */
-const CHUNK_BYTES = 16 << 20;
+/** How much of a larger one, for each thread of its compressor. */
+const CHUNK_BYTES_A_THREAD = 4 << 20;
 
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
@@ -61,7 +61,7 @@ type Read = (into: Uint8Array) => Uint8Array;
 /** Returns the whole file. */
 function packSmall(job: PackJob, read: Read): Packed {
   // One byte more than recorded, so that a longer NAR shows as a size that does not match.
-  const chunk = read(scratch(0).subarray(0, job.narSize + 1));
+  const chunk = read(scratch(0, job.narSize + 1));
   return { pieces: [zstdOnce(chunk, job.level)], narBytes: chunk.length };
 }
 
@@ -72,6 +72,7 @@ async function packStream(
   writer: PartWriter,
 ): Promise<Packed> {
   const compressor = createCompressor({ ...job, onProgram });
+  const chunkBytes = job.threads * CHUNK_BYTES_A_THREAD;
   const running: Running[] = [];
   const finishFirst = async (): Promise<Packed> => {
     const first = running.shift();
@@ -85,7 +86,7 @@ async function packStream(
   try {
     for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
       if (running.length === compressor.lanes) await writeFirst();
-      const chunk = await readChunk(read, scratch(turn));
+      const chunk = await readChunk(read, scratch(turn, chunkBytes));
       if (chunk.length === 0) break;
       const output = compressor.compress(chunk);
       output.catch(() => undefined); // awaited in its turn; the work until then is why not at once
@@ -109,9 +110,14 @@ async function readChunk(read: Read, into: Uint8Array): Promise<Uint8Array> {
   return into;
 }
 
-const chunks: (Uint8Array | undefined)[] = [];
+const chunks: Uint8Array[] = [];
 
-/** Chunks of a thread, made when first needed and used again for every job. */
-function scratch(turn: number): Uint8Array {
-  return (chunks[turn] ??= new Uint8Array(CHUNK_BYTES));
+/** Memory of a thread, made when first needed and used again for every job. */
+function scratch(turn: number, sizeBytes: number): Uint8Array {
+  let memory = chunks[turn];
+  if (memory === undefined || memory.length < sizeBytes) {
+    memory = new Uint8Array(Math.max(sizeBytes, CHUNK_BYTES_A_THREAD));
+    chunks[turn] = memory;
+  }
+  return memory.subarray(0, sizeBytes);
 }
