@@ -105,29 +105,33 @@ function receive(
   });
 }
 
-async function readBody(
+/** By events: iterating over an answer costs twice what reading it does. */
+function readBody(
   incoming: IncomingMessage,
   { request, watchdog }: Pick<Sending, "request" | "watchdog">,
 ): Promise<Buffer> {
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;
   let progressAt = PROGRESS_BYTES;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+  incoming.on("error", reject);
+  incoming.on("close", () => reject(new Error("the connection was closed within the answer")));
+  incoming.on("end", () => resolve(Buffer.concat(chunks, size)));
+  incoming.on("data", (chunk: Buffer) => {
     size += chunk.byteLength;
     if (size > maxBytes) {
-      throw new HandpickError(
-        "CACHE_PROTOCOL",
-        `Cannot ${action}: expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`,
-        { hint: FOREIGN_HINT },
-      );
+      const rule = `expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`;
+      const hint = FOREIGN_HINT;
+      incoming.destroy(new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: ${rule}`, { hint }));
+      return;
     }
     chunks.push(chunk);
-    if (size < progressAt) continue;
+    if (size < progressAt) return;
     progressAt = size + PROGRESS_BYTES;
     watchdog.progress();
-  }
-  return Buffer.concat(chunks, size);
+  });
+  return promise;
 }
 
 /**

@@ -17,6 +17,12 @@ const MIB = 1 << 20;
 const digest = (algorithm: string, bytes: Uint8Array): string =>
   createHash(algorithm).update(bytes).digest("hex");
 
+/** A tiny path is packed in the calling thread. */
+const KINDS = [
+  ["tiny", 1_000],
+  ["small", 100_000],
+] as const;
+
 const total = (numbers: readonly number[]): number => numbers.reduce((sum, one) => sum + one, 0);
 
 const dump = (path: string): Buffer =>
@@ -82,7 +88,8 @@ async function makeTree(dir: string, sizeBytes: number): Promise<string> {
 describe("PackPool", () => {
   for (const compression of ["zstd", "xz", "none"] as const) {
     for (const [kind, sizeBytes] of [
-      ["small", 10_000],
+      ["tiny", 10_000],
+      ["small", 100_000],
       ["large", 21 * MIB],
     ] as const) {
       it(`packs a ${kind} path with ${compression} to one stream that holds what Nix dumps`, async () => {
@@ -98,7 +105,6 @@ describe("PackPool", () => {
         });
         assert.ok(UNPACK[compression](file).equals(nar));
         assert.deepEqual(result, {
-          type: "done",
           narHash: digest("sha256", nar),
           narSize: nar.length,
           fileHash: digest("sha256", file),
@@ -155,19 +161,28 @@ describe("PackPool", () => {
     assert.ok(most <= 6 * MIB, `${most} bytes waited at once`);
   });
 
-  it("reports a longer file than recorded by its size", async () => {
-    await using temp = await tempDir();
-    await using pool = new PackPool({ threads: 1 });
-    await writeFile(`${temp.dir}/f`, Buffer.alloc(2000));
-    const request = {
-      physicalPath: `${temp.dir}/f`,
-      narSize: 1000,
-      level: 3,
-      partSize: MIB,
-    } as const;
-    const { result } = await packAll(pool, { ...request, compression: "zstd" });
-    assert.equal(result.narSize, 1001);
-  });
+  for (const [kind, narSize] of KINDS) {
+    it(`reports a longer file than recorded for a ${kind} path by its size`, async () => {
+      await using temp = await tempDir();
+      await using pool = new PackPool({ threads: 1 });
+      const physicalPath = `${temp.dir}/f`;
+      await writeFile(physicalPath, Buffer.alloc(2 * narSize));
+      const request = { physicalPath, narSize, level: 3, partSize: MIB } as const;
+      const { result } = await packAll(pool, { ...request, compression: "zstd" });
+      assert.equal(result.narSize, narSize + 1);
+    });
+
+    it(`throws what reading a ${kind} path threw, and goes on with the next`, async () => {
+      await using temp = await tempDir();
+      await using pool = new PackPool({ threads: 1 });
+      const request = { narSize, compression: "zstd", level: 3, partSize: MIB } as const;
+      const gone = packAll(pool, { ...request, physicalPath: `${temp.dir}/none` });
+      await assert.rejects(gone, { name: "HandpickError", code: "STORE_PATH_GONE" });
+      await writeFile(`${temp.dir}/f`, "x");
+      const { result } = await packAll(pool, { ...request, physicalPath: `${temp.dir}/f` });
+      assert.equal(result.narSize, 120);
+    });
+  }
 
   it("packs a path of which the store did not record the size", async () => {
     await using temp = await tempDir();
@@ -176,21 +191,6 @@ describe("PackPool", () => {
     const request = { narSize: 0, compression: "zstd", level: 3, partSize: MIB } as const;
     const { result } = await packAll(pool, { ...request, physicalPath: tree });
     assert.equal(result.narHash, digest("sha256", dump(tree)));
-  });
-
-  it("throws what reading threw, and goes on with the next path", async () => {
-    await using temp = await tempDir();
-    await using pool = new PackPool({ threads: 1 });
-    const request = { narSize: 120, compression: "zstd", level: 3, partSize: MIB } as const;
-    const gone = packAll(pool, { ...request, physicalPath: `${temp.dir}/none` });
-    await assert.rejects(gone, { name: "HandpickError", code: "STORE_PATH_GONE" });
-    await writeFile(`${temp.dir}/f`, "x");
-    const { result } = await packAll(pool, {
-      ...request,
-      narSize: 120,
-      physicalPath: `${temp.dir}/f`,
-    });
-    assert.equal(result.narSize, 120);
   });
 
   it("stops at the first part that fails and throws its error", async () => {

@@ -5,8 +5,9 @@ import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { Budget } from "./budget.ts";
 import type { FromWorker, PackJob, PackResult, ToWorker } from "./pack-protocol.ts";
-import { SMALL_NAR_BYTES } from "./pack.ts";
+import { pack, SMALL_NAR_BYTES } from "./pack.ts";
 import { createGate, shutGate } from "./thread-gate.ts";
+import type { CutPart } from "./part-writer.ts";
 import type { ThreadGate } from "./thread-gate.ts";
 
 /** One slice of a packed path. */
@@ -41,12 +42,15 @@ export interface PackPoolOptions {
 /** As many as libuv has for the compressor; one more costs some 20 MB. */
 const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
+/** A NAR up to this size is packed in the calling thread, in about a millisecond. */
+const TINY_NAR_BYTES = 64 << 10;
 /** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */
 const KEEP_FROM_BYTES = 1 << 20;
 
 /**
  * Packs store paths in worker threads. Small paths take a thread each; a large one uses all cores
- * for its compression, so large ones go one at a time. All parts share one memory budget.
+ * for its compression, so large ones go one at a time. A tiny one would take longer to hand over
+ * than to pack, so it gets no thread. All parts share one memory budget.
  */
 export class PackPool implements AsyncDisposable {
   readonly threads: number;
@@ -86,7 +90,7 @@ export class PackPool implements AsyncDisposable {
       parts: [],
     };
     try {
-      const result = await this.#inThread(job);
+      const result = await (isTiny(request) ? this.#here(job) : this.#inThread(job));
       // Parts may still be under way; the thread packs the next path meanwhile.
       await Promise.all(job.parts);
       return result;
@@ -102,6 +106,22 @@ export class PackPool implements AsyncDisposable {
     this.#idle.length = 0;
     await Promise.all(workers.map((worker) => this.#end(worker)));
     process.off("exit", this.#killPrograms);
+  }
+
+  async #here(job: Job): Promise<PackResult> {
+    const { onPart: _, ...plain } = job.request;
+    let release = nothing;
+    return await pack(
+      { type: "job", ...plain, threads: 1 },
+      {
+        need: async (sizeBytes) => {
+          release = await this.#memory.take(sizeBytes, job.signal);
+          return this.#takeMemory(sizeBytes);
+        },
+        part: (part) => this.#sendPart(part, job, release),
+        onProgram: nothing,
+      },
+    );
   }
 
   async #inThread(job: Job): Promise<PackResult> {
@@ -166,7 +186,7 @@ export class PackPool implements AsyncDisposable {
 
   /** Hands a part on; its memory is free again when that is done. */
   #sendPart(
-    { memory, sizeBytes, number, md5, narBytes }: Extract<FromWorker, { type: "part" }>,
+    { memory, sizeBytes, number, md5, narBytes }: CutPart,
     { request, signal, failed, parts }: Job,
     release: () => void,
   ): void {
@@ -198,7 +218,7 @@ export class PackPool implements AsyncDisposable {
     const onMessage = (message: FromWorker): void => {
       if (message.type === "need") grant(message.sizeBytes).catch(reject);
       else if (message.type === "part") this.#sendPart(message, job, take());
-      else if (message.type === "done") resolve(message);
+      else if (message.type === "done") resolve(message.result);
       else if (message.type === "failed") reject(workerError(message, request.physicalPath));
     };
     const onExit = (): void => reject(new Error("The packing thread ended unexpectedly"));
@@ -225,6 +245,11 @@ export class PackPool implements AsyncDisposable {
 }
 
 const nothing = (): void => undefined;
+
+/** Programs are for threads, which end them. */
+function isTiny({ compression, narSize }: PackRequest): boolean {
+  return compression === "zstd" && narSize > 0 && narSize <= TINY_NAR_BYTES;
+}
 
 interface Job {
   readonly request: PackRequest;

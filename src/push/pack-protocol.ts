@@ -38,7 +38,7 @@ export type FromWorker =
   | ({ readonly type: "part" } & CutPart)
   /** A program runs for the job, or ended: it must not outlive the thread. */
   | { readonly type: "program"; readonly pid: number | undefined }
-  | ({ readonly type: "done" } & PackResult)
+  | { readonly type: "done"; readonly result: PackResult }
   | {
       readonly type: "failed";
       readonly code: ErrorCode | undefined;

@@ -24,7 +24,7 @@ if (parentPort !== null) {
         onProgram: (pid) => send({ type: "program", pid }),
         part: (part) => send({ type: "part", ...part }, [part.memory]),
       });
-      send({ type: "done", ...result });
+      send({ type: "done", result });
     } catch (error) {
       const known = error instanceof HandpickError ? error : undefined;
       send({

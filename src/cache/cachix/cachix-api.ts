@@ -99,12 +99,12 @@ export class CachixApi {
   }
 
   #urlOf({ path, query = {} }: Call): URL {
+    const { base } = this;
     const segments = ["api", "v1", "cache", this.#options.cacheName, ...path];
-    const url = new URL(this.base);
-    url.pathname = [url.pathname.replace(/\/$/, ""), ...segments.map(encodeURIComponent)].join("/");
-    url.search = Object.entries(query)
-      .map(([key, value]) => `${key}=${encodeURIComponent(value)}`)
-      .join("&");
-    return url;
+    const pathname = [base.pathname.replace(/\/$/, ""), ...segments.map(encodeURIComponent)];
+    const search = Object.entries(query).map(
+      ([key, value]) => `${key}=${encodeURIComponent(value)}`,
+    );
+    return new URL(`${base.origin}${pathname.join("/")}?${search.join("&")}`);
   }
 }
