@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
@@ -59,21 +59,53 @@ export function openLedgerFile({ dir }: StateFolder): DatabaseSync {
     return db;
   } catch (error) {
     db?.close();
-    if (isBroken(error)) throw broken(file, error);
+    if (isDamage(error)) throw damaged(file, error);
     throw stateUnusable(dir, error);
   }
 }
 
-/** SQLite's codes for a file that is damaged or none of its own. */
-const BROKEN: ReadonlySet<unknown> = new Set([11, 26]);
+/** SQLite's codes for a file that is damaged or none of its own; what is above a byte tells more. */
+const DAMAGED: ReadonlySet<number> = new Set([11, 26]);
 
-function isBroken(error: unknown): boolean {
-  return error instanceof Error && "errcode" in error && BROKEN.has(error.errcode);
+function isDamage(error: unknown): boolean {
+  return error instanceof Error && "errcode" in error && DAMAGED.has(Number(error.errcode) & 0xff);
 }
 
-function broken(file: string, cause: unknown): HandpickError {
+/** Looks at the ledger itself: an error may be that of another database. */
+export function isLedgerDamaged({ dir }: StateFolder): boolean {
+  const file = join(dir, "ledger.sqlite");
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  try {
+    using db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+    return db.prepare("PRAGMA quick_check(1)").get()?.["quick_check"] !== "ok";
+  } catch (error) {
+    return isDamage(error);
+  }
+}
+
+/**
+ * Keeps a damaged ledger under another name, in place of an older one; the next to open it makes it
+ * anew. For the holder of the lock.
+ *
+ * @returns That name.
+ * @throws {HandpickError} `FILE_UNUSABLE`
+ */
+export function moveLedgerAside({ dir }: StateFolder): string {
+  const file = join(dir, "ledger.sqlite");
+  const kept = `${file}.damaged`;
+  try {
+    renameSync(file, kept);
+    // They belong to the old file, and would damage the new one.
+    for (const suffix of ["-wal", "-shm"]) rmSync(`${file}${suffix}`, { force: true });
+    return kept;
+  } catch (error) {
+    throw stateUnusable(dir, error);
+  }
+}
+
+function damaged(file: string, cause: unknown): HandpickError {
   const message = `Cannot use the ledger ${quote(file)}: ${String(cause)}`;
-  const hint = "Remove the file: it is made anew, and the caches are asked what they have.";
+  const hint = "Run handpick sync: it moves the file aside, and asks the caches what they have.";
   return new HandpickError("FILE_UNUSABLE", message, { cause, hint });
 }
 
@@ -95,7 +127,7 @@ export function openLedgerReadOnly({ dir }: StateFolder): DatabaseSync | undefin
     try {
       db = openReadable(still);
     } catch (error) {
-      throw broken(file, error);
+      throw damaged(file, error);
     }
   }
   if (versionOf(db) > 0) {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { writeDue } from "../state/due-file.ts";
 import { clearFailure } from "../state/failure.ts";
+import { isLedgerDamaged, moveLedgerAside } from "../state/ledger-file.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
 import type { CacheEntry, Entry } from "../state/ledger.ts";
 import { tryLock } from "../state/lock.ts";
@@ -82,6 +83,20 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   const { folder } = request;
   using lock = tryLock(folder);
   if (lock === undefined) return undefined;
+  try {
+    return await syncOnce(request);
+  } catch (error) {
+    request.signal.throwIfAborted();
+    if (!isLedgerDamaged(folder)) throw error;
+    const kept = moveLedgerAside(folder);
+    const text = `the ledger was damaged and is made anew; the old one is kept as ${kept}`;
+    request.onEvent({ event: "note", text });
+    return await syncOnce(request);
+  }
+}
+
+async function syncOnce(request: SyncRequest): Promise<Standing> {
+  const { folder } = request;
   using ledger = Ledger.open(folder);
   ledger.setFact("syncStarted", String(Date.now()));
   await syncRounds({ ...request, ledger });

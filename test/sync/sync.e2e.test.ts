@@ -337,18 +337,37 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     await rig.collectAll([app, manifest]);
   });
 
-  it("tells what to do about a ledger that is none, and about a folder it may not use", async () => {
+  it("tells of a ledger that is none, and moves it aside", async () => {
     await rig.declare("home", [{ packages: ["data"] }]);
     const ledger = join(rig.state, "ledger.sqlite");
-    await writeFile(ledger, "no database, but text that is long enough to be looked at".repeat(20));
-    for (const command of ["sync", "status"]) {
-      const { status, stderr } = await handpick(rig.nix, [command], { env: rig.env });
-      assert.equal(status, 2);
-      assert.match(stderr, /FILE_UNUSABLE.*\n {2}Remove the file/);
-    }
-    await rm(ledger);
+    const text = "no database, but text that is long enough to be looked at".repeat(20);
+    await writeFile(ledger, text);
+    const { status, stderr } = await handpick(rig.nix, ["status"], { env: rig.env });
+    assert.equal(status, 2);
+    assert.match(stderr, /FILE_UNUSABLE.*\n {2}Run handpick sync/);
+    const synced = await rig.sync();
+    assert.equal(synced.status, 0);
+    assert.match(synced.stderr, /the ledger was damaged and is made anew/);
+    assert.equal(await readFile(`${ledger}.damaged`, "utf8"), text);
+    assert.equal((await rig.status()).caches[0]?.paths.pushed, 1);
+  });
+
+  it("moves a ledger aside that is damaged where it is written, and forgets no selection", async () => {
+    await rig.declare("home", [{ packages: ["data"] }]);
     assert.equal((await rig.synced()).pushed, 1);
-    const env = { HANDPICK_STATE_DIR: join(ledger, "below") };
+    const ledger = join(rig.state, "ledger.sqlite");
+    const bytes = await readFile(ledger);
+    // The first page holds the schema: everything behind it is rows.
+    await writeFile(ledger, bytes.fill(0x5a, 4096));
+    await rig.declare("more", [{ packages: ["app"] }]);
+    const { status, stderr } = await rig.sync();
+    assert.equal(status, 0);
+    assert.match(stderr, /the ledger was damaged and is made anew/);
+    assert.equal((await rig.synced()).pushed, 0);
+  });
+
+  it("tells what to do about a folder that it may not use", async () => {
+    const env = { HANDPICK_STATE_DIR: join(rig.nix.dir, "etc/nix.conf/below") };
     const { status, stderr } = await handpick(rig.nix, ["sync"], { env });
     assert.equal(status, 2);
     assert.match(stderr, /FILE_UNUSABLE/);
