@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { isLedgerDamaged } from "../state/ledger-file.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, type StateFolder, stateUnusable } from "../state/state-folder.ts";
@@ -80,18 +81,23 @@ class Watcher implements AsyncDisposable {
   async look(): Promise<void> {
     try {
       await this.#takeIn();
-      if (this.#syncing !== undefined || !(await this.#isTime())) return;
-      this.#syncing = this.#sync()
-        .catch((error: unknown) => this.#fail(error))
-        .finally(() => (this.#syncing = undefined));
+      if (await this.#isTime()) this.#startSync();
     } catch (error) {
       this.#fail(error);
+      // A sync makes it anew, and the next look takes in what this one could not.
+      if (isLedgerDamaged(this.#request.folder)) this.#startSync();
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#syncing;
     await this.#held.disposeAsync();
+  }
+
+  #startSync(): void {
+    this.#syncing ??= this.#sync()
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => (this.#syncing = undefined));
   }
 
   #fail(error: unknown): void {
@@ -156,6 +162,7 @@ function markText({ storeDir }: Store, mark: number): string {
 }
 
 function readMark({ folder, store }: WatchRequest): number | undefined {
+  if (isLedgerDamaged(folder)) return undefined;
   using ledger = Ledger.openReadOnly(folder);
   const [, mark, storeDir] = /^(\d+) (.*)$/.exec(ledger?.fact("watchMark") ?? "") ?? [];
   return storeDir === store.storeDir ? Number(mark) : undefined;

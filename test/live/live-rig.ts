@@ -41,6 +41,7 @@ export class LiveRig implements AsyncDisposable {
   readonly nix: TestNix;
   readonly serve: ServeRig;
   readonly state: string;
+  readonly #started: ChildProcessWithoutNullStreams[] = [];
   /** For handpick, and so for what it starts. */
   readonly env: Readonly<Record<string, string>>;
 
@@ -69,7 +70,9 @@ export class LiveRig implements AsyncDisposable {
   }
 
   start(...args: readonly string[]): ChildProcessWithoutNullStreams {
-    return startHandpick(this.nix, args, { env: this.env });
+    const child = startHandpick(this.nix, args, { env: this.env });
+    this.#started.push(child);
+    return child;
   }
 
   /** Replaces the configuration by one whose cache is elsewhere. */
@@ -98,6 +101,8 @@ export class LiveRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A test that fails leaves what it started, and the file would never end.
+    for (const child of this.#started) child.kill("SIGKILL");
     await this.serve[Symbol.asyncDispose]();
     await this.nix[Symbol.asyncDispose]();
   }

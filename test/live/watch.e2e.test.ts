@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -171,6 +171,22 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     await watching.says("1 pushed");
     await interrupt(watching);
     assert.deepEqual(await servedOf(tag), [`data-${tag}`]);
+  });
+
+  it("has a damaged ledger made anew, and pushes what came meanwhile", async () => {
+    const watching = await watch();
+    await build("app");
+    await watching.says("3 pushed");
+    const ledger = join(rig.state, "ledger.sqlite");
+    const bytes = await readFile(ledger);
+    await writeFile(ledger, bytes.fill(0x5a, 100));
+    tag = `${tag}b`;
+    await build("app");
+    await watching.says("the ledger was damaged and is made anew");
+    for (const name of APP_CLOSURE(tag)) await watching.says(name);
+    const { status, stderr } = await interrupt(watching);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await servedOf(tag), APP_CLOSURE(tag));
   });
 
   it("takes its turn where another sync is at work", { skip: onceOnly }, async () => {
