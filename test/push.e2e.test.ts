@@ -412,11 +412,14 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       [["pin", "x", lib, "--keep-days", "0"], 2, /--keep-days takes a whole number/],
       [["pin", "x", lib, "--keep-days", "1", "--keep-forever"], 2, /exclude each other/],
       [["keygen", "no/name"], 2, /Cannot name a key/],
+      [["pin", "x", lib, "--artifact", "none"], 2, /Cannot offer "none" for download/],
       [["psuh"], 2, /Did you mean push/],
+      [["help", "psuh"], 2, /Did you mean push/],
       [["serve", "--listen", "here"], 2, /HOST:PORT/],
     ];
     for (const [args, status, error] of table) {
-      const result = await handpick(nix, args, { env: { WRONG: "wrong-token" } });
+      const env = { WRONG: "wrong-token", HANDPICK_STATE_DIR: join(nix.dir, "no-state") };
+      const result = await handpick(nix, args, { env });
       assert.deepEqual([args, result.status], [args, status], result.stderr);
       assert.match(result.stderr, error, args.join(" "));
       assert.ok(!/\n\s+at /.test(result.stderr), "no stack for a user");
