@@ -491,16 +491,17 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     });
     const config = `[caches.mine]\nurl = "cachix://mine"\nhost = "${slow.url}"\ntoken-env = "T"\n`;
     await writeFile(join(nix.dir, "slow.toml"), config);
-    const child = startHandpick(nix, ["push", "--config", "slow.toml", path], {
+    const child = startHandpick(nix, ["push", "--json", "--config", "slow.toml", path], {
       env: { T: serve.token },
     });
     const ended = resultOf(child);
     await storing.promise;
     const startMs = performance.now();
     child.kill("SIGINT");
-    const { status, stderr } = await ended;
+    const { status, stdout, stderr } = await ended;
     assert.equal(status, 130, stderr);
     assert.ok(performance.now() - startMs < 2_000);
+    assert.match(stdout, /"event":"error","error":\{"code":"INTERRUPTED"/);
     assert.ok(
       asked.some((line) => /POST .*\/abort/.test(line)),
       "the upload was aborted",
