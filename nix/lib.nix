@@ -95,7 +95,11 @@ let
 
   # The same, to be built instead of the packages: `handpick push $(nix-build …)`.
   cachixPackages =
-    { cache, packages, ... }@arguments: manifest ({ name = "cachix-packages"; } // arguments);
+    arguments:
+    if arguments ? cache || arguments ? caches then
+      manifest ({ name = "cachix-packages"; } // arguments)
+    else
+      throw "handpick: Cannot make a manifest: cachixPackages: expected cache or caches, found neither";
 
   # Text that selects packages when a shell runs it. Unless something else is there to do it, it
   # starts a sync in the background; with `trigger = "none"` it never does.

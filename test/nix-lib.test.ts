@@ -94,6 +94,7 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
       [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],
       [`packages = [ pkgs.words ]; trigger = "x";`, 'trigger: .* found "x"', "shellHookFile"],
+      [`packages = [ pkgs.words ];`, "expected cache or caches, found neither", "cachixPackages"],
     ] as const;
     for (const [text, message, name = "manifest"] of wrong) {
       const file = await expression(nix, `handpick.${name} { ${text} }`);
@@ -107,7 +108,7 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
     await using nix = await createTestNix({ root: true });
     await using serve = await startServe(nix);
     await nix.run("nix-build", [await expression(nix, "pkgs.diary"), "--no-out-link"]);
-    const packages = `{ cache = "cachix://mine"; packages = [ pkgs.greet ]; }`;
+    const packages = `{ caches = [ "cachix://mine" ]; packages = [ pkgs.greet ]; }`;
     await build(nix, `handpick.cachixPackages ${packages}`);
     const pushed = await handpick(nix, ["push", "./result"]);
     assert.equal(pushed.status, 0, pushed.stderr);

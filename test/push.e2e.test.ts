@@ -412,11 +412,14 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       [["pin", "x", lib, "--keep-days", "0"], 2, /--keep-days takes a whole number/],
       [["pin", "x", lib, "--keep-days", "1", "--keep-forever"], 2, /exclude each other/],
       [["keygen", "no/name"], 2, /Cannot name a key/],
+      [["pin", "x", lib, "--artifact", "none"], 2, /Cannot offer "none" for download/],
       [["psuh"], 2, /Did you mean push/],
+      [["help", "psuh"], 2, /Did you mean push/],
       [["serve", "--listen", "here"], 2, /HOST:PORT/],
     ];
     for (const [args, status, error] of table) {
-      const result = await handpick(nix, args, { env: { WRONG: "wrong-token" } });
+      const env = { WRONG: "wrong-token", HANDPICK_STATE_DIR: join(nix.dir, "no-state") };
+      const result = await handpick(nix, args, { env });
       assert.deepEqual([args, result.status], [args, status], result.stderr);
       assert.match(result.stderr, error, args.join(" "));
       assert.ok(!/\n\s+at /.test(result.stderr), "no stack for a user");
@@ -488,16 +491,17 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     });
     const config = `[caches.mine]\nurl = "cachix://mine"\nhost = "${slow.url}"\ntoken-env = "T"\n`;
     await writeFile(join(nix.dir, "slow.toml"), config);
-    const child = startHandpick(nix, ["push", "--config", "slow.toml", path], {
+    const child = startHandpick(nix, ["push", "--json", "--config", "slow.toml", path], {
       env: { T: serve.token },
     });
     const ended = resultOf(child);
     await storing.promise;
     const startMs = performance.now();
     child.kill("SIGINT");
-    const { status, stderr } = await ended;
+    const { status, stdout, stderr } = await ended;
     assert.equal(status, 130, stderr);
     assert.ok(performance.now() - startMs < 2_000);
+    assert.match(stdout, /"event":"error","error":\{"code":"INTERRUPTED"/);
     assert.ok(
       asked.some((line) => /POST .*\/abort/.test(line)),
       "the upload was aborted",

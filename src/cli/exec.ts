@@ -113,7 +113,7 @@ function execReport(io: Io, { json, quiet }: ExecOptions): PushReport {
   return {
     show: (event: RunEvent) => {
       if (event.event !== "error") report.show(event);
-      else for (const line of failureLines(event.error)) io.stderr.write(`handpick: ${line}\n`);
+      else io.stderr.write(`handpick: ${failureLines(event.error).join("\n")}\n`);
     },
     end: () => report.end(),
   };

@@ -15,7 +15,7 @@ export interface LiveOptions extends CommonOptions {
 
 export const INCLUDE_OPTION: readonly [string, string] = [
   "-i, --include <glob...>",
-  "Names to push, besides those of [events] (default: none)",
+  "Names to push, besides those of [events]; words up to the next option or -- (default: none)",
 ];
 
 /** The configuration with what the command line adds to `[events]`. */

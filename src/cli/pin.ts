@@ -1,8 +1,12 @@
+import { lstat } from "node:fs/promises";
+import { join } from "node:path";
+
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { isLabel } from "../nix/manifest.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
 import { openConfigured } from "../sync/open-caches.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -33,7 +37,10 @@ export function pinCommand(io: Io): CommandSpec<PinOptions> {
         "-t, --to <cache>",
         "Cache name, or URL such as cachix://NAME (default: the first in the config)",
       ],
-      ["--artifact <file...>", "Files of the path to offer for download (default: none)"],
+      [
+        "--artifact <file...>",
+        "Files of the path to offer for download; put it last (default: none)",
+      ],
       ["--keep-days <n>", "Keep each revision this many days (default: the cache's choice)"],
       ["--keep-revisions <n>", "Keep this many revisions (default: the cache's choice)"],
       ["--keep-forever", "Keep every revision (default: the cache's choice)"],
@@ -42,6 +49,7 @@ export function pinCommand(io: Io): CommandSpec<PinOptions> {
     examples: [
       ["handpick pin editor ./result", "keep a build"],
       ["handpick pin app ./result --keep-revisions 3", "and its two predecessors"],
+      ["handpick pin app ./result --artifact bin/app", "and offer a file of it"],
     ],
     action: ([name = "", path = ""], options) => pin({ name, path, options, io }),
   };
@@ -66,16 +74,42 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
   const chosen = chooseCache(config, options.to);
   await using store = await openStore({ store: options.store, env, signal });
   const storePath = await store.resolve(path);
+  const artifacts = options.artifact ?? [];
+  await assertArtifacts(artifacts, { storePath, folder: store.physicalPath(storePath) });
   await using cache = (await openConfigured(chosen, io)).cache;
   if (cache.pin === undefined)
     throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
-  const artifacts = options.artifact ?? [];
   await cache.pin({ name, storePath, artifacts, ...(keep === undefined ? {} : { keep }) }, signal);
   if (options.json === true)
     io.stdout.write(`${JSON.stringify({ cache: cache.name, name, storePath })}\n`);
   else if (options.quiet !== true)
     io.stdout.write(`${cache.name}: pinned ${storePath} as ${name}\n`);
   return EXIT.done;
+}
+
+interface PinnedPath {
+  readonly storePath: StorePath;
+  /** Where its files are. */
+  readonly folder: string;
+}
+
+/** The cache takes any name, and those who follow the link would be the first to notice. */
+async function assertArtifacts(
+  artifacts: readonly string[],
+  { storePath, folder }: PinnedPath,
+): Promise<void> {
+  for (const artifact of artifacts) {
+    // A link may lead into another path, which is elsewhere in a chroot store.
+    const isFile = await lstat(join(folder, artifact)).then(
+      (found) => !found.isDirectory(),
+      () => false,
+    );
+    if (isFile) continue;
+    const message = `Cannot offer ${quote(artifact)} for download: it is no file of ${storePath}`;
+    throw new HandpickError("USAGE", message, {
+      hint: "Name files from the top of the path, such as bin/tool.",
+    });
+  }
 }
 
 function parseKeep({ keepDays, keepRevisions, keepForever }: PinOptions): Keep | undefined {

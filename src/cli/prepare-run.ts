@@ -16,6 +16,7 @@ import type { Store } from "../store/store.ts";
 import type { OpenedCache } from "../sync/open-caches.ts";
 import { prepare } from "../sync/prepare.ts";
 import type { Prepared } from "../sync/prepare.ts";
+import { readSelection } from "../sync/wanted-picks.ts";
 import type { CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
 
@@ -90,11 +91,18 @@ async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
   });
 }
 
-/** The manifests that are there; the others are selections that ended. */
+/**
+ * The manifests that are there; the others are selections that ended.
+ *
+ * @throws {HandpickError} `MANIFEST_INVALID` if a link leads to something else: it would be pushed as a
+ *   path, or left out without a word.
+ */
 async function manifestsOf(links: readonly WantedLink[], store: Store): Promise<StorePath[]> {
   const targets = links.map(({ target }) => target);
   const paths = targets.filter((path): path is StorePath => isStorePath(path, store.storeDir));
-  return [...(await store.validPaths(paths))];
+  const valid = await store.validPaths(paths);
+  const found = await Promise.all(links.map((link) => readSelection(link, valid, store)));
+  return found.flatMap((selection) => (selection === undefined ? [] : [selection.manifest]));
 }
 
 export interface WithPrepared {

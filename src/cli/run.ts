@@ -23,7 +23,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     exitCode = code;
   });
   try {
-    await program.parseAsync(argv, { from: "user" });
+    await program.parseAsync(withoutHelpOfNothing(argv, program), { from: "user" });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
@@ -34,6 +34,13 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     printError(error, io);
     return exitCodeOf(error);
   }
+}
+
+/** For the help of a command that there is none of, commander shows all help and says nothing. */
+function withoutHelpOfNothing(argv: readonly string[], { commands }: Command): readonly string[] {
+  const [first, name] = argv;
+  if (first !== "help" || name === undefined || name.startsWith("-")) return argv;
+  return commands.some((command) => command.name() === name) ? argv : [name];
 }
 
 function makeProgram(io: Io, ended: (exitCode: number) => void): Command {

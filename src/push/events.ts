@@ -5,7 +5,7 @@ import type { ReasonCode } from "../plan/plan.ts";
 
 /** Why a path failed, ready to print and to serialise. */
 export interface Failure {
-  readonly code: ErrorCode | "UNEXPECTED";
+  readonly code: ErrorCode | "UNEXPECTED" | "INTERRUPTED";
   readonly message: string;
   readonly hint?: string;
 }
@@ -56,5 +56,6 @@ export function toFailure(error: unknown): Failure {
     return { code, message, ...(hint === undefined ? {} : { hint }) };
   }
   const message = error instanceof Error ? error.message : String(error);
-  return { code: "UNEXPECTED", message };
+  const isInterrupted = error instanceof Error && error.name === "AbortError";
+  return { code: isInterrupted ? "INTERRUPTED" : "UNEXPECTED", message };
 }

@@ -77,7 +77,7 @@ function isForbidden(cause: unknown): boolean {
 export function unreachable(socketPath: string, cause: unknown): HandpickError {
   return new HandpickError(
     "STORE_UNAVAILABLE",
-    `Cannot reach the Nix daemon on ${quote(socketPath)}: ${String(cause)}`,
+    `Cannot reach the Nix daemon on ${quote(socketPath)}: ${cause instanceof Error ? cause.message : String(cause)}`,
     {
       cause,
       hint: isForbidden(cause)

@@ -184,7 +184,7 @@ function noDatabase(stateDir: string, cause: unknown): HandpickError {
     `Cannot open the Nix store: expected a database in ${quote(stateDir)}, found none to read`,
     {
       cause,
-      hint: "Install Nix, or name its store in NIX_REMOTE, NIX_STORE_DIR and NIX_STATE_DIR.",
+      hint: "Install Nix, or name its store with --store, or in NIX_REMOTE, NIX_STORE_DIR and NIX_STATE_DIR.",
     },
   );
 }

@@ -86,6 +86,6 @@ function notAStorePath(path: string, found: string, cause?: unknown): HandpickEr
   return new HandpickError(
     "NOT_A_STORE_PATH",
     `Cannot resolve ${quote(path)}: expected a link to or a file in the Nix store, ${found}`,
-    { cause },
+    { cause, hint: "Build first, then name the link to the result, such as ./result." },
   );
 }

@@ -34,7 +34,8 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
   yield await check("configuration", async () => {
     config = await loadConfig({ file: configFile, env, cwd, uid });
     if (config.file !== undefined) return ok(config.file);
-    return warning("no file found", "Make handpick.toml, or name a cache: --to cachix://NAME");
+    if (request.caches.length > 0) return ok("no file found, and none needed");
+    return warning("no file found", "Make handpick.toml, or name a cache: cachix://NAME");
   });
   if (config === undefined) return;
   if (config.caches.length + request.caches.length === 0) {

@@ -98,8 +98,12 @@ function isIn({ storeDir }: Store, path: string): path is StorePath {
   return isStorePath(path, storeDir);
 }
 
-/** Undefined if the manifest is gone: the selection ended. */
-async function readSelection(
+/**
+ * Reads what a link wants; undefined if the manifest is gone: the selection ended.
+ *
+ * @throws {HandpickError} `MANIFEST_INVALID` if it leads to something else.
+ */
+export async function readSelection(
   { name, target }: WantedLink,
   valid: ReadonlySet<StorePath>,
   store: Store,
@@ -131,7 +135,7 @@ function noManifest(name: string, found: string): HandpickError {
   return new HandpickError(
     "MANIFEST_INVALID",
     `Cannot use selection ${quote(name)}: expected a link to a manifest in the Nix store, ${found}`,
-    { hint: "Declare the selection again; docs/configuration.md describes the format." },
+    { hint: `Declare the selection again, or remove wanted/${name} from the state folder.` },
   );
 }
 

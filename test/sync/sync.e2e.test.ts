@@ -78,6 +78,15 @@ describe("handpick sync", { timeout: 120_000 }, () => {
     assert.match((await run("plan")).stdout, /^mine: 1 selected, 1 to push/);
     assert.equal((await run("push")).status, 0);
     assert.ok(await has(data));
+    for (const target of [data, "/etc/passwd"]) {
+      await rig.want("wrong", target);
+      const refused = await run("push");
+      assert.equal(refused.status, 2);
+      assert.match(
+        refused.stderr,
+        /^handpick: Cannot use selection "wrong": .*\[MANIFEST_INVALID\]$/m,
+      );
+    }
   });
 
   it("asks a cache one thing when it looks again, and pushes what was evicted", async () => {
