@@ -35,15 +35,7 @@ Rows:
 ${ROWS.map(({ name, about }) => `  ${name.padEnd(16)}  ${about}`).join("\n")}
 `;
 
-const { values } = parseArgs({
-  options: {
-    only: { type: "string", multiple: true, default: [] },
-    quick: { type: "boolean", default: false },
-    output: { type: "string" },
-    profile: { type: "string" },
-    help: { type: "boolean", default: false },
-  },
-});
+const values = chosenOptions();
 const stopped = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stopped.abort());
 
@@ -57,6 +49,24 @@ async function main(): Promise<void> {
     process.exitCode = stopped.signal.aborted ? 130 : 1;
     const text = error instanceof Error ? error.message : String(error);
     if (!stopped.signal.aborted) process.stderr.write(`${text}\n`);
+  }
+}
+
+function chosenOptions() {
+  try {
+    return parseArgs({
+      options: {
+        only: { type: "string", multiple: true, default: [] },
+        quick: { type: "boolean", default: false },
+        output: { type: "string" },
+        profile: { type: "string" },
+        help: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`${text}\nRun npm run bench -- --help\n`);
+    process.exit(2);
   }
 }
 

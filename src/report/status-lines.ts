@@ -10,7 +10,9 @@ export function statusLines(status: Status, now: number): string[] {
   const { selections, caches, paths, lastSync } = status;
   if (selections.length === 0 && caches.length === 0) {
     const nothing = `nothing is wanted in ${printable(status.stateFolder)}`;
-    return [nothing, ...unreadLines(status), ...troubleLines(status, now)];
+    const hint =
+      "  Shells and modules declare it: docs/nix-shell.md, docs/home-manager.md, docs/nixos.md.";
+    return [nothing, hint, ...unreadLines(status), ...troubleLines(status, now)];
   }
   const lines = selections.flatMap(selectionLines);
   for (const cache of caches) {

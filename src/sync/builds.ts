@@ -5,39 +5,47 @@ import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { acceptedByRules } from "./accept.ts";
 import { outputsOf } from "./build-outputs.ts";
+import type { RunEvent } from "./push-plan.ts";
 
 export interface BuildIntake {
   readonly folder: StateFolder;
   readonly ledger: Ledger;
   readonly config: Config;
   readonly openStore: () => Promise<Store>;
+  readonly onEvent: (event: RunEvent) => void;
 }
 
 /**
  * Takes builds out of the queue and records the outputs that are to be pushed: those that a glob of
  * `[events]` fits, and manifests. What a selection wants and had lost is a reason to look at selections
- * again. All others are forgotten, and no cache hears of them.
+ * again. All others are counted and forgotten, and no cache hears of them.
  */
 export async function takeBuilds(intake: BuildIntake): Promise<void> {
   await using stack = new AsyncDisposableStack();
   let store: Store | undefined;
+  let ignored = 0;
   for await (const builds of readBuilds(intake.folder)) {
     store ??= stack.use(await intake.openStore());
-    await record(builds, store, intake);
+    ignored += await record(builds, store, intake);
   }
+  if (ignored === 0) return;
+  const text = `paths built that no rule of [events] accepts: ${ignored}; selections push what they name`;
+  intake.onEvent({ event: "note", text });
 }
 
+/** Returns how many paths no rule accepts. */
 async function record(
   builds: readonly BuildEvent[],
   store: Store,
   { folder, ledger, config }: BuildIntake,
-): Promise<void> {
+): Promise<number> {
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
   const accepted = await acceptedByRules([...held.valid], { config, store });
   ledger.addBuilds(accepted, Date.now());
   noteReturn(ledger, [...outputs, ...builds.map(({ derivation }) => derivation)]);
   await removeBuilds(folder, builds);
+  return held.valid.size - accepted.length;
 }
 
 /** Has the next look start afresh if some of `paths` are what selections lacked; tells whether. */

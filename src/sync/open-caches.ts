@@ -100,7 +100,9 @@ export function assertWritable({ cache, credentials }: OpenedCache, info: CacheI
     if (credentials.token === undefined) {
       const why = ["no token", ...credentials.warnings].join("; ");
       throw new HandpickError("TOKEN_MISSING", `Cannot push to cache "${cache.name}": ${why}`, {
-        hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment.",
+        hint:
+          "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. " +
+          "Tokens are made at https://app.cachix.org.",
       });
     }
     throw new HandpickError(
