@@ -415,6 +415,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       [["pin", "x", lib, "--artifact", "none"], 2, /Cannot offer "none" for download/],
       [["psuh"], 2, /Did you mean push/],
       [["help", "psuh"], 2, /Did you mean push/],
+      [["psuh", "--help"], 2, /Did you mean push/],
       [["serve", "--listen", "here"], 2, /HOST:PORT/],
     ];
     for (const [args, status, error] of table) {

@@ -38,8 +38,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 
 /** For the help of a command that there is none of, commander shows all help and says nothing. */
 function withoutHelpOfNothing(argv: readonly string[], { commands }: Command): readonly string[] {
-  const [first, name] = argv;
-  if (first !== "help" || name === undefined || name.startsWith("-")) return argv;
+  const name = argv[0] === "help" ? argv[1] : argv[0];
+  if (name === undefined || name.startsWith("-")) return argv;
   return commands.some((command) => command.name() === name) ? argv : [name];
 }
 
