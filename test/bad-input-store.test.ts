@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 
 import { WireWriter } from "../src/store/wire.ts";
@@ -140,6 +141,57 @@ describe("a store with something odd in it", { timeout: 120_000 }, () => {
     assert.equal(status, 1, stderr);
     assert.match(stderr, /STORE_PATH_UNREADABLE: Cannot read ".*\/a": EACCES\n {2}Check the perm/);
     assert.deepEqual([await isServed(serve, path), await isServed(serve, good)], [false, true]);
+  });
+});
+
+describe("a database of Nix that is damaged", { timeout: 120_000 }, () => {
+  it("is told as that, with what to do, and nothing is pushed", async () => {
+    await using nix = await createTestNix({ root: true });
+    await using serve = await startServe(nix);
+    const path = await nix.add("lib", "library");
+    const file = join(nix.stateDir, "db/db.sqlite");
+    const whole = await readFile(file);
+    const spoil = (sql: string) => (): void => {
+      using database = new DatabaseSync(file);
+      database.exec(sql);
+    };
+    const set = (setting: string): (() => void) => spoil(`update ValidPaths set ${setting}`);
+    const cases = [
+      [() => writeFile(file, ""), "STORE_FAILED", /: no such table: ValidPaths$/],
+      [() => truncate(file, 4096), "STORE_FAILED", /: database disk image is malformed$/],
+      [() => writeFile(file, "no database"), "STORE_FAILED", /: file is not a database$/],
+      [spoil("drop table Refs"), "STORE_FAILED", /: no such table: Refs$/],
+      [set("narSize = -7"), "STORE_PROTOCOL", /: expected the size of a NAR, found -7$/],
+      [set("narSize = 1 << 60"), "STORE_FAILED", /: Value is too large/],
+      [set("hash = 'sha256:zz'"), "STORE_PROTOCOL", /: "sha256:zz" is not a hash/],
+      [
+        set("deriver = '/etc/passwd'"),
+        "STORE_PROTOCOL",
+        /"\/etc\/passwd" is not in "\/nix\/store"$/,
+      ],
+    ] as const;
+    for (const [damage, code, message] of cases) {
+      await rm(`${file}-wal`, { force: true });
+      await rm(`${file}-shm`, { force: true });
+      await writeFile(file, whole);
+      await damage();
+      assertRefused(await handpick(nix, ["push", path]), { status: 1, code, message });
+      assert.equal(await isServed(serve, path), false);
+    }
+  });
+
+  it("does not have a path pushed of which it records another size", async () => {
+    await using nix = await createTestNix({ root: true });
+    await using serve = await startServe(nix);
+    const path = await nix.add("lib", "library");
+    for (const size of ["1", "119", "121", "120.5", "5000000", "1 << 52"]) {
+      using database = new DatabaseSync(join(nix.stateDir, "db/db.sqlite"));
+      database.exec(`update ValidPaths set narSize = ${size}`);
+      const { status, stderr } = await handpick(nix, ["push", path]);
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /STORE_PATH_CORRUPT: .*\n {2}recorded .*\n {2}found .*\n {2}Run nix/);
+      assert.equal(await isServed(serve, path), false);
+    }
   });
 });
 

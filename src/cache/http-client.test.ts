@@ -219,6 +219,20 @@ describe("createHttpClient() with a server that fails", () => {
     });
   });
 
+  it("takes no more memory for an answer in single bytes than for one in pieces", async () => {
+    const size = 500_000;
+    const text = "ab".repeat(size / 2);
+    const chunks = text.replaceAll(/./g, "1\r\n$&\r\n");
+    await using rig = await serveRaw((socket) => {
+      socket.end(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunks}0\r\n\r\n`);
+    });
+    const { rss } = process.memoryUsage();
+    const response = await rig.get("/");
+    assert.ok(response.body.equals(Buffer.from(text)));
+    const grownBy = process.memoryUsage().rss - rss;
+    assert.ok(grownBy < 100 * 1024 * 1024, `${grownBy} bytes`);
+  });
+
   it("cuts an answer without end at its bound", async () => {
     await using rig = await serve((_incoming, response) => {
       const more = (): void => void response.write("x".repeat(50_000), (error) => error ?? more());

@@ -112,13 +112,14 @@ function readBody(
 ): Promise<Buffer> {
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  const chunks: Buffer[] = [];
+  let memory: Buffer = Buffer.alloc(0);
   let size = 0;
   let progressAt = PROGRESS_BYTES;
   incoming.on("error", reject);
   incoming.on("close", () => reject(new Error("the connection was closed within the answer")));
-  incoming.on("end", () => resolve(Buffer.concat(chunks, size)));
+  incoming.on("end", () => resolve(memory.subarray(0, size)));
   incoming.on("data", (chunk: Buffer) => {
+    const at = size;
     size += chunk.byteLength;
     if (size > maxBytes) {
       const rule = `expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`;
@@ -126,12 +127,20 @@ function readBody(
       incoming.destroy(new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: ${rule}`, { hint }));
       return;
     }
-    chunks.push(chunk);
+    if (size > memory.byteLength) memory = grown(memory, size);
+    chunk.copy(memory, at);
     if (size < progressAt) return;
     progressAt = size + PROGRESS_BYTES;
     watchdog.progress();
   });
   return promise;
+}
+
+/** Pieces are copied: to keep one takes some 400 bytes, and a piece may be a single byte. */
+function grown(memory: Buffer, sizeBytes: number): Buffer {
+  const larger = Buffer.allocUnsafe(Math.max(sizeBytes, 2 * memory.byteLength));
+  memory.copy(larger);
+  return larger;
 }
 
 /**

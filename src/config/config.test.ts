@@ -173,6 +173,7 @@ describe("parseConfig()", () => {
       [`${cache}compression = []`, 'must be one of "zstd", "xz", "none", found a list'],
       [`${cache}compression-level = 20`, "compression-level must be 1 to 19 for zstd, found 20"],
       [`${cache}compression-level = 1.5`, "compression-level must be 1 to 19 for zstd, found 1.5"],
+      [`${cache}compression-level = nan`, "compression-level must be a number, found nan"],
       [`${cache}compression = "xz"\ncompression-level = 10`, "must be 0 to 9 for xz, found 10"],
       [
         `${cache}compression = "none"\ncompression-level = 1`,

@@ -114,6 +114,7 @@ function typeName(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (value instanceof Date) return "a date";
   if (typeof value === "object") return "a table";
+  if (Number.isNaN(value)) return "nan";
   return typeof value === "number" ? "a number" : `a ${typeof value}`;
 }
 

@@ -89,6 +89,12 @@ describe("NarSource", () => {
     });
   });
 
+  it("names a file in bounded words, by both ends of its path", () => {
+    assert.throws(() => readAll(`/tmp/${"deep/".repeat(1000)}end`, 64), {
+      message: /^Cannot read "\/tmp\/deep\/[de/p]{200,300}…[de/p]{200,300}\/end": ENAMETOOLONG$/,
+    });
+  });
+
   it("refuses a file that became shorter while it was read", async () => {
     await using temp = await tempDir();
     fs.writeFileSync(`${temp.dir}/f`, Buffer.alloc(1000));

@@ -226,7 +226,7 @@ function attempt<T>(path: Buffer, operation: () => T): T {
     return operation();
   } catch (error) {
     const { code = "unknown error" } = error as NodeJS.ErrnoException;
-    const what = `Cannot read ${JSON.stringify(path.toString())}: ${code}`;
+    const what = `Cannot read ${shown(path)}: ${code}`;
     if (code === "ENOENT" || code === "ENOTDIR") {
       throw new HandpickError("STORE_PATH_GONE", what, {
         cause: error,
@@ -244,7 +244,13 @@ function attempt<T>(path: Buffer, operation: () => T): T {
 function corrupt(path: Buffer, found: string): HandpickError {
   return new HandpickError(
     "STORE_PATH_CORRUPT",
-    `Cannot read ${JSON.stringify(path.toString())} as part of a store path: ${found}`,
+    `Cannot read ${shown(path)} as part of a store path: ${found}`,
     { hint: "Run nix-store --verify --check-contents --repair." },
   );
+}
+
+/** A path may have thousands of characters; which store path it is stands in front. */
+function shown(path: Buffer): string {
+  const text = path.toString();
+  return JSON.stringify(text.length > 500 ? `${text.slice(0, 250)}…${text.slice(-250)}` : text);
 }

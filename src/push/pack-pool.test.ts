@@ -161,17 +161,22 @@ describe("PackPool", () => {
     assert.ok(most <= 6 * MIB, `${most} bytes waited at once`);
   });
 
-  for (const [kind, narSize] of KINDS) {
-    it(`reports a longer file than recorded for a ${kind} path by its size`, async () => {
-      await using temp = await tempDir();
-      await using pool = new PackPool({ threads: 1 });
-      const physicalPath = `${temp.dir}/f`;
-      await writeFile(physicalPath, Buffer.alloc(2 * narSize));
-      const request = { physicalPath, narSize, level: 3, partSize: MIB } as const;
-      const { result } = await packAll(pool, { ...request, compression: "zstd" });
-      assert.equal(result.narSize, narSize + 1);
-    });
+  for (const compression of ["zstd", "xz", "none"] as const) {
+    for (const [kind, narSize] of [...KINDS, ["large", 5 * MIB]] as const) {
+      it(`reads one byte more than recorded of a ${kind} path with ${compression}`, async () => {
+        await using temp = await tempDir();
+        await using pool = new PackPool({ threads: 1 });
+        const physicalPath = `${temp.dir}/f`;
+        await writeFile(physicalPath, "");
+        await truncate(physicalPath, 2 ** 40);
+        const request = { physicalPath, narSize, compression, level: 1, partSize: MIB } as const;
+        const { result } = await packAll(pool, request);
+        assert.equal(result.narSize, narSize + 1);
+      });
+    }
+  }
 
+  for (const [kind, narSize] of KINDS) {
     it(`throws what reading a ${kind} path threw, and goes on with the next`, async () => {
       await using temp = await tempDir();
       await using pool = new PackPool({ threads: 1 });

@@ -25,8 +25,11 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
   using source = new NarSource(job.physicalPath);
   const hash = createHash("sha256");
   let narSize = 0;
+  // One byte more than recorded, so that a longer NAR shows as a size that does not match.
+  const mostBytes = job.narSize > 0 ? job.narSize + 1 : Infinity;
   const read = (into: Uint8Array): Uint8Array => {
-    const chunk = into.subarray(0, source.read(into));
+    const wanted = into.subarray(0, mostBytes - narSize);
+    const chunk = wanted.subarray(0, source.read(wanted));
     hash.update(chunk);
     narSize += chunk.length;
     return chunk;
@@ -60,7 +63,6 @@ type Read = (into: Uint8Array) => Uint8Array;
 
 /** Returns the whole file. */
 function packSmall(job: PackJob, read: Read): Packed {
-  // One byte more than recorded, so that a longer NAR shows as a size that does not match.
   const chunk = read(scratch(0, job.narSize + 1));
   return { pieces: [zstdOnce(chunk, job.level)], narBytes: chunk.length };
 }

@@ -65,15 +65,26 @@ async function realFile(input: string, file: string, storeDir: string): Promise<
   try {
     return await realpath(file);
   } catch (error) {
-    const isAbsent = error instanceof Error && "code" in error && error.code === "ENOENT";
-    if (!isAbsent)
-      throw notAStorePath(input, `it cannot be reached: ${String(error)}`, ACCESS_HINT);
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+    if (code !== "ENOENT") {
+      // Node's own text quotes the name whole, however long it is.
+      const reason = `it cannot be reached: ${OBSTACLES[code] ?? code}`;
+      throw notAStorePath(input, reason, ACCESS_HINT);
+    }
     if (await exists(file)) throw notAStorePath(input, "it is a link to nothing", BROKEN_HINT);
     throw notAStorePath(input, "it does not exist", absentHint(input, storeDir));
   }
 }
 
-const ACCESS_HINT = "Check every folder on the way to it.";
+const OBSTACLES: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  ELOOP: "links lead in a circle",
+  ENAMETOOLONG: "the name is too long",
+  ENOTDIR: "a file is in its way",
+  ERR_INVALID_ARG_VALUE: "the name holds a null byte",
+};
+
+const ACCESS_HINT = "Check the name, and every folder on the way to it.";
 const BROKEN_HINT = "Build it again: what it links to was removed.";
 const BUILD_HINT =
   "Build first, then name the link to the result; or name an installable such as .#tool.";

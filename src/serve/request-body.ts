@@ -63,10 +63,21 @@ export async function readJson<T>(
   );
 }
 
+/** Copies the chunks: to keep one takes some 500 bytes, and a chunk may be a single byte. */
 async function collect(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
+  let memory = Buffer.alloc(0);
+  let size = 0;
+  for await (const chunk of body) {
+    const at = size;
+    size += chunk.length;
+    if (size > memory.length) {
+      const larger = Buffer.allocUnsafe(Math.max(size, 2 * memory.length));
+      memory.copy(larger);
+      memory = larger;
+    }
+    memory.set(chunk, at);
+  }
+  return memory.toString("utf8", 0, size);
 }
 
 function parseJson(text: string): unknown {

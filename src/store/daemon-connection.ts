@@ -241,6 +241,6 @@ function broken(cause: unknown): HandpickError {
   return new HandpickError(
     "STORE_FAILED",
     `Cannot query the Nix daemon: expected an open connection, found ${detail}`,
-    { cause },
+    { cause, hint: "Look at the log of the nix-daemon service." },
   );
 }

@@ -196,6 +196,7 @@ describe("Database", () => {
     await assert.rejects(database.read(countPaths), {
       code: "STORE_FAILED",
       message: /not a data/,
+      hint: /^Run nix-store --verify/,
     });
   });
 

@@ -193,5 +193,6 @@ function explained(error: unknown): unknown {
   if (error instanceof HandpickError || !(error instanceof Error)) return error;
   return new HandpickError("STORE_FAILED", `Cannot read the Nix database: ${error.message}`, {
     cause: error,
+    hint: "Run nix-store --verify; if Nix cannot read it either, restore it from a copy.",
   });
 }

@@ -62,6 +62,6 @@ function unreadable(derivation: StorePath, cause: unknown): HandpickError {
   return new HandpickError(
     isGone ? "STORE_PATH_GONE" : "STORE_PATH_UNREADABLE",
     `${action}: expected a readable file, ${found}`,
-    { cause },
+    { cause, hint: "Instantiate it again, or check the permissions of the file." },
   );
 }

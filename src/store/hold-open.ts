@@ -102,6 +102,6 @@ function cannotHold(found: string, cause: unknown): HandpickError {
   return new HandpickError(
     "STORE_FAILED",
     `Cannot protect store paths from garbage collection: ${found}${reason}`,
-    { cause },
+    { cause, hint: "Start nix-daemon, which protects paths by itself." },
   );
 }

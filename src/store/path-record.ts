@@ -92,16 +92,18 @@ export function checked<T>(parse: () => T): T {
     return parse();
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    throw new HandpickError("STORE_PROTOCOL", `Cannot understand the Nix store: ${error.message}`, {
-      cause: error,
-    });
+    throw notUnderstood(error.message, error);
   }
 }
 
 function parseSize(size: number): number {
   if (size >= 0) return size;
-  throw new HandpickError(
-    "STORE_PROTOCOL",
-    `Cannot understand the Nix store: expected the size of a NAR, found ${size}`,
-  );
+  throw notUnderstood(`expected the size of a NAR, found ${size}`);
+}
+
+function notUnderstood(problem: string, cause?: unknown): HandpickError {
+  return new HandpickError("STORE_PROTOCOL", `Cannot understand the Nix store: ${problem}`, {
+    cause,
+    hint: "Its records are not as Nix writes them: run nix-store --verify.",
+  });
 }

@@ -92,6 +92,7 @@ function absolute(what: string, path: string): string {
     throw new HandpickError(
       "CONFIG_INVALID",
       `Cannot open the Nix store: expected an absolute path for ${what}, found ${quote(path)}`,
+      { hint: "Write it from the root, such as /srv/nix." },
     );
   }
   const clean = normalize(path);

@@ -90,6 +90,10 @@ describe("the answers of Cachix", () => {
         () => readUploadIds(answer({ narId: ["a"], uploadId: "" })),
         "narId to be a text, found a list",
       ],
+      [
+        () => readUploadIds(answer({ narId: "a", uploadId: "x\ud800" })),
+        'uploadId to be a text of whole characters, found "x"',
+      ],
     ];
     for (const [read, expected] of cases) {
       assert.throws(read, { message: `Cannot try it: expected ${expected}` });

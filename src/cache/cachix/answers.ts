@@ -48,7 +48,12 @@ const MissingSchema = listOf(text(1024));
 /** An identifier becomes a segment of a path, so it must not be able to leave it. */
 const UploadSchema = objectOf({
   narId: v.pipe(text(128), v.regex(/^[0-9A-Za-z_-]+$/, "a text of letters, digits, _ and -")),
-  uploadId: v.pipe(text(8192), v.minLength(1, "a text that is not empty")),
+  uploadId: v.pipe(
+    text(8192),
+    v.minLength(1, "a text that is not empty"),
+    // JSON may hold half a character, which no URL can.
+    v.check((id) => id.isWellFormed(), "a text of whole characters"),
+  ),
 });
 
 const PartUrlSchema = objectOf({ uploadUrl: text(16_384) });

@@ -1,5 +1,6 @@
 import { HandpickError } from "../../error.ts";
 import type { UploadPart } from "../contract.ts";
+import { FOREIGN_HINT } from "../http-message.ts";
 import type { HttpRequest, HttpResponse } from "../http-message.ts";
 import { isRetryable } from "../retry.ts";
 import { isRefusal, isSuccess, statusError, statusMessage } from "../status-error.ts";
@@ -45,6 +46,7 @@ export function etagOf({ action, headers: { etag } }: HttpResponse): string {
     throw new HandpickError(
       "CACHE_PROTOCOL",
       `Cannot ${action}: expected an ETag from the storage, received ${etag ? "a huge one" : "none"}`,
+      { hint: FOREIGN_HINT },
     );
   }
   return etag;
