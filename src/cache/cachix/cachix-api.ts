@@ -5,7 +5,7 @@ import type { HttpClient } from "../http-client.ts";
 import type { HttpResponse } from "../http-message.ts";
 import { retry } from "../retry.ts";
 import type { RetryNotice, RetryOptions } from "../retry.ts";
-import { isRefusal, statusError } from "../status-error.ts";
+import { isRefusal, isSuccess, statusError } from "../status-error.ts";
 
 /** One call of the API. */
 export interface Call {
@@ -59,11 +59,16 @@ export class CachixApi {
     return this.retry(() => this.callOnce(call, signal), signal, patience);
   }
 
-  /** Calls without repetition, as a part of an attempt that is repeated as a whole. */
-  callOnce(call: Call, signal: AbortSignal): Promise<HttpResponse> {
+  /**
+   * Calls without repetition, as a part of an attempt that is repeated as a whole.
+   *
+   * @throws {HandpickError} `CACHE_PROTOCOL` if a page for people is said to be the success: a login
+   *   page on the way says 200 to everything, and some answers have nothing in them to look at.
+   */
+  async callOnce(call: Call, signal: AbortSignal): Promise<HttpResponse> {
     const { action, method, body, maxBytes } = call;
     const { token } = this.#options;
-    return this.client.request({
+    const response = await this.client.request({
       action,
       method,
       url: this.#urlOf(call),
@@ -76,6 +81,14 @@ export class CachixApi {
       maxBytes,
       signal,
     });
+    if (!isSuccess(response) || !/^\s*</.test(response.body.toString("latin1", 0, 100))) {
+      return response;
+    }
+    throw new HandpickError(
+      "CACHE_PROTOCOL",
+      `Cannot ${action}: expected an answer of the service, received a page of HTML`,
+      { hint: "Check the host of this cache, and that no login page of a network is in between." },
+    );
   }
 
   /** See {@link retry}. */

@@ -273,6 +273,32 @@ describe("putPart() of a Cachix upload", () => {
   });
 });
 
+describe("a page of HTML in place of an answer", () => {
+  const page = { body: "\n<!doctype html><title>Log in</title>" };
+
+  it("publishes nothing, whatever its status says", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    rig.fake.next("complete").reply(200, page);
+    await assert.rejects(upload.publish(sample.fields, signal), {
+      code: "CACHE_PROTOCOL",
+      message: /expected an answer of the service, received a page of HTML/,
+    });
+    assert.deepEqual(await rig.cache.missing([hash], signal), new Set([hash]));
+  });
+
+  it("is no matter where the cache has the path all the same", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    rig.fake.next("complete").handle((_request, serve) => {
+      serve();
+      return { status: 200, ...page };
+    });
+    await upload.publish(sample.fields, signal);
+    assert.deepEqual(await rig.cache.missing([hash], signal), new Set());
+  });
+});
+
 describe("beginUpload() of a Cachix cache", () => {
   it("repeats after a passing failure", async () => {
     await using rig = await createCachixRig();
