@@ -58,6 +58,19 @@ describe("Budget", () => {
     await assert.rejects(budget.take(1, aborted.signal), /enough/);
   });
 
+  it("forgets the signal of a waiter that was served", async () => {
+    const budget = new Budget(1);
+    const giveBack = await budget.take(1, never);
+    const served = new AbortController();
+    const first = budget.take(1, served.signal);
+    const second = budget.take(1, never);
+    giveBack();
+    const giveBackAgain = await first;
+    served.abort(new Error("enough"));
+    giveBackAgain();
+    await second;
+  });
+
   it("serves waiters when it grows", async () => {
     const budget = new Budget(1);
     await budget.take(1, never);

@@ -70,6 +70,21 @@ describe("Pace", () => {
     await large;
   });
 
+  it("takes neither idle time nor less than a second for a slow link", async () => {
+    let nowMs = 0;
+    const pace = new Pace(() => nowMs);
+    const send = (bytes: number, ms: number): Promise<void> =>
+      pace.send(bytes, never, async () => void (nowMs += ms));
+    await send(8 * MIB, 80);
+    nowMs += 600_000;
+    await send(8 * MIB, 80);
+    assert.equal(pace.partSize(100 * MIB), 8 * MIB);
+    await send(MIB, 900);
+    assert.equal(await parallel(pace), 16);
+    await send(MIB, 60_000);
+    assert.equal(pace.partSize(100 * MIB), 5 * MIB);
+  });
+
   it("frees the place of a part that failed", async () => {
     const { pace, send } = link(1_000);
     await send(8 * MIB);
