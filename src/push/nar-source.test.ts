@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { join } from "node:path";
@@ -29,6 +29,11 @@ function makeOrderTree(root: string): void {
   fs.symlinkSync("a", join(root, "sub/link"));
 }
 
+/** What a file descriptor of ours is; nothing once it was closed. */
+function linkOf(fd: string): string {
+  return fs.existsSync(`/proc/self/fd/${fd}`) ? fs.readlinkSync(`/proc/self/fd/${fd}`) : "";
+}
+
 function dump(path: string): Buffer {
   return execFileSync("nix-store", ["--dump", path], { maxBuffer: 1 << 30 });
 }
@@ -51,7 +56,9 @@ describe("NarSource", () => {
     fs.writeFileSync(at("exec"), "#!/bin/sh\n", { mode: 0o755 });
     fs.symlinkSync("../some/target", at("sym"));
     fs.mkdirSync(at("dir"));
-    for (const name of ["empty", "nine", "exec", "sym", "dir"]) {
+    fs.writeFileSync(at("exec-by-others"), "for its owner it is plain");
+    fs.chmodSync(at("exec-by-others"), 0o655);
+    for (const name of ["empty", "nine", "exec", "sym", "dir", "exec-by-others"]) {
       assert.deepEqual(readAll(at(name), 64), dump(at(name)), name);
     }
   });
@@ -80,6 +87,46 @@ describe("NarSource", () => {
     await using temp = await tempDir();
     execFileSync("mkfifo", [`${temp.dir}/pipe`]);
     assert.throws(() => readAll(temp.dir, 64), { code: "STORE_PATH_CORRUPT" });
+  });
+
+  it("refuses what took the place of a file while it was read, and does not wait for it", async () => {
+    await using temp = await tempDir();
+    const at = `${temp.dir}/t/f`;
+    // Opens the pipe for a reader that waits after all, so that this fails and does not hang.
+    const rescue = spawn("sh", ["-c", `sleep 5; : <>${at}`], { stdio: "ignore" });
+    const replacements = {
+      "found a symlink": () => fs.symlinkSync("/etc/passwd", at),
+      "found something else": () => void execFileSync("mkfifo", [at]),
+    };
+    for (const [message, replace] of Object.entries(replacements)) {
+      fs.rmSync(`${temp.dir}/t`, { recursive: true, force: true });
+      fs.mkdirSync(`${temp.dir}/t`);
+      fs.writeFileSync(at, "x");
+      using source = new NarSource(`${temp.dir}/t`);
+      source.read(Buffer.alloc(32)); // the folder was listed
+      fs.rmSync(at);
+      replace();
+      const started = performance.now();
+      assert.throws(() => source.read(Buffer.alloc(2000)), {
+        code: "STORE_PATH_CORRUPT",
+        message: new RegExp(message),
+      });
+      assert.ok(performance.now() - started < 4_000, message);
+    }
+    rescue.kill();
+  });
+
+  it("closes the file that it was reading when it is disposed of", async () => {
+    await using temp = await tempDir();
+    fs.writeFileSync(`${temp.dir}/f`, Buffer.alloc(1000));
+    const isOpen = (): boolean =>
+      fs.readdirSync("/proc/self/fd").some((fd) => linkOf(fd) === `${temp.dir}/f`);
+    {
+      using source = new NarSource(`${temp.dir}/f`);
+      source.read(Buffer.alloc(500));
+      assert.ok(isOpen());
+    }
+    assert.ok(!isOpen());
   });
 
   it("says that a file cannot be read", () => {
