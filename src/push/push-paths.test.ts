@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
@@ -19,6 +20,9 @@ import type { PushOptions, PushTask } from "./push-paths.ts";
 
 type Step = "begin" | "part" | "publish" | "abort";
 
+/** The signal is that of the start of an upload. */
+type Interfere = (step: Step, name: string, signal: AbortSignal) => Promise<void> | void;
+
 /** A cache in memory that notes what is asked of it and lets a test interfere. */
 class RecordingCache implements Cache {
   readonly name = "mine";
@@ -26,21 +30,18 @@ class RecordingCache implements Cache {
   readonly compressions = new Set(["zstd"] as const);
   readonly log: string[] = [];
   readonly published: NarInfoFields[] = [];
-  readonly #interfere: (step: Step, name: string) => Promise<void> | void;
+  readonly #interfere: Interfere;
 
-  constructor(
-    interfere: (step: Step, name: string) => Promise<void> | void = () => undefined,
-    closureRule: "cache" | "client" = "cache",
-  ) {
+  constructor(interfere: Interfere = () => undefined, closureRule: "cache" | "client" = "cache") {
     this.#interfere = interfere;
     this.closureRule = closureRule;
   }
 
-  readonly beginUpload: Cache["beginUpload"] = async ({ storePath }) => {
+  readonly beginUpload: Cache["beginUpload"] = async ({ storePath }, signal) => {
     const name = nameOf(storePath);
     const note = async (step: Step): Promise<void> => {
       this.log.push(`${step} ${name}`);
-      await this.#interfere(step, name);
+      await this.#interfere(step, name, signal);
     };
     await note("begin");
     return {
@@ -267,13 +268,41 @@ describe("pushPaths()", () => {
     assert.ok(!cache.log.includes("abort user"));
   });
 
-  it("stops the whole run with the error when the cache refuses us", async () => {
-    await using temp = await tempDir();
-    const tasks = makeTasks(temp.dir, { a: [], b: [], c: [] });
-    const cache = new RecordingCache((step, name) => {
-      if (step === "begin" && name === "b") refuse("CACHE_REFUSED");
+  for (const code of [
+    "CACHE_REFUSED",
+    "CACHE_READ_ONLY",
+    "CACHE_NOT_FOUND",
+    "KEY_MISMATCH",
+  ] as const) {
+    it(`stops the whole run with the error when the cache refuses us: ${code}`, async () => {
+      await using temp = await tempDir();
+      const tasks = makeTasks(temp.dir, { a: [], b: [], c: [] });
+      const cache = new RecordingCache((step, name) => {
+        if (step === "begin" && name === "b") refuse(code);
+      });
+      await assert.rejects(push(tasks, cache), { code });
     });
-    await assert.rejects(push(tasks, cache), { code: "CACHE_REFUSED" });
+  }
+
+  it("pushes more paths than are on their way at once, each in need of the one before", async () => {
+    await using temp = await tempDir();
+    const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+    const chain = names.map((name, index) => [name, names.slice(Math.max(index - 1, 0), index)]);
+    const { ends } = await push(
+      makeTasks(temp.dir, Object.fromEntries(chain)),
+      new RecordingCache(undefined, "client"),
+    );
+    assert.deepEqual(ends, names.map((name) => `pushed ${name}`).toSorted());
+  });
+
+  it("takes the size of a path from its files where the store did not record it", async () => {
+    await using temp = await tempDir();
+    const [task] = makeTasks(temp.dir, { old: [] });
+    assert.ok(task !== undefined);
+    const cache = new RecordingCache();
+    const { ends } = await push([{ ...task, info: { ...task.info, narSize: 0 } }], cache);
+    assert.deepEqual(ends, ["pushed old"]);
+    assert.equal(cache.published[0]?.narSize, task.info.narSize);
   });
 
   it("does not try every path during an outage", async () => {
@@ -311,6 +340,38 @@ describe("pushPaths()", () => {
     assert.deepEqual(cache.log, ["begin a", "abort a"]);
   });
 
+  it("waits a moment for the start of an upload when it is interrupted, to give it up", async () => {
+    await using temp = await tempDir();
+    const interrupted = new AbortController();
+    const cache = new RecordingCache(async (step, _name, signal) => {
+      if (step !== "begin") return;
+      interrupted.abort(new Error("Interrupted"));
+      await new Promise((resolve) => void setImmediate(resolve));
+      signal.throwIfAborted();
+    });
+    const pushing = push(makeTasks(temp.dir, { a: [] }), cache, { signal: interrupted.signal });
+    await assert.rejects(pushing, /Interrupted/);
+    assert.deepEqual(cache.log, ["begin a", "abort a"]);
+  });
+
+  it("does not wait longer for the start of an upload that never comes", async () => {
+    await using temp = await tempDir();
+    const interrupted = new AbortController();
+    const connection = setInterval(() => undefined, 1_000); // keeps the process alive, as one does
+    const started = performance.now();
+    const cache = new RecordingCache(async (step, _name, signal) => {
+      if (step !== "begin") return;
+      interrupted.abort(new Error("Interrupted"));
+      await once(signal, "abort", { signal: AbortSignal.timeout(5_000) });
+      signal.throwIfAborted();
+    });
+    const pushing = push(makeTasks(temp.dir, { a: [] }), cache, { signal: interrupted.signal });
+    await assert.rejects(pushing, /Interrupted/);
+    clearInterval(connection);
+    assert.deepEqual(cache.log, ["begin a"]);
+    assert.ok(performance.now() - started < 4_000);
+  });
+
   it("aborts every upload and throws the reason when it is interrupted", async () => {
     await using temp = await tempDir();
     const tasks = makeTasks(temp.dir, { a: [], b: ["a"] });
@@ -320,9 +381,12 @@ describe("pushPaths()", () => {
       interrupted.abort(new Error("Interrupted"));
       interrupted.signal.throwIfAborted();
     });
-    const pushing = push(tasks, cache, { signal: interrupted.signal });
+    const events: PushEvent[] = [];
+    const onEvent = (event: PushEvent): void => void events.push(event);
+    const pushing = push(tasks, cache, { signal: interrupted.signal, onEvent });
     await assert.rejects(pushing, /Interrupted/);
     assert.ok(cache.log.includes("abort a"));
     assert.deepEqual(cache.published, []);
+    assert.ok(events.length > 0 && !events.some(({ event }) => event === "failed"));
   });
 });
