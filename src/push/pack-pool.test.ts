@@ -137,29 +137,57 @@ describe("PackPool", () => {
     await using pool = new PackPool({ threads: 2, memoryBytes: 6 * MIB });
     const physicalPath = await makeTree(temp.dir, 12 * MIB);
     const nar = dump(physicalPath);
+    const plain = { physicalPath, narSize: nar.length, compression: "none" } as const;
+    const request = { ...plain, level: undefined, partSize: MIB };
+    const full = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
     let waiting = 0;
     let most = 0;
-    const one = (): Promise<PackResult> =>
-      pool.pack(
-        {
-          physicalPath,
-          narSize: nar.length,
-          compression: "none",
-          level: undefined,
-          partSize: MIB,
-          onPart: async (part) => {
-            waiting += part.bytes.length;
-            most = Math.max(most, waiting);
-            await new Promise((resolve) => void setImmediate(resolve));
-            waiting -= part.bytes.length;
-          },
-        },
-        never,
-      );
-    const results = await Promise.all([one(), one(), one(), one()]);
+    const onPart = async ({ bytes }: { readonly bytes: Uint8Array }): Promise<void> => {
+      waiting += bytes.length;
+      most = Math.max(most, waiting);
+      if (waiting >= 6 * MIB) full.resolve();
+      await goOn.promise;
+      waiting -= bytes.length;
+    };
+    const packing = Promise.all([1, 2, 3, 4].map(() => pool.pack({ ...request, onPart }, never)));
+    await full.promise;
+    // As long as this takes, the others could go on if they had memory.
+    await using other = new PackPool({ threads: 2 });
+    await packAll(other, request);
+    goOn.resolve();
+    const results = await packing;
     assert.ok(results.every(({ narHash }) => narHash === digest("sha256", nar)));
     assert.ok(most <= 6 * MIB, `${most} bytes waited at once`);
   });
+
+  for (const [kind, sizeBytes] of KINDS) {
+    it(`settles once every part of a ${kind} path is done with, also if one fails`, async () => {
+      await using temp = await tempDir();
+      await using pool = new PackPool({ threads: 1 });
+      const physicalPath = `${temp.dir}/f`;
+      await writeFile(physicalPath, randomBytes(sizeBytes));
+      const plain = { physicalPath, narSize: sizeBytes + 200, level: 3 } as const;
+      for (const isFailing of [false, true]) {
+        let open = 0;
+        const onPart = async ({ number }: { readonly number: number }): Promise<void> => {
+          open += 1;
+          if (isFailing && number === 1) {
+            open -= 1;
+            throw new Error("no room");
+          }
+          for (let turn = 0; turn < 50; turn++)
+            await new Promise((next) => void setImmediate(next));
+          open -= 1;
+        };
+        const request = { ...plain, compression: "zstd", partSize: 512, onPart } as const;
+        const packing = pool.pack(request, never);
+        if (isFailing) await assert.rejects(packing, /no room/);
+        else await packing;
+        assert.equal(open, 0);
+      }
+    });
+  }
 
   for (const [kind, narSize] of KINDS) {
     it(`reports a longer file than recorded for a ${kind} path by its size`, async () => {
@@ -210,6 +238,29 @@ describe("PackPool", () => {
       never,
     );
     await assert.rejects(endless, /no room/);
+  });
+
+  it("has all of its memory again after paths that were given up, and leaves nothing", async () => {
+    await using temp = await tempDir();
+    const listeners = process.listenerCount("exit");
+    {
+      await using pool = new PackPool({ threads: 1, memoryBytes: MIB });
+      await writeFile(`${temp.dir}/f`, randomBytes(3 * MIB));
+      const physicalPath = `${temp.dir}/f`;
+      const plain = { physicalPath, compression: "none", level: undefined, partSize: MIB } as const;
+      const request = { ...plain, narSize: 3 * MIB + 112 };
+      for (let round = 0; round < 10; round++) {
+        const onPart = async (): Promise<void> => {
+          // Meanwhile the thread asks for the memory of the next part.
+          for (let turn = 0; turn < 10; turn++)
+            await new Promise((next) => void setImmediate(next));
+          throw new Error("no room");
+        };
+        await assert.rejects(pool.pack({ ...request, onPart }, never), /no room/);
+      }
+      assert.equal((await packAll(pool, request)).result.narSize, request.narSize);
+    }
+    assert.equal(process.listenerCount("exit"), listeners);
   });
 
   it("stops at once when it is aborted, whether packing or waiting", async () => {
@@ -264,6 +315,21 @@ describe("PackPool", () => {
     } finally {
       process.env["PATH"] = path;
     }
+  });
+
+  it("has xz do as it is told, whatever XZ_OPT says", async () => {
+    await using temp = await tempDir();
+    await writeFile(`${temp.dir}/f`, "x");
+    let packed: Packed;
+    process.env["XZ_OPT"] = "--no-such-option";
+    try {
+      await using pool = new PackPool({ threads: 1 });
+      const request = { physicalPath: `${temp.dir}/f`, narSize: 120, level: 1, partSize: MIB };
+      packed = await packAll(pool, { ...request, compression: "xz" });
+    } finally {
+      delete process.env["XZ_OPT"];
+    }
+    assert.equal(UNPACK.xz(packed.file).length, 120);
   });
 
   it("names xz when there is none", async () => {
