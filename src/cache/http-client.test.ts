@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { getEventListeners, once } from "node:events";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -142,12 +142,14 @@ describe("createHttpClient()", () => {
       ports.add(incoming.socket.remotePort);
       response.end("x");
     });
-    await rig.get("/", { method: "POST" });
+    const { signal } = new AbortController();
+    await rig.get("/", { method: "POST", signal });
     const [socket] = sockets.open;
     const listeners = socket?.listenerCount("close");
-    for (let count = 0; count < 5; count++) await rig.get("/", { method: "POST" });
+    for (let count = 0; count < 5; count++) await rig.get("/", { method: "POST", signal });
     assert.equal(ports.size, 1);
     assert.equal(socket?.listenerCount("close"), listeners);
+    assert.equal(getEventListeners(signal, "abort").length, 0);
   });
 });
 
@@ -443,6 +445,27 @@ describe("createHttpClient() and secrets", () => {
     assert.equal(response.body.toString(), "bad token Bearer …, …");
   });
 
+  it("removes them from an error that spells them as JSON or in a URL", async () => {
+    const secret = 'a/b+"c"=';
+    await using rig = await serve((incoming, response) => {
+      const found = incoming.headers.authorization?.replace("Bearer ", "") ?? "";
+      const told = { token: found, url: `/?token=${encodeURIComponent(found)}` };
+      response.writeHead(401).end(JSON.stringify(told));
+    });
+    const response = await rig.get("/", { headers: { authorization: `Bearer ${secret}` } });
+    assert.equal(response.body.toString(), '{"token":"…","url":"/?token=…"}');
+  });
+
+  it("does not show the password of a proxy that is no URL", async () => {
+    await using rig = await serve((_incoming, response) => void response.end(), {
+      env: { http_proxy: "http://user:secret@[" },
+    });
+    await assert.rejects(rig.get("/"), {
+      code: "CONFIG_INVALID",
+      message: /^(?!.*secret)/,
+    });
+  });
+
   it("removes them from a success too, but not what stands there by chance", async () => {
     await using rig = await serve((incoming, response) => {
       response.end(`you said ${incoming.headers.authorization}`);
@@ -526,9 +549,13 @@ describe("createHttpClient() over TLS", () => {
     await assert.rejects(readOverTls(env), { code: "NETWORK" });
   });
 
-  it("reports a certificate file that cannot be read", async () => {
+  it("reports a certificate file that cannot be read, or is too large for one", async () => {
     const env = { SSL_CERT_FILE: tmpdir() };
     await assert.rejects(readOverTls(env), { code: "FILE_UNUSABLE" });
+    await withFile("", async (file) => {
+      await truncate(file, (16 << 20) + 1);
+      await assert.rejects(readOverTls({ SSL_CERT_FILE: file }), { code: "FILE_UNUSABLE" });
+    });
   });
 
   it("refuses to be led from https to http", async () => {

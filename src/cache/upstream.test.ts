@@ -17,10 +17,15 @@ interface FakeUpstream extends AsyncDisposable {
   readonly asked: string[];
   /** The client's ports: one for each request that was under way beside others. */
   readonly ports: ReadonlySet<number | undefined>;
+  /** Settles once the client has closed all its connections. */
+  hungUp(): Promise<unknown>;
 }
 
 /** A binary cache in `/cache` that answers HEAD with `status(hash)`. */
-async function startUpstream(status: (hash: string) => number): Promise<FakeUpstream> {
+async function startUpstream(
+  status: (hash: string) => number,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<FakeUpstream> {
   const asked: string[] = [];
   const ports = new Set<number | undefined>();
   const server = createServer((incoming, response) => {
@@ -30,14 +35,17 @@ async function startUpstream(status: (hash: string) => number): Promise<FakeUpst
     asked.push(hash);
     ports.add(incoming.socket.remotePort);
     // As real caches do; without a length, Node takes the end of a HEAD for that of the connection.
-    response.writeHead(status(hash), { "content-length": 0 }).end();
+    response.writeHead(status(hash), { "content-length": 0, ...headers }).end();
   });
+  const closed: Promise<unknown>[] = [];
+  server.on("connection", (socket) => closed.push(once(socket, "close")));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cache`,
     asked,
     ports,
+    hungUp: () => Promise.all(closed),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       server.close();
@@ -75,6 +83,24 @@ describe("availableUpstream()", () => {
     assert.equal(upstream.ports.size, 64);
   });
 
+  it("closes its connections when it knows, and when it failed", { timeout: 4_000 }, async () => {
+    for (const status of [200, 401]) {
+      await using upstream = await startUpstream(() => status);
+      await availableUpstream([A, B], [upstream.url], options()).catch(() => undefined);
+      assert.ok(upstream.ports.size > 0);
+      await upstream.hungUp();
+    }
+  });
+
+  it("takes a page of the web, such as a login, for no path", async () => {
+    const page = { "content-type": "text/html; charset=utf-8" };
+    await using upstream = await startUpstream(() => 200, page);
+    await assert.rejects(availableUpstream([A], [upstream.url], options()), {
+      code: "CACHE_PROTOCOL",
+      message: /expected a cache, found web pages$/,
+    });
+  });
+
   it("asks nobody for nothing", async () => {
     await using upstream = await startUpstream(() => 200);
     assert.equal((await availableUpstream([], [upstream.url], options())).size, 0);
@@ -108,10 +134,13 @@ describe("availableUpstream()", () => {
     }
   });
 
-  it("fails where nobody listens", async () => {
+  it("fails soon where nobody listens", async () => {
     const gone = await startUpstream(() => 200);
     await gone[Symbol.asyncDispose]();
-    await assert.rejects(availableUpstream([A], [gone.url], options()), { code: "NETWORK" });
+    const clock = createFakeClock();
+    const asking = availableUpstream([A], [gone.url], { ...options(), clock, random: () => 0 });
+    await assert.rejects(asking, { code: "NETWORK" });
+    assert.deepEqual(clock.sleeps, [500, 1000, 2000]);
   });
 
   it("refuses what is not a public cache of the web, without showing a password", async () => {
