@@ -109,6 +109,7 @@ describe("info() of a Cachix cache", () => {
       { ...good, publicSigningKeys: [1] },
       { ...good, permission: "Owner" },
       { ...good, publicSigningKeys: ["x".repeat(5000)] },
+      { ...good, publicSigningKeys: Array.from({ length: 1001 }, () => "x") },
     ];
     for (const body of bad) {
       rig.fake.next("info").reply(200, { body });
@@ -290,6 +291,13 @@ describe("registerKey() and pin() of a Cachix cache", () => {
     assert.deepEqual(await rig.cache.pins?.(signal), new Map([["x", sample.storePath]]));
     rig.fake.next("list-pins").reply(403);
     await assert.rejects(async () => rig.cache.pins?.(signal), { code: "CACHE_REFUSED" });
+  });
+
+  it("gives up soon on a list of pins from a host that does not answer", async () => {
+    await using rig = await createCachixRig();
+    for (let count = 0; count < 10; count++) rig.fake.next("list-pins").cut();
+    await assert.rejects(async () => rig.cache.pins?.(signal), { code: "NETWORK" });
+    assert.deepEqual(rig.clock.sleeps, [500, 1000, 2000]);
   });
 
   it("reports a path that the cache does not have", async () => {

@@ -161,6 +161,16 @@ describe("putPart() of a Cachix upload", () => {
     assert.equal(rig.fake.of("part-url").length, 1);
   });
 
+  it("repeats a part that took longer than other requests may", async () => {
+    await using rig = await createCachixRig();
+    rig.fake.next("put").handle(() => {
+      rig.clock.advance(600_000);
+      return { status: 503 };
+    });
+    await rig.push(sample);
+    assert.equal(rig.fake.of("put").length, 2);
+  });
+
   it("asks for a new URL once the first is older than four minutes", async () => {
     await using rig = await createCachixRig();
     rig.fake.next("put").handle(() => {
