@@ -268,6 +268,18 @@ describe("NarReader", () => {
     assert.deepEqual(names.map(String), ["97", "98"]);
   });
 
+  it("leaves the target of a symlink alone when the memory of its chunk is used again", () => {
+    const targets: Uint8Array[] = [];
+    const reader = new NarReader({ symlink: (target) => targets.push(target) });
+    const memory = Buffer.concat([NAR_MAGIC, narSymlink(Buffer.from("a/b"))]);
+    reader.write(memory);
+    memory.fill(0);
+    assert.deepEqual(
+      targets.map((target) => Buffer.from(target).toString()),
+      ["a/b"],
+    );
+  });
+
   it("takes a file of more than 4 GiB", () => {
     const size = 2 ** 32 + 3;
     const chunk = Buffer.alloc(2 ** 24);
