@@ -173,6 +173,7 @@ export interface ToyPick {
   readonly packages: readonly ("lib" | "app" | "tool" | "data")[];
   readonly caches?: readonly string[];
   readonly closure?: "runtime" | "self";
+  readonly pin?: string;
 }
 
 /** The store paths of all toy packages and of the manifest. */

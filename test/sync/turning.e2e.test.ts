@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeEach, describe, it } from "node:test";
+
+import { handpick, isServed, type ServeRig, startServe } from "../handpick.ts";
+import { SyncRig } from "./sync-rig.ts";
+
+type Meddle = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+
+/** Stands before a cache, and answers in its place where a test says how. */
+class TurningCache implements AsyncDisposable {
+  /** What it does with uploads. */
+  onUpload: Meddle | undefined;
+  /** What it does with new pins. */
+  onPin: Meddle | undefined;
+  readonly #server = createServer((incoming, outgoing) => {
+    const { url = "", method } = incoming;
+    const isPin = method === "POST" && /\/pin\??$/.test(url);
+    const meddle = url.includes("/multipart-nar") ? this.onUpload : isPin ? this.onPin : undefined;
+    if (meddle === undefined) this.#pass(incoming, outgoing);
+    else incoming.resume().on("end", () => meddle(incoming, outgoing));
+  });
+  readonly #target: string;
+
+  private constructor(target: string) {
+    this.#target = target;
+  }
+
+  static async start(target: string): Promise<TurningCache> {
+    const cache = new TurningCache(target);
+    cache.#server.listen(0, "127.0.0.1");
+    await once(cache.#server, "listening");
+    return cache;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+
+  #pass(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const { url = "", method, headers } = incoming;
+    const passed = request(`${this.#target}${url}`, { method, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+      answer.pipe(outgoing);
+    });
+    passed.on("error", () => outgoing.destroy());
+    incoming.pipe(passed);
+  }
+}
+
+const answering =
+  (status: number): Meddle =>
+  (_incoming, outgoing) =>
+    void outgoing.writeHead(status).end("no");
+
+/** No answer of HTTP is a failure of the network, and none that is worth another try. */
+const babbling: Meddle = ({ socket }) => void socket.end("SSH-2.0-none\r\n");
+
+describe("a cache that turns away after it was asked", { timeout: 60_000 }, () => {
+  let rig: SyncRig;
+  let serve: ServeRig;
+  let cache: TurningCache;
+  beforeEach(async () => {
+    rig = await SyncRig.create();
+    serve = await startServe(rig.nix);
+    cache = await TurningCache.start(serve.url);
+    await rig.configure({ mine: cache.url }, serve.token);
+  });
+  afterEach(async () => {
+    await cache[Symbol.asyncDispose]();
+    await serve[Symbol.asyncDispose]();
+    await rig[Symbol.asyncDispose]();
+  });
+
+  /** The state of each path, and why. */
+  const states = async (): Promise<(string | undefined)[][]> =>
+    (await rig.status()).paths.map(({ state, trouble }) => [state, trouble?.code]);
+
+  it("is the one that fails in a sync, not its paths, which wait for it", async () => {
+    cache.onUpload = babbling;
+    const { data } = await rig.declare("home", [{ packages: ["data"] }]);
+    assert.equal((await rig.sync()).status, 0);
+    const [mine] = (await rig.status()).caches;
+    assert.equal(mine?.trouble?.code, "NETWORK");
+    assert.ok((mine?.failingSince ?? 0) > 0);
+    assert.deepEqual(await states(), [["waiting", undefined]]);
+    cache.onUpload = undefined;
+    await rig.synced("--recheck");
+    assert.equal((await rig.status()).caches[0]?.trouble, undefined);
+    assert.ok(await isServed(serve, data));
+  });
+
+  it("leaves a path failing whose pin it does not take, until it does", async () => {
+    cache.onPin = answering(400);
+    await rig.declare("home", [{ packages: ["data"], pin: "data" }]);
+    for (const args of [[], ["--recheck"], ["--recheck"]]) {
+      await rig.sync(...args);
+      assert.deepEqual(await states(), [["failing", "UPLOAD_REJECTED"]]);
+    }
+    cache.onPin = undefined;
+    await rig.synced("--recheck");
+    assert.deepEqual(await states(), [["pushed", undefined]]);
+  });
+
+  it("ends a push that it refuses, and all that was to be pushed has failed", async () => {
+    const { tool } = await rig.select("unused", [{ packages: ["tool"] }]);
+    cache.onUpload = answering(403);
+    const { status, stdout } = await handpick(rig.nix, ["push", "--json", tool]);
+    assert.equal(status, 3);
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as RunLine);
+    assert.equal(events.find(({ event }) => event === "error")?.error?.code, "CACHE_REFUSED");
+    const { event, pushed, failed } = events.at(-1) ?? {};
+    assert.deepEqual({ event, pushed, failed }, { event: "summary", pushed: 0, failed: 3 });
+  });
+
+  it("ends a push with its refusal of a pin", async () => {
+    const { data } = await rig.select("unused", [{ packages: ["data"] }]);
+    const picks = [{ name: "data", paths: [data], pin: "data" }];
+    const manifest = await rig.nix.add(
+      "handpick-me.json",
+      JSON.stringify({ version: 1, name: "me", picks }),
+    );
+    cache.onPin = answering(403);
+    const { status, stderr } = await handpick(rig.nix, ["push", manifest]);
+    assert.equal(status, 3);
+    assert.match(stderr, /Cannot pin "data" in cache "mine": .* received 403.*\[CACHE_REFUSED\]/);
+    assert.ok(await isServed(serve, data));
+  });
+});
+
+interface RunLine {
+  readonly event?: string;
+  readonly pushed?: number;
+  readonly failed?: number;
+  readonly error?: { readonly code: string };
+}
