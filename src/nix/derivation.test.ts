@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { FUZZ_RUNS, hostileBytes, valueOrRefusal } from "../../test/fuzz.ts";
 import { createTestNix } from "../../test/nix.ts";
-import { attributeOf, type Derivation, parseDerivation } from "./derivation.ts";
+import { type Derivation, parseDerivation } from "./derivation.ts";
 
 const VECTORS = new URL("../../test/vectors/drv/", import.meta.url);
 const FILES = readdirSync(VECTORS);
@@ -97,10 +97,9 @@ describe("parseDerivation()", () => {
     assert.deepEqual([...derivation.outputs.keys()], ["doc", "out"]);
     assert.deepEqual(derivation.args, ['q"\\', "", "é"]);
     assert.deepEqual(
-      ["list", "yes", "no"].map((key) => attributeOf(derivation, key)),
-      ["1 two", "1", ""],
+      ["list", "yes", "no", "name"].map((key) => derivation.env.get(key)),
+      ["1 two", "1", "", "real-3.1"],
     );
-    assert.equal(attributeOf(derivation, "name"), "real-3.1");
   });
 
   it("reads any strings", () => {
@@ -116,7 +115,7 @@ describe("parseDerivation()", () => {
     const samples = FILES.map((name) => readFileSync(new URL(name, VECTORS)));
     fc.assert(
       fc.property(hostileBytes(samples), (bytes) => {
-        valueOrRefusal("FormatError", () => attributeOf(parseDerivation(bytes), "name"));
+        valueOrRefusal("FormatError", () => parseDerivation(bytes));
       }),
       { numRuns: FUZZ_RUNS },
     );
@@ -171,29 +170,5 @@ describe("parseDerivation()", () => {
 
   it("refuses more than 64 MiB unread", () => {
     assert.throws(() => parseDerivation(new Uint8Array(2 ** 26 + 1)), { message: /64 MiB/ });
-  });
-});
-
-describe("attributeOf()", () => {
-  it("reads structured attributes, which are no environment variables", () => {
-    const derivation = parseDerivation(read("-struct-"));
-    assert.equal(derivation.env.has("pname"), false);
-    assert.equal(attributeOf(derivation, "name"), "struct-1.2.3");
-    assert.equal(attributeOf(derivation, "pname"), "struct");
-    assert.equal(attributeOf(derivation, "version"), "1.2.3");
-    assert.equal(attributeOf(derivation, "preferLocalBuild"), true);
-    assert.deepEqual(attributeOf(derivation, "list"), [1, "two", 'q"uo\\te\nnl\ttab\rcr']);
-    assert.equal(attributeOf(derivation, "constructor"), undefined);
-  });
-
-  it("reads environment variables otherwise", () => {
-    assert.equal(attributeOf(withEnv({ a: "b" }), "a"), "b");
-    assert.equal(attributeOf(withEnv({ a: "b" }), "c"), undefined);
-  });
-
-  it("refuses structured attributes that are not a JSON object", () => {
-    for (const json of ["", "{", "null", "1"]) {
-      assert.throws(() => attributeOf(withEnv({ __json: json }), "a"), refused);
-    }
   });
 });

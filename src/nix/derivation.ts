@@ -48,18 +48,6 @@ export function parseDerivation(
   }
 }
 
-/**
- * An attribute as the Nix expression gave it: from the structured attributes if there are any, else
- * the environment variable, which is always a string.
- *
- * @throws {FormatError} If the structured attributes are not a JSON object.
- */
-export function attributeOf(derivation: Derivation, attribute: string): unknown {
-  const json = derivation.env.get("__json");
-  if (json === undefined) return derivation.env.get(attribute);
-  return new Map(Object.entries(parseObject(json))).get(attribute);
-}
-
 function readDerivation(reader: AtermReader): Derivation {
   if (reader.startsWith("DrvWithVersion(")) {
     throw new FormatError("derivation", "Dynamic derivations are experimental and not supported");
@@ -113,17 +101,4 @@ function anyStorePath(text: string): StorePath {
 
 function decode(bytes: Uint8Array): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-}
-
-function parseObject(json: string): object {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (cause) {
-    throw new FormatError("derivation", "Cannot read structured attributes: not JSON", { cause });
-  }
-  if (typeof value !== "object" || value === null) {
-    throw new FormatError("derivation", "Cannot read structured attributes: not an object");
-  }
-  return value;
 }

@@ -73,11 +73,6 @@ export function isLabel(text: string): boolean {
   return text !== "" && text.length <= LONGEST_LABEL && !UNPRINTABLE.test(text);
 }
 
-/** Writes a manifest that {@link parseManifest} reads as the same. */
-export function printManifest(manifest: Manifest): string {
-  return `${JSON.stringify(manifest, undefined, 2)}\n`;
-}
-
 function parsePick(spot: Spot, storeDir: string): Pick {
   const fields = object(spot);
   refuseUnknown(fields, `${spot.at}.`, PICK_KEYS);

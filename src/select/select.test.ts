@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { createTestNix, type TestNix, TOY_PACKAGES } from "../../test/nix.ts";
 import { asOrdinaryUser } from "../../test/ordinary-user.ts";
-import { printManifest } from "../nix/manifest.ts";
 import { isStorePath, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
@@ -90,7 +89,7 @@ describe("selectPicks()", () => {
   it("takes the picks of a manifest in the store, behind a link and elsewhere", async () => {
     const absent = `${nix.storeDir}/${ABSENT}`;
     const picks = [{ ...pick("some", parseStorePath(absent, nix.storeDir)), closure: "self" }];
-    const text = printManifest({ version: 1, name: "m", picks } as never);
+    const text = JSON.stringify({ version: 1, name: "m", picks });
     const inStore = await nix.add("m.json", text);
     await symlink(inStore, join(work, "manifest"));
     await writeFile(join(work, "own.json"), text);
