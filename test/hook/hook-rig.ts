@@ -11,16 +11,22 @@ export const POST_BUILD_HOOK: string = join(ROOT, "hook/post-build-hook");
 /** Where the machine's coreutils are. */
 export const TOOLS = "/usr/bin";
 
+/** A shell as a command that takes a script, and why it cannot be tried, or `false`. */
+export interface Shell {
+  readonly shell: readonly string[];
+  readonly skip: string | false;
+}
+
 /**
- * The shells that are here, of those that the hook is written for, as commands that take a script.
- * Bash reads its start-up file if its input is a socket, as Node's pipes are.
+ * The shells that the hook is written for. Bash reads its start-up file if its input is a socket, as
+ * Node's pipes are.
  */
-export const SHELLS: readonly (readonly string[])[] = [
+export const SHELLS: readonly Shell[] = [
   ["bash", "--norc", "-c"],
   ["bash", "--norc", "--posix", "-c"],
   ["dash", "-c"],
   ["busybox", "sh", "-c"],
-].filter((command) => isHere(command[0] ?? ""));
+].map((shell) => ({ shell, skip: !isHere(shell[0] ?? "") && `${shell[0]} is not installed` }));
 
 /** Why a test that watches system calls has to be skipped, or `false`. */
 export const needsStrace: string | false =

@@ -18,8 +18,8 @@ import {
 
 const SILENT = { status: 0, stdout: "", stderr: "" };
 
-for (const shell of SHELLS) {
-  describe(`the selection hook in ${shell.join(" ")}`, { timeout: 60_000 }, () => {
+for (const { shell, skip } of SHELLS) {
+  describe(`the selection hook in ${shell.join(" ")}`, { timeout: 60_000, skip }, () => {
     it("makes folders for their owner only, the link and a marker, and says nothing", async () => {
       await using rig = await hookRig();
       const manifest = await rig.manifest("m");
@@ -242,7 +242,7 @@ for (const shell of SHELLS) {
 }
 
 it("The selection hook is tried in more than one shell", () => {
-  assert.ok(SHELLS.length > 1);
+  assert.ok(SHELLS.filter(({ skip }) => skip === false).length > 1);
 });
 
 /** The command with the rights of an ordinary user, and what it needs below `dir` open to it. */
