@@ -23,6 +23,8 @@ class TurningCache implements AsyncDisposable {
     if (meddle === undefined) this.#pass(incoming, outgoing);
     else incoming.resume().on("end", () => meddle(incoming, outgoing));
   });
+  /** What it was asked whether it has it, as it was sent. */
+  readonly questions: string[] = [];
   readonly #target: string;
 
   private constructor(target: string) {
@@ -53,6 +55,7 @@ class TurningCache implements AsyncDisposable {
       answer.pipe(outgoing);
     });
     passed.on("error", () => outgoing.destroy());
+    if (/\/narinfo\??$/.test(url)) incoming.on("data", (part) => this.questions.push(`${part}`));
     incoming.pipe(passed);
   }
 }
@@ -125,18 +128,53 @@ describe("a cache that turns away after it was asked", { timeout: 60_000 }, () =
     assert.deepEqual({ event, pushed, failed }, { event: "summary", pushed: 0, failed: 3 });
   });
 
+  it("is not asked to pin what it did not take", async () => {
+    const { manifest } = await rig.select("me", [{ packages: ["data"], pin: "data" }]);
+    cache.onUpload = answering(400);
+    let pins = 0;
+    cache.onPin = (...exchange) => {
+      pins += 1;
+      answering(400)(...exchange);
+    };
+    const { status, stdout } = await handpick(rig.nix, ["push", "--json", manifest]);
+    assert.equal(status, 1);
+    assert.match(stdout, /"event":"failed".*"UPLOAD_REJECTED"/);
+    assert.doesNotMatch(stdout, /"event":"pin/);
+    assert.equal(pins, 0);
+  });
+
   it("ends a push with its refusal of a pin", async () => {
-    const { data } = await rig.select("unused", [{ packages: ["data"] }]);
-    const picks = [{ name: "data", paths: [data], pin: "data" }];
-    const manifest = await rig.nix.add(
-      "handpick-me.json",
-      JSON.stringify({ version: 1, name: "me", picks }),
-    );
+    const { data, manifest } = await rig.select("me", [{ packages: ["data"], pin: "data" }]);
     cache.onPin = answering(403);
     const { status, stderr } = await handpick(rig.nix, ["push", manifest]);
     assert.equal(status, 3);
     assert.match(stderr, /Cannot pin "data" in cache "mine": .* received 403.*\[CACHE_REFUSED\]/);
     assert.ok(await isServed(serve, data));
+  });
+});
+
+describe("a cache beside another one", { timeout: 60_000 }, () => {
+  it("hears only of what may go there", async () => {
+    await using rig = await SyncRig.create();
+    await using serve = await startServe(rig.nix);
+    await using mine = await TurningCache.start(serve.url);
+    await using other = await TurningCache.start(serve.url);
+    await rig.configure({ mine: mine.url, other: other.url }, serve.token);
+    const { data, app, manifest } = await rig.select("me", [
+      { packages: ["app"], caches: ["mine"] },
+      { packages: ["data"], caches: ["other"] },
+    ]);
+    await handpick(rig.nix, ["plan", manifest]);
+    const hash = (path: string): string => path.slice("/nix/store/".length).slice(0, 32);
+    const heard = ({ questions }: TurningCache): boolean[] =>
+      [app, data].map((path) => questions.join("").includes(hash(path)));
+    assert.deepEqual(
+      [heard(mine), heard(other)],
+      [
+        [true, false],
+        [false, true],
+      ],
+    );
   });
 });
 
