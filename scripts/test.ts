@@ -17,7 +17,8 @@ const gate = [
   "--test-reporter-destination=stderr",
 ];
 
-// The end-to-end tests run the program as users get it.
+// The end-to-end tests run the program as users get it, but for most of them where coverage is
+// measured: then the sources run, so that it counts what children do.
 await bundle();
 process.exitCode = await command(process.execPath, [
   "--test",
