@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
@@ -64,7 +65,9 @@ describe("handpick sync, whatever fails", { timeout: 60_000 }, () => {
     await rig.built("2", ["", app]);
     const ledger = join(rig.state, "ledger.sqlite");
     for (const file of [ledger, `${ledger}-wal`, `${ledger}-shm`]) await rm(file, { force: true });
-    await writeFile(ledger, "no database, but text that is long enough to be looked at".repeat(20));
+    const newer = new DatabaseSync(ledger);
+    newer.exec("PRAGMA user_version = 99");
+    newer.close();
     await failed(/FILE_UNUSABLE/);
     assert.deepEqual(await inState("queue"), ["built-2"]);
     await rm(ledger);

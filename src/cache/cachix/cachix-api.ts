@@ -86,7 +86,7 @@ export class CachixApi {
     }
     throw new HandpickError(
       "CACHE_PROTOCOL",
-      `Cannot ${action}: expected an answer of the service, received a page of HTML`,
+      `Cannot ${action}: expected JSON, received a page of HTML`,
       { hint: "Check the host of this cache, and that no login page of a network is in between." },
     );
   }

@@ -282,7 +282,7 @@ describe("a page of HTML in place of an answer", () => {
     rig.fake.next("complete").reply(200, page);
     await assert.rejects(upload.publish(sample.fields, signal), {
       code: "CACHE_PROTOCOL",
-      message: /expected an answer of the service, received a page of HTML/,
+      message: /expected JSON, received a page of HTML/,
     });
     assert.deepEqual(await rig.cache.missing([hash], signal), new Set([hash]));
   });
