@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { watchOutput } from "./cli/output-errors.ts";
-import { VERSION } from "./cli/version.ts";
+import { VERSION } from "./version.ts";
 
 /** The oldest Node whose `node:sqlite` and zstd this program relies on. */
 const [NEEDED_MAJOR, NEEDED_MINOR] = [24, 15] as const;

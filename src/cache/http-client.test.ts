@@ -40,7 +40,7 @@ async function rigFor(server: Server | TcpServer, options: RigOptions = {}): Pro
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  const client = createHttpClient({ userAgent: "test 1", env, timeouts });
+  const client = createHttpClient({ env, timeouts });
   return {
     url,
     client,
@@ -104,7 +104,7 @@ describe("createHttpClient()", () => {
     assert.equal(request.method, "POST");
     assert.equal(request.url, "/a?b=c");
     assert.equal(request.headers["x-question"], "why");
-    assert.equal(request.headers["user-agent"], "test 1");
+    assert.equal(request.headers["user-agent"], "handpick/dev");
     assert.equal(request.headers["content-length"], "5");
     assert.equal(request.headers["transfer-encoding"], undefined);
     assert.equal(received.toString(), "hello");
@@ -158,7 +158,7 @@ describe("createHttpClient() with a server that fails", () => {
     const closed = await serve(() => undefined);
     const { port } = closed.url;
     await closed[Symbol.asyncDispose]();
-    const client = createHttpClient({ userAgent: "test", env: {} });
+    const client = createHttpClient({ env: {} });
     const url = new URL(`http://127.0.0.1:${port}/secret-path?X-Amz-Signature=secret`);
     const { signal } = new AbortController();
     await assert.rejects(client.request({ action: "read it", method: "GET", url, signal }), {
@@ -340,7 +340,7 @@ describe("createHttpClient() with a signal", () => {
     proxy.on("connect", () => arrived.resolve());
     await using rig = await rigFor(proxy);
     const env = { https_proxy: rig.url.href };
-    const client = createHttpClient({ userAgent: "test", env });
+    const client = createHttpClient({ env });
     const stop = new AbortController();
     const url = new URL("https://cache.invalid/");
     const { signal } = stop;
@@ -505,7 +505,7 @@ describe("createHttpClient() and secrets", () => {
       ["127.0.0.1", "direct"],
     ] as const) {
       const env = { http_proxy: proxy.url.href, no_proxy };
-      const client = createHttpClient({ userAgent: "test", env });
+      const client = createHttpClient({ env });
       const { signal } = new AbortController();
       const request = { action: "read it", method: "GET", url: rig.url, signal } as const;
       assert.equal((await client.request(request)).body.toString(), expected);

@@ -1,9 +1,12 @@
 import { HandpickError } from "../error.ts";
+import { VERSION } from "../version.ts";
 import { createAgents } from "./http-agents.ts";
 import { exchange } from "./http-exchange.ts";
 import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 
+/** Who asks, for those who run the caches. */
+const USER_AGENT = `handpick/${VERSION}`;
 const MAX_REDIRECTS = 5;
 /** Text of this length does not stand in an answer by chance; tokens are longer. */
 const UNLIKELY_LENGTH = 16;
@@ -12,7 +15,6 @@ const REDIRECT_STATUSES: readonly number[] = [301, 302, 303, 307, 308];
 export interface HttpClientOptions {
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
-  readonly userAgent: string;
   readonly timeouts?: Timeouts | undefined;
 }
 
@@ -36,7 +38,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
   return {
     async request(request) {
-      const headers = { "user-agent": options.userAgent, ...request.headers };
+      const headers = { "user-agent": USER_AGENT, ...request.headers };
       let current: HttpRequest = { ...request, headers };
       for (let redirects = 0; ; redirects++) {
         const response = await exchange(current, { agent: agents.agentFor(current.url), timeouts });

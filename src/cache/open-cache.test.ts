@@ -12,13 +12,12 @@ describe("openCache()", () => {
       name: "mine",
       url: "cachix://a-b_c.d",
       host: fake.url,
-      userAgent: "x 1",
       env: {},
     };
     await using cache = openCache(options);
     assert.deepEqual([cache.name, cache.closureRule], ["mine", "cache"]);
     await cache.info(new AbortController().signal);
-    assert.equal(fake.requests[0]?.headers["user-agent"], "x 1");
+    assert.equal(fake.requests[0]?.headers["user-agent"], "handpick/dev");
   });
 
   it("refuses every other kind of cache with a hint", () => {

@@ -20,8 +20,6 @@ export interface UpstreamOptions {
   readonly signal: AbortSignal;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
-  /** @default {"handpick"} */
-  readonly userAgent?: string | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: (() => number) | undefined;
   readonly timeouts?: Timeouts | undefined;
@@ -41,11 +39,11 @@ export async function availableUpstream(
   urls: readonly string[],
   options: UpstreamOptions,
 ): Promise<Set<HashPart>> {
-  const { signal, env, userAgent = "handpick", timeouts } = options;
+  const { signal, env, timeouts } = options;
   const bases = urls.map(parseUpstream);
   const asked = new Set(hashParts);
   const available = new Set<HashPart>();
-  const client = createHttpClient({ userAgent, env, timeouts });
+  const client = createHttpClient({ env, timeouts });
   try {
     for (const base of bases) {
       const unknown = asked.difference(available);

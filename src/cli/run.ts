@@ -13,7 +13,7 @@ import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../version.ts";
 import { watchCommand } from "./watch.ts";
 
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */

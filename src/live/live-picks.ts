@@ -62,5 +62,6 @@ export class LivePicks {
 
 async function readIfThere(target: string, store: Store): Promise<Manifest | undefined> {
   if (!isStorePath(target, store.storeDir)) return undefined;
+  // Whatever is wrong with it is told by the sync, which reads it as well.
   return readStoreManifest(target, store).catch(() => undefined);
 }

@@ -14,6 +14,7 @@ export async function configuredHook(env: NodeJS.ProcessEnv): Promise<string | u
   for (const words of SPELLINGS) {
     const args = ["--extra-experimental-features", "nix-command", ...words];
     const options = { env, timeout: TIMEOUT_MS, maxBuffer: 1 << 20 };
+    // A Nix that knows this spelling of the command not, or none at all: the next is tried.
     const answer = await promisify(execFile)("nix", args, options).catch(() => undefined);
     if (answer === undefined) continue;
     const hook = /^post-build-hook = (.*)$/m.exec(answer.stdout)?.[1]?.trim() ?? "";

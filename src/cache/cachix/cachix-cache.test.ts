@@ -26,7 +26,7 @@ describe("info() of a Cachix cache", () => {
     assert.equal(request?.target, "/api/v1/cache/acme");
     assert.equal(request?.headers.authorization, "Bearer fake-token");
     assert.equal(request?.headers.accept, "application/json");
-    assert.equal(request?.headers["user-agent"], "handpick");
+    assert.equal(request?.headers["user-agent"], "handpick/dev");
   });
 
   it("translates permission and preferred method", async () => {

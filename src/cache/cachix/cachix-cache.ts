@@ -34,8 +34,6 @@ export interface CachixCacheOptions {
   /** Base URL of the service. @default {"https://cachix.org"} */
   readonly host?: string | undefined;
   readonly token?: string | undefined;
-  /** @default {"handpick"} */
-  readonly userAgent?: string | undefined;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly clock?: Clock | undefined;
@@ -82,7 +80,7 @@ class CachixCache implements Cache {
     this.#firstContactMs = options.firstContactMs ?? 30_000;
     const base = parseHost(options.host ?? DEFAULT_HOST);
     this.#hasOwnHost = base.href !== parseHost(DEFAULT_HOST).href;
-    const client = createHttpClient({ userAgent: options.userAgent ?? "handpick", env, timeouts });
+    const client = createHttpClient({ env, timeouts });
     this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random, onRetry });
   }
 

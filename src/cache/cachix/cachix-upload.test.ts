@@ -59,7 +59,7 @@ describe("an upload to Cachix, as sent", () => {
       "content-length": "6",
       "content-md5": "sZRqySSS0jR8YjW00mERhA==",
       "content-type": "application/octet-stream",
-      "user-agent": "handpick",
+      "user-agent": "handpick/dev",
     });
     assert.equal(put?.body.toString(), "hello\n");
   });
