@@ -12,6 +12,8 @@ import { insideGate } from "./thread-gate.ts";
 export interface Compressor {
   /** How many chunks it takes at once. */
   readonly lanes: number;
+  /** How large they should be. */
+  readonly chunkBytes: number;
   /**
    * Settles once `chunk` is consumed and its memory may be used again, with the output that came
    * meanwhile. Outputs follow each other in the order of the calls.
@@ -40,6 +42,7 @@ const DEFAULT_LEVEL: Readonly<Record<Compression, number>> = { zstd: 3, xz: 6, n
 
 const OUTPUT_CHUNK_BYTES = 4 << 20;
 const ZSTD_JOB_BYTES = 2 << 20;
+const PLAIN_CHUNK_BYTES = 4 << 20;
 
 /** Makes a streaming compressor. */
 export function createCompressor(options: CompressorOptions): Compressor {
@@ -51,6 +54,7 @@ export function createCompressor(options: CompressorOptions): Compressor {
     case "none":
       return {
         lanes: 1,
+        chunkBytes: PLAIN_CHUNK_BYTES,
         compress: async (chunk) => [chunk],
         end: async () => [],
         free: () => undefined,
@@ -71,15 +75,16 @@ export function zstdOnce(bytes: Uint8Array, level: number = DEFAULT_LEVEL.zstd):
  * With `nbWorkers`, `ZSTD_e_continue` may return with input left and room in the output, which
  * node:zlib takes for the end of the stream: it drops the rest and fails with "stream.push() after
  * EOF". `ZSTD_e_flush` always makes all progress there is. So every write is flushed, and since
- * zstd's threads wait for each other at a flush, writes have to be large (several jobs a thread),
- * and one thread more than asked for finds work where two wait for the third.
+ * zstd's threads wait for each other at a flush, there is one more of them than asked for, and a
+ * write brings one job for each: they end at about the same time.
  * The second lane waits in the stream's own queue: it starts with no help of our thread.
  */
 function zstdCompressor({ level, threads }: CompressorOptions): Compressor {
   const { ZSTD_e_flush, ZSTD_c_compressionLevel, ZSTD_c_nbWorkers, ZSTD_c_jobSize } =
     zlib.constants;
+  const workers = threads > 1 ? threads + 1 : 0;
   const parallel =
-    threads > 1 ? { [ZSTD_c_nbWorkers]: threads + 1, [ZSTD_c_jobSize]: ZSTD_JOB_BYTES } : {};
+    workers > 0 ? { [ZSTD_c_nbWorkers]: workers, [ZSTD_c_jobSize]: ZSTD_JOB_BYTES } : {};
   const params = { [ZSTD_c_compressionLevel]: level ?? DEFAULT_LEVEL.zstd, ...parallel };
   const stream = insideGate(() =>
     zlib.createZstdCompress({ flush: ZSTD_e_flush, chunkSize: OUTPUT_CHUNK_BYTES, params }),
@@ -89,6 +94,7 @@ function zstdCompressor({ level, threads }: CompressorOptions): Compressor {
   ended.catch(() => undefined); // told by compress() or end(), whichever is running
   return {
     lanes: 2,
+    chunkBytes: workers > 0 ? workers * ZSTD_JOB_BYTES : PLAIN_CHUNK_BYTES,
     compress: (chunk) =>
       new Promise((resolve, reject) => {
         stream.write(chunk, (error) => (error ? reject(failed("zstd", error)) : resolve(output())));
@@ -154,6 +160,7 @@ function xzCompressor({ level, threads, onProgram }: CompressorOptions): Compres
   finished.catch(() => undefined);
   return {
     lanes: 2,
+    chunkBytes: PLAIN_CHUNK_BYTES,
     compress: async (chunk) => {
       const written = new Promise<void>((resolve) => child.stdin.write(chunk, () => resolve()));
       await Promise.race([written, finished]);

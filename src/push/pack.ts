@@ -10,8 +10,6 @@ import type { Packed, PartSink } from "./part-writer.ts";
 
 /** A NAR up to this size is read, hashed and compressed in one go. */
 export const SMALL_NAR_BYTES: number = 4 << 20;
-/** How much of a larger one, for each thread of its compressor. */
-const CHUNK_BYTES_A_THREAD = 4 << 20;
 
 /**
  * Reads a store path as a NAR, hashes it, compresses it, hashes that too and cuts it into parts.
@@ -74,7 +72,6 @@ async function packStream(
   writer: PartWriter,
 ): Promise<Packed> {
   const compressor = createCompressor({ ...job, onProgram });
-  const chunkBytes = job.threads * CHUNK_BYTES_A_THREAD;
   const running: Running[] = [];
   const finishFirst = async (): Promise<Packed> => {
     const first = running.shift();
@@ -88,7 +85,7 @@ async function packStream(
   try {
     for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
       if (running.length === compressor.lanes) await writeFirst();
-      const chunk = await readChunk(read, scratch(turn, chunkBytes));
+      const chunk = await readChunk(read, scratch(turn, compressor.chunkBytes));
       if (chunk.length === 0) break;
       const output = compressor.compress(chunk);
       output.catch(() => undefined); // awaited in its turn; the work until then is why not at once
@@ -118,7 +115,7 @@ const chunks: Uint8Array[] = [];
 function scratch(turn: number, sizeBytes: number): Uint8Array {
   let memory = chunks[turn];
   if (memory === undefined || memory.length < sizeBytes) {
-    memory = new Uint8Array(Math.max(sizeBytes, CHUNK_BYTES_A_THREAD));
+    memory = new Uint8Array(Math.max(sizeBytes, SMALL_NAR_BYTES));
     chunks[turn] = memory;
   }
   return memory.subarray(0, sizeBytes);
