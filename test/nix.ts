@@ -209,8 +209,11 @@ class PrivateNix implements TestNix {
     const daemon: TestDaemon = {
       socket,
       stop: async () => {
+        // Nix sleeps on if a signal comes between its look at signals and its wait for a client.
+        const again = setInterval(() => child.kill(), 200);
         child.kill();
         await ended;
+        clearInterval(again);
         process.off("exit", killNow);
         this.#daemons.delete(daemon);
         await rm(socket, { force: true });
