@@ -2,6 +2,7 @@ import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
+import { GatheredBytes } from "../gathered-bytes.ts";
 import { endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 import { http, loadHttps } from "./http-modules.ts";
@@ -112,35 +113,24 @@ function readBody(
 ): Promise<Buffer> {
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  let memory: Buffer = Buffer.alloc(0);
-  let size = 0;
+  const gathered = new GatheredBytes();
   let progressAt = PROGRESS_BYTES;
   incoming.on("error", reject);
   incoming.on("close", () => reject(new Error("the connection was closed within the answer")));
-  incoming.on("end", () => resolve(memory.subarray(0, size)));
+  incoming.on("end", () => resolve(gathered.bytes()));
   incoming.on("data", (chunk: Buffer) => {
-    const at = size;
-    size += chunk.byteLength;
-    if (size > maxBytes) {
+    if (gathered.size + chunk.byteLength > maxBytes) {
       const rule = `expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`;
       const hint = FOREIGN_HINT;
       incoming.destroy(new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: ${rule}`, { hint }));
       return;
     }
-    if (size > memory.byteLength) memory = grown(memory, size);
-    chunk.copy(memory, at);
-    if (size < progressAt) return;
-    progressAt = size + PROGRESS_BYTES;
+    gathered.add(chunk);
+    if (gathered.size < progressAt) return;
+    progressAt = gathered.size + PROGRESS_BYTES;
     watchdog.progress();
   });
   return promise;
-}
-
-/** Pieces are copied: to keep one takes some 400 bytes, and a piece may be a single byte. */
-function grown(memory: Buffer, sizeBytes: number): Buffer {
-  const larger = Buffer.allocUnsafe(Math.max(sizeBytes, 2 * memory.byteLength));
-  memory.copy(larger);
-  return larger;
 }
 
 /**

@@ -162,8 +162,12 @@ function markText({ storeDir }: Store, mark: number): string {
 }
 
 function readMark({ folder, store }: WatchRequest): number | undefined {
-  if (isLedgerDamaged(folder)) return undefined;
-  using ledger = Ledger.openReadOnly(folder);
-  const [, mark, storeDir] = /^(\d+) (.*)$/.exec(ledger?.fact("watchMark") ?? "") ?? [];
-  return storeDir === store.storeDir ? Number(mark) : undefined;
+  try {
+    using ledger = Ledger.openReadOnly(folder);
+    const [, mark, storeDir] = /^(\d+) (.*)$/.exec(ledger?.fact("watchMark") ?? "") ?? [];
+    return storeDir === store.storeDir ? Number(mark) : undefined;
+  } catch (error) {
+    if (isLedgerDamaged(folder)) return undefined;
+    throw error;
+  }
 }

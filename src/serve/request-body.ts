@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 
 import * as v from "valibot";
 
+import { GatheredBytes } from "../gathered-bytes.ts";
 import { refusal } from "./refusal.ts";
 
 /** Room for a query about 32 768 paths, which everybody may send. */
@@ -63,21 +64,10 @@ export async function readJson<T>(
   );
 }
 
-/** Copies the chunks: to keep one takes some 500 bytes, and a chunk may be a single byte. */
 async function collect(body: AsyncIterable<Uint8Array>): Promise<string> {
-  let memory = Buffer.alloc(0);
-  let size = 0;
-  for await (const chunk of body) {
-    const at = size;
-    size += chunk.length;
-    if (size > memory.length) {
-      const larger = Buffer.allocUnsafe(Math.max(size, 2 * memory.length));
-      memory.copy(larger);
-      memory = larger;
-    }
-    memory.set(chunk, at);
-  }
-  return memory.toString("utf8", 0, size);
+  const gathered = new GatheredBytes();
+  for await (const chunk of body) gathered.add(chunk);
+  return gathered.bytes().toString();
 }
 
 function parseJson(text: string): unknown {
