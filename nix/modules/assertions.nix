@@ -32,7 +32,7 @@ let
   strays = concatLists (
     map ({ where, caches }: map (cache: { inherit where cache; }) (lib.filter (cache: !isKnown cache) caches)) named
   );
-  strayEvents = lib.filter (cache: !lib.elem cache known) cfg.events.caches;
+  strayBuilds = lib.filter (cache: !lib.elem cache known) cfg.builds.caches;
 
   secrets = concatLists (
     mapAttrsToList (
@@ -76,8 +76,8 @@ in
       }) strays
       ++ map (cache: {
         assertion = false;
-        message = "Cannot use services.handpick.events.caches: expected ${concatStringsSep ", " known}, found \"${cache}\"";
-      }) strayEvents
+        message = "Cannot use services.handpick.builds.caches: expected ${concatStringsSep ", " known}, found \"${cache}\"";
+      }) strayBuilds
       ++ map ({ name, value }: {
         assertion = !(builtins.isPath value || isInStore value);
         message = "Cannot use ${name}: expected a file outside of the Nix store, found ${

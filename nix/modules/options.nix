@@ -82,7 +82,7 @@ in
       };
     };
 
-    events = {
+    builds = {
       include = mkOption {
         type = ours.globs;
         default = [ ];

@@ -15,7 +15,7 @@ in
     type = lib.types.bool;
     default = false;
     description = ''
-      Whether Nix is to report every build, so that what `events.include` accepts and what built
+      Whether Nix is to report every build, so that what `builds.include` accepts and what built
       manifests name is pushed.
     '';
     example = true;

@@ -31,13 +31,13 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
     summary: "Run a command; push what it builds, if the rules accept it",
     description:
       "Run a command and push what it builds meanwhile: outputs that a glob of\n" +
-      "[events] or --include fits, what a manifest among them names (cachixPackages),\n" +
+      "[builds] or --include fits, what a manifest among them names (cachixPackages),\n" +
       "and what a wanted selection names. Its input, output and exit code stay its\n" +
       "own, and it waits for no push; everything of handpick goes to stderr.\n\n" +
       "Ctrl-C reaches the command, and what it built is pushed; a second one gives up\n" +
       "pushing. Exit code: the command's; 126 or 127 if it does not start.",
     options: [
-      ["-t, --to <cache>", "Cache name or URL (default: what manifests and [events] say)"],
+      ["-t, --to <cache>", "Cache name or URL (default: what manifests and [builds] say)"],
       INCLUDE_OPTION,
       ["--substituted", "Also what it brings into the store otherwise (default: off)"],
       ["--strict", "Exit with 1 if something accepted is not pushed (default: off)"],
@@ -102,7 +102,7 @@ function parseWay({ via: text, substituted }: ExecOptions): Way | undefined {
 
 /** What is known to go wrong later goes wrong before the command runs. */
 function assertCache(config: Config, to: string | undefined): void {
-  if (to !== undefined || config.events.include.length > 0) chooseCache(config, to);
+  if (to !== undefined || config.builds.include.length > 0) chooseCache(config, to);
 }
 
 /** Plain lines: a line that is redrawn would be in the way of what the command prints. */
@@ -124,7 +124,7 @@ function conclude({ summary, seen, accepted, exitCode }: ExecEnd, report: PushRe
   if (accepted > 0) report.show(summary);
   else if (seen > 0) {
     const none = seen === 1 ? "do not accept the new path" : `accept none of ${seen} new paths`;
-    note(`nothing is pushed: the rules ${none}\n  Set include in [events], or give --include.`);
+    note(`nothing is pushed: the rules ${none}\n  Set include in [builds], or give --include.`);
   } else if (exitCode === 0) {
     note(
       "nothing is pushed: nothing was built\n  What is there already is pushed by handpick push.",

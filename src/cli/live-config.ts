@@ -15,10 +15,10 @@ export interface LiveOptions extends CommonOptions {
 
 export const INCLUDE_OPTION: readonly [string, string] = [
   "-i, --include <glob...>",
-  "Names to push, besides those of [events]; words up to the next option or -- (default: none)",
+  "Names to push, besides those of [builds]; words up to the next option or -- (default: none)",
 ];
 
-/** The configuration with what the command line adds to `[events]`. */
+/** The configuration with what the command line adds to `[builds]`. */
 export async function liveConfig(
   { config: file, include = [] }: LiveOptions,
   { env, cwd, uid }: Io,
@@ -31,6 +31,6 @@ export async function liveConfig(
   const config = await loadConfig({ file, env, cwd, uid });
   return {
     ...config,
-    events: { ...config.events, include: [...config.events.include, ...include] },
+    builds: { ...config.builds, include: [...config.builds.include, ...include] },
   };
 }

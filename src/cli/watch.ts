@@ -32,7 +32,7 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
     usage: "watch",
     summary: "Push new store paths, if the rules accept them, until Ctrl-C",
     description:
-      "Push new store paths until Ctrl-C: outputs that a glob of [events] or --include\n" +
+      "Push new store paths until Ctrl-C: outputs that a glob of [builds] or --include\n" +
       "fits, what a manifest among them names (cachixPackages), and what a wanted\n" +
       "selection names. It sees the builds of every user of this machine. What cannot\n" +
       "be pushed is tried again later, as by handpick sync, whose work it does, too.",
@@ -43,7 +43,7 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
       ["--store <store>", "Nix store to watch (default: auto)"],
     ],
     examples: [
-      ["handpick watch", "push what [events] accepts"],
+      ["handpick watch", "push what [builds] accepts"],
       ["handpick watch -i 'my-*' --resume", "the same for my-*, without gaps"],
     ],
     action: async (_, options) => watch(options, io),
@@ -75,9 +75,9 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
 
 /** A watch that could never push would look like one that works. */
 async function assertSomething(config: Config, folder: StateFolder): Promise<void> {
-  if (config.events.include.length === 0 && (await readWanted(folder)).length === 0) {
+  if (config.builds.include.length === 0 && (await readWanted(folder)).length === 0) {
     throw new HandpickError("USAGE", "Cannot watch the store: no rule accepts anything of it", {
-      hint: "Set include in [events], or give --include; for cachixPackages alone, 'handpick-*.json'.",
+      hint: "Set include in [builds], or give --include; for cachixPackages alone, 'handpick-*.json'.",
     });
   }
   chooseCache(config);
@@ -91,7 +91,7 @@ interface Announced {
 
 /** Also with --quiet: nobody is to be taken by surprise by what is pushed of others. */
 function announce({ config, store, isAll }: Announced, { stderr }: Io): void {
-  const { include, caches } = config.events;
+  const { include, caches } = config.builds;
   const names = caches.length > 0 ? caches : config.caches.map(({ name }) => name);
   const accepted = [...include, "what manifests and wanted selections name"].join(", ");
   stderr.write(`handpick: watching ${store.storeDir} until Ctrl-C\n`);

@@ -33,7 +33,7 @@ exclude = ["*-doc", "/nix/store/*"]
 max-nar-size = "2 GiB"
 on-hole = "fail"
 
-[events]
+[builds]
 include = ["*"]
 caches = ["mine"]
 `;

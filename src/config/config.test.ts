@@ -36,7 +36,7 @@ describe("parseConfig()", () => {
       exclude = ["*-source", "nixos-system-*", "/nix/store/*-secret"]
       max-nar-size = "2GiB"
       on-hole = "push-anyway"
-      [events]
+      [builds]
       include = ["rustowl*", "my-[a-z]?"]
       caches = ["mine"]`;
     assert.deepEqual(parseConfig(text, FILE), {
@@ -60,7 +60,7 @@ describe("parseConfig()", () => {
         maxNarSize: 2 * 1024 ** 3,
         onHole: "push-anyway",
       },
-      events: { include: ["rustowl*", "my-[a-z]?"], caches: ["mine"] },
+      builds: { include: ["rustowl*", "my-[a-z]?"], caches: ["mine"] },
     });
   });
 
@@ -69,7 +69,7 @@ describe("parseConfig()", () => {
       file: FILE,
       caches: [],
       rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-      events: { include: [], caches: [] },
+      builds: { include: [], caches: [] },
     });
   });
 
@@ -100,7 +100,7 @@ describe("parseConfig()", () => {
       [`${table}\ntoken-fiel = "x"`, ":5:1: caches.mine.token-fiel", '"token-file"'],
       ["[rule]\n", ":1:2: rule ", '"rules"'],
       ["\n[rules]\nexcludes = []", ":3:1: rules.excludes ", '"exclude"'],
-      ["[events]\ninclud = []", ":2:1: events.includ ", '"include"'],
+      ["[builds]\ninclud = []", ":2:1: builds.includ ", '"include"'],
       ['[caches.mine]\nulr = "cachix://a"', ":2:1: caches.mine.ulr ", '"url"'],
       ['caches = { mine = { hst = "mine" } }', ":1:21: caches.mine.hst ", '"host"'],
     ] as const;
@@ -186,8 +186,8 @@ describe("parseConfig()", () => {
       ["[rules]\nmax-nar-size = true", ":2:1: rules.max-nar-size must be a size such as"],
       ['[rules]\non-hole = "ignore"', ':2:1: rules.on-hole must be one of "hold", "fail", "push-'],
       [
-        `${cache}[events]\ncaches = ["a", "mnie"]\n[caches.mine]\nurl = "cachix://a"`,
-        ':4:1: events.caches[1] must name a cache of this file, found "mnie"; did you mean "mine"?',
+        `${cache}[builds]\ncaches = ["a", "mnie"]\n[caches.mine]\nurl = "cachix://a"`,
+        ':4:1: builds.caches[1] must name a cache of this file, found "mnie"; did you mean "mine"?',
       ],
     ] as const;
     for (const [text, expected] of cases) {

@@ -33,8 +33,8 @@ export interface Rules {
   readonly onHole: "hold" | "fail" | "push-anyway";
 }
 
-/** The `[events]` table: what post-build-hook, watch and exec may push, and where to. */
-export interface Events {
+/** The `[builds]` table: what post-build-hook, watch and exec may push, and where to. */
+export interface Builds {
   readonly include: readonly string[];
   readonly caches: readonly string[];
 }
@@ -45,7 +45,7 @@ export interface Config {
   /** In the order of the file. */
   readonly caches: readonly CacheConfig[];
   readonly rules: Rules;
-  readonly events: Events;
+  readonly builds: Builds;
 }
 
 /**
@@ -62,7 +62,7 @@ export function parseConfig(
 ): Config {
   const tables = checkTables(parseToml(text, file));
   if ("rule" in tables) throw violationError(tables, { text, file });
-  const { caches, rules, events } = tables;
+  const { caches, rules, builds } = tables;
   return {
     file,
     caches: Object.entries(caches).map(([name, table]) => toCache(name, table, { file, env })),
@@ -71,7 +71,7 @@ export function parseConfig(
       maxNarSize: rules["max-nar-size"],
       onHole: rules["on-hole"],
     },
-    events,
+    builds,
   };
 }
 

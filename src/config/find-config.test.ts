@@ -43,7 +43,7 @@ describe("loadConfig()", () => {
       file: undefined,
       caches: [],
       rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-      events: { include: [], caches: [] },
+      builds: { include: [], caches: [] },
     });
   });
 

@@ -28,7 +28,7 @@ export interface ConfigTables {
     readonly "max-nar-size"?: number | undefined;
     readonly "on-hole": "hold" | "fail" | "push-anyway";
   };
-  readonly events: { readonly include: readonly string[]; readonly caches: readonly string[] };
+  readonly builds: { readonly include: readonly string[]; readonly caches: readonly string[] };
 }
 
 /** A rule that the value at `keys` breaks, said so that it reads on after the key. */
@@ -50,13 +50,13 @@ export function checkTables(value: unknown): ConfigTables | Violation {
   return { keys, rule: issue.message };
 }
 
-function strayCache({ caches, events }: ConfigTables): Violation | undefined {
+function strayCache({ caches, builds }: ConfigTables): Violation | undefined {
   const names = Object.keys(caches);
-  const index = events.caches.findIndex((name) => !names.includes(name));
-  const stray = events.caches[index];
+  const index = builds.caches.findIndex((name) => !names.includes(name));
+  const stray = builds.caches[index];
   if (stray === undefined) return undefined;
   const rule = `must name a cache of this file, found ${quote(stray)}${didYouMean(stray, names)}`;
-  return { keys: ["events", "caches", index], rule };
+  return { keys: ["builds", "caches", index], rule };
 }
 
 function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
@@ -69,7 +69,7 @@ function unknownKeyRule(keys: Violation["keys"]): string {
   if (parent === "caches" && (key === "token" || key === "signing-key")) {
     return `is not allowed: secrets do not belong in this file, name a file in ${key}-file`;
   }
-  const tables = { caches: cacheEntries, rules: rulesEntries, events: eventsEntries };
+  const tables = { caches: cacheEntries, rules: rulesEntries, builds: buildsEntries };
   const known =
     keys.length === 1 ? tables : Object.entries(tables).find(([t]) => t === parent)?.[1];
   return `is not a key that handpick knows${didYouMean(key, Object.keys(known ?? {}))}`;
@@ -192,7 +192,7 @@ const rulesEntries = {
   "on-hole": v.optional(oneOf("hold", "fail", "push-anyway"), "hold"),
 };
 
-const eventsEntries = {
+const buildsEntries = {
   include: v.optional(listOf(glob), []),
   caches: v.optional(listOf(text(() => undefined)), []),
 };
@@ -201,7 +201,7 @@ const fileSchema = v.strictObject(
   {
     caches: v.optional(v.record(cacheName, cacheSchema, typeRule("a table")), {}),
     rules: v.optional(v.strictObject(rulesEntries, typeRule("a table")), {}),
-    events: v.optional(v.strictObject(eventsEntries, typeRule("a table")), {}),
+    builds: v.optional(v.strictObject(buildsEntries, typeRule("a table")), {}),
   },
   typeRule("a table"),
 );

@@ -25,7 +25,7 @@ export class LivePicks {
   }
 
   /**
-   * The picks that new paths stand for: what a glob of `[events]` fits, what a manifest among them
+   * The picks that new paths stand for: what a glob of `[builds]` fits, what a manifest among them
    * names, and parts of selections. The paths have to be valid.
    */
   async choose(paths: readonly StorePath[]): Promise<Pick[]> {

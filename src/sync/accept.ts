@@ -5,14 +5,14 @@ import type { Store } from "../store/store.ts";
 import { readBuiltManifest } from "./store-manifest.ts";
 
 /**
- * Those of `paths` that are to be pushed by themselves: a glob of `[events]` fits them, or they are
+ * Those of `paths` that are to be pushed by themselves: a glob of `[builds]` fits them, or they are
  * manifests. No cache hears of the others.
  */
 export async function acceptedByRules(
   paths: readonly StorePath[],
   { config, store }: { readonly config: Config; readonly store: Store },
 ): Promise<StorePath[]> {
-  const globs = config.events.include.map(compileGlob);
+  const globs = config.builds.include.map(compileGlob);
   const accepted: StorePath[] = [];
   for (const path of paths) {
     const isAccepted =

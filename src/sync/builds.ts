@@ -17,7 +17,7 @@ export interface BuildIntake {
 
 /**
  * Takes builds out of the queue and records the outputs that are to be pushed: those that a glob of
- * `[events]` fits, and manifests. What a selection wants and had lost is a reason to look at selections
+ * `[builds]` fits, and manifests. What a selection wants and had lost is a reason to look at selections
  * again. All others are counted and forgotten, and no cache hears of them.
  */
 export async function takeBuilds(intake: BuildIntake): Promise<void> {
@@ -29,7 +29,7 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
     ignored += await record(builds, store, intake);
   }
   if (ignored === 0) return;
-  const text = `paths built that no rule of [events] accepts: ${ignored}; selections push what they name`;
+  const text = `paths built that no rule of [builds] accepts: ${ignored}; selections push what they name`;
   intake.onEvent({ event: "note", text });
 }
 

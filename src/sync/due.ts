@@ -18,13 +18,16 @@ export interface Wishes {
  * Says in short what is wanted and by which rules: as long as it stays, the ledger tells what is left
  * to do.
  */
-export function digestOf({ links, builds }: Wishes, { caches, rules, events }: Config): string {
+export function digestOf(
+  { links, builds }: Wishes,
+  { caches, rules, builds: accepted }: Config,
+): string {
   const selections = links.map(({ name, target, leadsSomewhere }) => [
     name,
     target,
     leadsSomewhere,
   ]);
-  const text = JSON.stringify([selections, builds, caches, rules, events]);
+  const text = JSON.stringify([selections, builds, caches, rules, accepted]);
   return createHash("sha256").update(text).digest("hex");
 }
 

@@ -119,7 +119,7 @@ export async function readSelection(
 export async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
   const manifest = await readBuiltManifest(path, store);
   const name = packageNameOf(nameOf(path));
-  const { caches } = config.events;
+  const { caches } = config.builds;
   const pick: Pick = {
     name,
     paths: [path],

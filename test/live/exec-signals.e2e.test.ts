@@ -27,7 +27,7 @@ describe("handpick exec and signals", { timeout: 60_000, skip: onceOnly }, () =>
   before(async () => {
     rig = await LiveRig.create();
     proxy = await CrashProxy.start(rig.serve.url);
-    await rig.moveCache(proxy.url, `[events]\ninclude = ["app-*"]\n`);
+    await rig.moveCache(proxy.url, `[builds]\ninclude = ["app-*"]\n`);
   });
   after(async () => {
     await proxy[Symbol.asyncDispose]();

@@ -171,7 +171,7 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       };
       packages = [ { package = pkgs.hello; caches = [ "nowhere" ]; } ];
       selections.some.caches = [ "mined" ];
-      events.caches = [ "other" ];
+      builds.caches = [ "other" ];
       settings.caches.path.dhall-file = ./token;`;
     const file = await rig.module(configuration(wrong));
     const { status, stderr } = await rig.rig("hm", "eval", modulePath("home-manager"), file);
@@ -184,7 +184,7 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       /caches\.stored\.signingKeyFile: expected a file outside of the Nix store, found one below/,
       /packages\[1\]\.caches: expected 1, page, path, stored or cachix:\/\/NAME, found "nowhere"/,
       /selections\.some\.caches: .* found "mined"/,
-      /events\.caches: expected 1, page, path, stored, found "other"/,
+      /builds\.caches: expected 1, page, path, stored, found "other"/,
     ]) {
       assert.match(stderr, expected);
     }

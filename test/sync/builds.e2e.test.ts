@@ -8,7 +8,7 @@ import { CrashProxy } from "../crash/crash-proxy.ts";
 import { type ServeRig, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-const EVENTS = `[events]\ninclude = ["app-*"]\ncaches = ["mine"]\n`;
+const EVENTS = `[builds]\ninclude = ["app-*"]\ncaches = ["mine"]\n`;
 
 describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
   let rig: SyncRig;
@@ -50,7 +50,7 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
   });
 
   it("asks the derivation for outputs that Nix does not name", async () => {
-    await rig.configure({ mine: proxy.url }, serve.token, '[events]\ninclude = ["made"]\n');
+    await rig.configure({ mine: proxy.url }, serve.token, '[builds]\ninclude = ["made"]\n');
     const out = await rig.derive("made");
     await rig.built("1", [out.derivation]);
     assert.equal((await rig.synced()).pushed, 1);

@@ -9,7 +9,7 @@ import { CrashProxy } from "../crash/crash-proxy.ts";
 import { handpick, isServed, resultOf, type ServeRig, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-const EVENTS = `[events]\ninclude = ["app-*"]\ncaches = ["mine"]\n`;
+const EVENTS = `[builds]\ninclude = ["app-*"]\ncaches = ["mine"]\n`;
 
 /** A spool that is not empty starts a sync again and again. */
 describe("handpick sync, whatever fails", { timeout: 60_000 }, () => {
