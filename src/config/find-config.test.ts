@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -101,6 +102,16 @@ describe("loadConfig()", () => {
         message: `Cannot read configuration ${join(dir, file)}: ${reason}`,
       });
     }
+  });
+
+  it("waits for no pipe that it found, and for a named one within bounds", async () => {
+    const file = join(dir, "handpick.toml");
+    execFileSync("mkfifo", [file]);
+    const message = `Cannot read configuration ${file}: it is a pipe`;
+    await assert.rejects(load(), { code: "CONFIG_UNREADABLE", message });
+    const writing = writeFile(file, "[rules]\n");
+    assert.equal((await load(file)).file, file);
+    await writing;
   });
 
   it("does not pass over a file that is there but cannot be read", async () => {

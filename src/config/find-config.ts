@@ -3,7 +3,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { HandpickError } from "../error.ts";
 import { parseConfig, type Config } from "./config.ts";
 import { assertProjectHosts } from "./project-hosts.ts";
-import { isAbsent, readBounded, readFailure } from "./read-bounded.ts";
+import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -31,14 +31,16 @@ export interface Candidate {
  */
 export async function loadConfig(options: FindConfigOptions): Promise<Config> {
   for (const { path, named } of configCandidates(options)) {
-    const text = await readBounded(path, MAX_CONFIG_BYTES).catch((error: unknown) => {
-      if (!named && isAbsent(error)) return undefined;
-      const message = `Cannot read configuration ${path}: ${readFailure(error)}`;
-      throw new HandpickError("CONFIG_UNREADABLE", message, {
-        cause: error,
-        hint: "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.",
-      });
-    });
+    const text = await readBounded(path, MAX_CONFIG_BYTES, { regularOnly: !named }).catch(
+      (error: unknown) => {
+        if (!named && isAbsent(error)) return undefined;
+        const message = `Cannot read configuration ${path}: ${readFailure(error)}`;
+        throw new HandpickError("CONFIG_UNREADABLE", message, {
+          cause: error,
+          hint: "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.",
+        });
+      },
+    );
     if (text === undefined) continue;
     const config = parseConfig(text, path, options.env);
     if (path === projectFile(options) && !named) assertProjectHosts(config);

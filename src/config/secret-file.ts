@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { type ErrorCode, HandpickError } from "../error.ts";
-import { isAbsent, readBounded, readFailure } from "./read-bounded.ts";
+import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 
 const MAX_SECRET_BYTES = 64 * 1024;
 const READABLE_BY_OTHERS = 0o004;

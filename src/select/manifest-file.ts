@@ -1,5 +1,6 @@
-import { open } from "node:fs/promises";
 import { HandpickError } from "../error.ts";
+import { openFile } from "../files/open-file.ts";
+import { readBounded } from "../files/read-bounded.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
 import { type Manifest, parseManifest } from "../nix/manifest.ts";
 
@@ -31,6 +32,32 @@ export async function readManifestFile(
     throw error instanceof HandpickError ? error : unreadable(file, error);
   });
   if (text === undefined || (isStorePath && !hasManifestKeys(text))) return undefined;
+  return parse(text, file, storeDir);
+}
+
+/** How long a manifest may take to come through a pipe: it may have to be evaluated. */
+const PIPE_PATIENCE_MS = 10 * 60_000;
+
+/**
+ * Reads the manifest that comes through a pipe, such as `<(nix eval …)` of a shell. Undefined if the
+ * pipe brings something else.
+ *
+ * @throws {HandpickError} `MANIFEST_INVALID` if it is meant as a manifest and is none,
+ *   `FILE_UNUSABLE` if nothing comes.
+ */
+export async function readPipedManifest(
+  file: string,
+  { storeDir, signal }: { readonly storeDir: string; readonly signal: AbortSignal },
+): Promise<Manifest | undefined> {
+  const limits = { patienceMs: PIPE_PATIENCE_MS, signal };
+  const text = await readBounded(file, MAX_BYTES, limits).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw unreadable(file, error);
+  });
+  return text.trimStart().startsWith("{") ? parse(text, file, storeDir) : undefined;
+}
+
+function parse(text: string, file: string, storeDir: string): Manifest {
   try {
     return parseManifest(text, { storeDir });
   } catch (cause) {
@@ -48,12 +75,13 @@ function invalid(file: string, fault: string, cause?: FormatError): HandpickErro
 
 /** The text of a small file that begins with a brace. */
 async function readObjectText(file: string): Promise<string | undefined> {
-  await using handle = await open(file, "r");
-  const { size } = await handle.stat();
+  // A store path may be a link that leads anywhere; it is what was meant, and is not followed.
+  await using opened = await openFile(file, { noFollow: true, regularOnly: true });
+  const { handle, status } = opened;
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
   const head = buffer.toString("latin1", 0, bytesRead);
   if (!head.trimStart().startsWith("{")) return undefined;
-  if (size > MAX_BYTES) throw invalid(file, "it is larger than 16 MiB");
+  if (status.size > MAX_BYTES) throw invalid(file, "it is larger than 16 MiB");
   return handle.readFile("utf8");
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { chmod, mkdir, open, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -7,6 +8,7 @@ import { asOrdinaryUser } from "../../test/ordinary-user.ts";
 import { isStorePath, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
+import { readManifestFile } from "./manifest-file.ts";
 import { parseStdin, selectPicks } from "./select.ts";
 
 const ABSENT = "00000000000000000000000000000000-absent-1.0";
@@ -97,6 +99,31 @@ describe("selectPicks()", () => {
       assert.deepEqual((await select([input])).picks, picks, input);
     }
     assert.deepEqual((await select([app, inStore])).picks, [pick("app", app), ...picks]);
+  });
+
+  it("takes the picks of a manifest that comes through a pipe", async () => {
+    const pipe = join(work, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const json = { version: 1, name: "m", picks: [{ name: "piped", paths: [app] }] };
+    const writing = writeFile(pipe, JSON.stringify(json));
+    assert.deepEqual((await select(["./pipe"])).picks, [pick("piped", app)]);
+    await writing;
+    const other = writeFile(pipe, `${app}\n`);
+    await assert.rejects(select(["pipe"]), { code: "NOT_A_STORE_PATH", hint: /--stdin/ });
+    await other;
+    const given = AbortSignal.abort(new Error("enough"));
+    await assert.rejects(select(["pipe"], given), { message: "enough" });
+    const message = /it is a device, and a manifest has to be a file or come through a pipe/;
+    await assert.rejects(select(["/dev/null"]), { code: "NOT_A_STORE_PATH", message });
+  });
+
+  it("waits for no pipe that a store path leads to", { timeout: 10_000 }, async () => {
+    const baseName = `${"1".repeat(32)}-leads-away`;
+    await symlink(join(work, "pipe"), join(nix.storeDir, baseName));
+    const file = join(nix.storeDir, baseName);
+    const options = { storeDir: nix.storeDir, isStorePath: true };
+    assert.equal(await readManifestFile(file, options), undefined);
+    await rm(file);
   });
 
   it("takes other files of the store as paths, JSON objects too", async () => {

@@ -1,6 +1,7 @@
-import { lstat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { HandpickError } from "../error.ts";
+import { kindOf } from "../files/open-file.ts";
 import { quote } from "../nix/format-error.ts";
 import type { Pick } from "../nix/manifest.ts";
 import { packageNameOf } from "../nix/package-name.ts";
@@ -8,7 +9,7 @@ import { compareStorePaths, isDerivation, nameOf, type StorePath } from "../nix/
 import type { Store } from "../store/store.ts";
 import { buildInstallable, looksInstallable } from "./installable.ts";
 import { exists, locate, notAStorePath } from "./locate.ts";
-import { readManifestFile } from "./manifest-file.ts";
+import { readManifestFile, readPipedManifest } from "./manifest-file.ts";
 
 export interface Selection {
   readonly picks: readonly Pick[];
@@ -72,6 +73,8 @@ async function find(input: string, options: SelectOptions): Promise<Found> {
     const paths = await buildInstallable(input, { ...options, storeDir: store.storeDir });
     return { input, paths: [...new Set(paths)] };
   }
+  const piped = await findPiped(input, file, options);
+  if (piped !== undefined) return piped;
   const { path, real } = await locate(input, file, store);
   const status = await lstat(real).catch(() => undefined);
   const manifest = status?.isFile()
@@ -84,6 +87,25 @@ async function find(input: string, options: SelectOptions): Promise<Found> {
     throw notAStorePath(input, reason, INPUTS_HINT);
   }
   return { input, paths: isDerivation(path) ? await outputsOf(input, path, store) : [path] };
+}
+
+/** A manifest that comes through a pipe; undefined if the file is a usual one, or none. */
+async function findPiped(
+  input: string,
+  file: string,
+  { store, signal }: SelectOptions,
+): Promise<Found | undefined> {
+  if (file.startsWith(`${store.storeDir}/`)) return undefined;
+  const status = await stat(file).catch(() => undefined);
+  if (status === undefined || status.isFile() || status.isDirectory()) return undefined;
+  if (!status.isFIFO()) {
+    const reason = `it is ${kindOf(status)}, and a manifest has to be a file or come through a pipe`;
+    throw notAStorePath(input, reason, "Write the manifest to a file, and name that.");
+  }
+  const manifest = await readPipedManifest(file, { storeDir: store.storeDir, signal });
+  if (manifest !== undefined) return { input, paths: [], picks: manifest.picks };
+  const reason = "what came through that pipe is no manifest";
+  throw notAStorePath(input, reason, "Store paths come through a pipe with --stdin.");
 }
 
 async function outputsOf(

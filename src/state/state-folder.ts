@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, constants, openSync } from "node:fs";
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 
+import { makeFolder } from "../files/make-folder.ts";
 import { HandpickError, writeFailure } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 
@@ -41,19 +42,6 @@ export async function makeStateFolder(folders: StateFolder): Promise<void> {
     for (const folder of [dir, wanted, spool, queue, roots]) await makeFolder(folder);
   } catch (error) {
     throw stateUnusable(dir, error);
-  }
-}
-
-/** Not by `recursive`, which goes on for ever in a folder that says of all that is new that it does not exist. */
-async function makeFolder(folder: string, hasParent = false): Promise<void> {
-  try {
-    await mkdir(folder, { mode: 0o700 });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" && (await stat(folder)).isDirectory()) return;
-    if (code !== "ENOENT" || hasParent) throw error;
-    await makeFolder(dirname(folder));
-    await makeFolder(folder, true);
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, readdir, readlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -21,6 +21,18 @@ describe("addAutoRoot()", () => {
     assert.deepEqual(others, []);
     assert.match(name, /^[0-9a-z]{32}$/);
     assert.equal(await readlink(join(temp.dir, "gcroots/auto", name)), "/tmp/a-link");
+  });
+
+  it("corrects a link of that name that leads elsewhere", async () => {
+    await using temp = await tempDir();
+    const layout = layoutIn(temp.dir);
+    await addAutoRoot(layout, "/tmp/a-link");
+    const [name = ""] = await readdir(join(temp.dir, "gcroots/auto"));
+    const file = join(temp.dir, "gcroots/auto", name);
+    await rm(file);
+    await symlink("/tmp/another", file);
+    assert.ok(await addAutoRoot(layout, "/tmp/a-link"));
+    assert.equal(await readlink(file), "/tmp/a-link");
   });
 
   it("says so where it may not", async () => {

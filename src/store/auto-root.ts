@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdir, symlink } from "node:fs/promises";
+import { readlink, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
+import { makeFolder } from "../files/make-folder.ts";
 import { quote } from "../nix/format-error.ts";
 import { encodeBase32 } from "../nix/base32.ts";
 import type { StoreLayout } from "./layout.ts";
@@ -20,14 +21,29 @@ export async function addAutoRoot({ stateDir }: StoreLayout, link: string): Prom
   const folder = join(stateDir, "gcroots/auto");
   const name = encodeBase32(createHash("sha1").update(link).digest());
   try {
-    await mkdir(folder, { recursive: true });
-    await symlink(link, join(folder, name));
+    await makeFolder(folder, 0o755);
+    await pointTo(link, join(folder, name));
     return true;
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-    if (code === "EEXIST") return true;
+    const code = codeOf(cause);
     if (NOT_ALLOWED.has(code)) return false;
     const message = `Cannot make ${quote(link)} a root in ${quote(folder)}: ${writeFailure(cause)}`;
     throw new HandpickError("STORE_FAILED", message, { cause });
   }
+}
+
+/** Makes `file` a link to `target`; another link of that name protects nothing of ours. */
+async function pointTo(target: string, file: string): Promise<void> {
+  try {
+    await symlink(target, file);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+    if ((await readlink(file)) === target) return;
+    await rm(file);
+    await symlink(target, file);
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }

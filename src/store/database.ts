@@ -1,16 +1,18 @@
-import { copyFile, mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 
 import { HandpickError } from "../error.ts";
+import { readBounded } from "../files/read-bounded.ts";
 import { quote } from "../nix/format-error.ts";
 
 /** A synchronous read of the database: one snapshot, many statements. */
 export type Query<T> = (connection: DatabaseSync) => T;
 
 const SCHEMA = "10";
+const MAX_SCHEMA_BYTES = 64;
 const BUSY_TIMEOUT_MS = 5000;
 const ATTEMPTS = 5;
 
@@ -38,7 +40,9 @@ export class Database {
    *   `STORE_UNSUPPORTED` if its schema is not the one Nix 2 uses.
    */
   static async open(stateDir: string): Promise<Database> {
-    const schema = await readFile(join(stateDir, "db/schema"), "latin1").catch((error: unknown) => {
+    const file = join(stateDir, "db/schema");
+    const limits = { regularOnly: true };
+    const schema = await readBounded(file, MAX_SCHEMA_BYTES, limits).catch((error: unknown) => {
       throw noDatabase(stateDir, error);
     });
     if (schema.trim() !== SCHEMA) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdir, truncate, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { tempDir } from "../../test/temp.ts";
@@ -47,6 +48,14 @@ describe("readDerivationOutputs()", () => {
       code: "STORE_PATH_CORRUPT",
       message: /exceeds/,
     });
+  });
+
+  it("waits for no pipe that an output leads to", { timeout: 10_000 }, async () => {
+    await using temp = await tempDir();
+    const layout = { ...VECTORS, realStoreDir: temp.dir };
+    execFileSync("mkfifo", [`${temp.dir}/pipe`]);
+    await symlink("pipe", `${temp.dir}/${"0".repeat(32)}-empty.drv`);
+    await assert.rejects(readDerivationOutputs(layout, EMPTY), { code: "STORE_PATH_UNREADABLE" });
   });
 
   it("says that it cannot read what is no file", async () => {

@@ -1,6 +1,5 @@
-import { readFile, stat } from "node:fs/promises";
-
 import { HandpickError } from "../error.ts";
+import { openFile } from "../files/open-file.ts";
 import { parseDerivation } from "../nix/derivation.ts";
 import { FormatError, quote } from "../nix/format-error.ts";
 import { isDerivation, type StorePath } from "../nix/store-path.ts";
@@ -20,10 +19,12 @@ export async function readDerivationOutputs(
 ): Promise<Map<string, StorePath | undefined>> {
   try {
     const file = physicalPathOf(layout, derivation);
-    if ((await stat(file)).size > MAX_FILE_BYTES) {
+    // Any output may have a name like that of a derivation, and be a link to a pipe.
+    await using opened = await openFile(file, { noFollow: true, regularOnly: true });
+    if (opened.status.size > MAX_FILE_BYTES) {
       throw new FormatError("derivation", `it exceeds ${MAX_FILE_BYTES} bytes`);
     }
-    const { outputs } = parseDerivation(await readFile(file));
+    const { outputs } = parseDerivation(await opened.handle.readFile());
     return new Map([...outputs].map(([name, output]) => [name, output.path]));
   } catch (error) {
     throw unreadable(derivation, error);

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, rm } from "node:fs/promises";
+import { link, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import { isAbsent, readBounded, readFailure } from "../config/read-bounded.ts";
+import { makeFolder } from "../files/make-folder.ts";
+import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { HandpickError, writeFailure } from "../error.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey } from "../nix/key.ts";
@@ -19,7 +20,7 @@ const MAX_KEY_FILE_BYTES = 64 * 1024;
 export async function makeKeyFile(file: string, name: string): Promise<SecretKey> {
   const secret = generateSecretKey(name);
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(file));
     await writeWhole(file, `${printSecretKey(secret, "nix")}\n`);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -1,0 +1,97 @@
+import type { FileHandle } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { openFile, type OpenFileOptions, UnfitFileError } from "./open-file.ts";
+
+/** A writer at the other end of a pipe, such as a password manager, may have to ask its user. */
+const PIPE_PATIENCE_MS = 10_000;
+const PIPE_POLL_MS = 20;
+
+export interface ReadOptions extends OpenFileOptions {
+  /** How long to wait for the writer of a pipe. @default {10_000} */
+  readonly patienceMs?: number;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Reads a small UTF-8 text file that others may have made. Unless only regular files are taken, pipes
+ * such as `/dev/fd/63` are read too, and their writers waited for within bounds.
+ *
+ * @throws {UnfitFileError} If it is larger than `maxBytes`, of a kind or an owner that `options`
+ *   refuse, or does not come through a pipe in time.
+ * @throws {TypeError} If it is not UTF-8.
+ * @throws The error of the file system if it cannot be opened or read.
+ */
+export async function readBounded(
+  path: string,
+  maxBytes: number,
+  options: ReadOptions = {},
+): Promise<string> {
+  await using file = await openFile(path, options);
+  const { patienceMs = PIPE_PATIENCE_MS, signal } = options;
+  const { size } = file.status;
+  const tooLarge = `it is larger than ${maxBytes} bytes`;
+  if (file.status.isFile() && size > maxBytes) throw new UnfitFileError(tooLarge);
+  const deadlineMs = performance.now() + patienceMs;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for (;;) {
+    // Files of /proc have no size.
+    const chunk = Buffer.allocUnsafe(Math.min(maxBytes + 1 - length, Math.max(size + 1, 64 << 10)));
+    const bytesRead = await readSome(file.handle, chunk);
+    if (bytesRead === undefined || (bytesRead === 0 && file.status.isFIFO() && length === 0)) {
+      if (performance.now() > deadlineMs) throw tooLate(patienceMs);
+      await sleep(PIPE_POLL_MS, undefined, signal === undefined ? {} : { signal });
+      continue;
+    }
+    if (bytesRead === 0) break;
+    chunks.push(chunk.subarray(0, bytesRead));
+    length += bytesRead;
+    if (length > maxBytes) throw new UnfitFileError(tooLarge);
+  }
+  return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+}
+
+function tooLate(patienceMs: number): UnfitFileError {
+  return new UnfitFileError(`nobody wrote it all into that pipe within ${patienceMs / 1000} s`);
+}
+
+/** The number of bytes read; 0 at the end, or while a pipe has no writer; undefined if it waits. */
+async function readSome(file: FileHandle, target: Buffer): Promise<number | undefined> {
+  try {
+    return (await file.read(target, 0, target.length)).bytesRead;
+  } catch (error) {
+    if (errorCode(error) === "EAGAIN") return undefined;
+    throw error;
+  }
+}
+
+/** Says in a few words why reading failed. */
+export function readFailure(error: unknown): string {
+  switch (errorCode(error)) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "it does not exist";
+    case "EACCES":
+    case "EPERM":
+      return "permission denied";
+    case "EISDIR":
+      return "it is a folder";
+    case "ENXIO":
+      return "it is a socket";
+    case "ERR_ENCODING_INVALID_ENCODED_DATA":
+      return "it is not UTF-8 text";
+    default:
+      return error instanceof Error ? error.message : "unknown failure";
+  }
+}
+
+/** Whether reading failed because there is no such file. */
+export function isAbsent(error: unknown): boolean {
+  return errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR";
+}
+
+function errorCode(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}
