@@ -1,14 +1,15 @@
 // Runs a task of this project (test, try, check, build) on a machine that may have nothing but
-// Node 20 and npm: installs the npm dependencies, among them the Node the project needs, and Nix
-// where there is none; then hands over to that Node. Plain JavaScript, since Node 20 runs it.
+// Node 20 and npm: installs the npm dependencies, among them a Node that is new enough, and Nix
+// where there is none; then starts the task with this Node if it is new enough, else with that one.
+// Plain JavaScript, since Node 20 runs it.
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs";
 import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const node = join(root, "node_modules", ".bin", "node");
+const node = isNewEnough() ? process.execPath : join(root, "node_modules", ".bin", "node");
 const lockFile = join(root, "package-lock.json");
 /** npm writes this file last, so a newer lock file means dependencies that are out of date. */
 const installed = join(root, "node_modules", ".package-lock.json");
@@ -22,15 +23,21 @@ if (task === undefined || !existsSync(file)) {
 }
 if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockFile).mtimeMs) {
   step("Installing npm dependencies");
-  // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms. This keeps
-  // to the lock file as well and does not write it. Quiet, for npm itself may run under an older
-  // Node than the project asks for, and says so.
-  execute("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // Quiet, for npm itself may run under an older Node than the project asks for, and says so.
+  execute("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 if (needsPrograms.has(task)) installPrograms();
 const asMember = needsNix.has(task) ? daemonGroup() : [];
 const [program, ...words] = [...asMember, node, file, ...args];
 process.exit(execute(program, words, { mayFail: true }));
+
+/** Compares the Node that runs this with the oldest that the project works with. */
+function isNewEnough() {
+  const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  const [leastMajor, leastMinor] = engines.node.replace(">=", "").split(".").map(Number);
+  return major > leastMajor || (major === leastMajor && minor >= leastMinor);
+}
 
 /**
  * On Debian only members of a group may talk to the Nix daemon, and somebody who has just installed

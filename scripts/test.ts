@@ -15,6 +15,8 @@ const gate = [
   // Node only warns where it cannot tell the coverage.
   "--test-reporter=./scripts/require-coverage.ts",
   "--test-reporter-destination=stderr",
+  "--test-reporter=./scripts/skipped-tests.ts",
+  "--test-reporter-destination=stderr",
 ];
 
 // The end-to-end tests run the program as users get it, but for most of them where coverage is

@@ -8,6 +8,7 @@ const SOURCES = {
   "nixpkgs-lib": "lib/default.nix",
   "nix-darwin": "eval-config.nix",
   "nix-direnv": "direnvrc",
+  "nix-on-droid": "modules/module-list.nix",
 } as const;
 
 export type SourceName = keyof typeof SOURCES;

@@ -10,6 +10,8 @@ let
   cfg = config;
   inherit (lib) mkOption types;
   modules = {
+    # An evaluation without a class: home-manager inside of nix-on-droid, or of before 2023.
+    null = ./home-manager.nix;
     homeManager = ./home-manager.nix;
     nixos = ./nixos.nix;
     darwin = ./nix-darwin.nix;
@@ -17,8 +19,10 @@ let
 in
 {
   imports = [
-    modules.${toString _class}
-      or (throw "Cannot tell which module handpick is imported into: expected home-manager, NixOS or nix-darwin of 2023 or later")
+    modules.${if _class == null then "null" else _class}
+      or (throw "Cannot import handpick: expected modules of home-manager, NixOS or nix-darwin, found those of ${_class}${
+        lib.optionalString (_class == "nixOnDroid") "; import it in home-manager.config"
+      }")
   ];
 
   options = {

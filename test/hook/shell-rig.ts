@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises"
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 
+import { parseManifest } from "../../src/nix/manifest.ts";
 import { BUNDLE, type Result, resultOf } from "../handpick.ts";
 import { ROOT } from "../markdown.ts";
 import { createTestNix, type TestNix } from "../nix.ts";
@@ -84,6 +85,19 @@ token-file = "${nix.dir}/token"
     return sync;
   }
 
+  /** Reads what the shell selected, without its store paths. */
+  async picks(): Promise<Record<string, unknown>[]> {
+    const manifest = await readFile(join(this.state, "wanted/project"), "utf8");
+    const { picks } = parseManifest(manifest, { storeDir: this.nix.storeDir });
+    return picks.map(({ name, caches, closure, exclude, pin }) => ({
+      name,
+      caches,
+      closure,
+      exclude,
+      ...(pin === undefined ? {} : { pin }),
+    }));
+  }
+
   /** Kills a sync; the cache is as if nobody had asked. */
   async kill({ pid }: Sync): Promise<void> {
     process.kill(pid, "SIGKILL");
@@ -149,7 +163,26 @@ let
     args = [ "-c" "mkdir -p $out/bin; printf %s \\"$text\\" > $out/bin/handpick; chmod +x $out/bin/handpick; exit 0" ]; # see toy-pkgs.nix
   };
   handpick = import ${ROOT}nix/lib.nix { inherit pkgs; handpick = program; };
-  selection = { name = "project"; cache = "mine"; packages = [ pkgs.words ]; };
+  # Every argument that a shell takes.
+  selection = {
+    name = "project";
+    caches = [ "mine" ];
+    closure = "runtime";
+    exclude = [ "*-nothing" ];
+    trigger = "auto";
+    packages = [
+      pkgs.words
+      {
+        package = pkgs.greet;
+        outputs = [ "out" ];
+        name = "greeting";
+        caches = [ "mine" ];
+        closure = "self";
+        exclude = [ ];
+        pin = "greet";
+      }
+    ];
+  };
 in
 pkgs.mkShellNoCC {
   shellHook = if selects then handpick.shellHook selection else ":";

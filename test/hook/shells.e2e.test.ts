@@ -103,6 +103,10 @@ describe("entering a shell while the cache hangs", { timeout: 120_000 }, () => {
         }
         const first = await rig.enter(command);
         assert.deepEqual([first.status, first.stdout], [0, "inside\n"], first.stderr);
+        assert.deepEqual(await rig.picks(), [
+          { name: "words", caches: ["mine"], closure: "runtime", exclude: ["*-nothing"] },
+          { name: "greeting", caches: ["mine"], closure: "self", exclude: [], pin: "greet" },
+        ]);
         const { pid, ...sync } = await rig.nextSync();
         assert.deepEqual(sync, {
           cwd: "/",

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import type { Result } from "../handpick.ts";
 import { runCommand } from "../hook/hook-rig.ts";
@@ -9,11 +9,12 @@ import { ROOT } from "../markdown.ts";
 import { sourceTree } from "../sources.ts";
 import { type TempDir, tempDir } from "../temp.ts";
 
-/** The rig evaluates, builds and runs modules with the real home-manager, lib and nix-darwin. */
+/** The rig evaluates, builds and runs modules with other projects as they are. */
 const RIG = resolve(ROOT, process.env["HANDPICK_TEST_RIG"] ?? "../shared/nix-rig", "rig");
 const home = sourceTree("home-manager");
 const lib = sourceTree("nixpkgs-lib");
 const darwin = sourceTree("nix-darwin");
+const droid = sourceTree("nix-on-droid");
 
 /** Why the modules cannot be tried here, or `false`. */
 export const needsRig: string | false = whyNoRig();
@@ -27,7 +28,7 @@ function whyNoRig(): string | false {
   if (process.getuid?.() !== 0) return "the rig needs root";
   if (process.env["HANDPICK_TEST_MATRIX"] !== undefined)
     return "modules are tried outside of the Nix matrix";
-  for (const source of [home, lib, darwin]) if ("skip" in source) return source.skip;
+  for (const source of [home, lib, darwin, droid]) if ("skip" in source) return source.skip;
   return false;
 }
 
@@ -47,6 +48,8 @@ function whyNoSystemd(): string | false {
 }
 
 export interface ModuleRig extends TempDir {
+  /** Folders by the names of arguments in `systems.nix`. */
+  readonly folders: Readonly<Record<string, string>>;
   /** What `rig ARGS` is as a command with an environment. */
   command(...args: string[]): RigCommand;
   /** Runs it. */
@@ -98,14 +101,16 @@ export async function moduleRig(): Promise<ModuleRig> {
   const command = (...args: string[]): RigCommand => ({ command: [RIG, ...args], env });
   const rig = (...args: string[]): Promise<Result> => runCommand([RIG, ...args], env);
   const folder = (tree: typeof home): string => ("dir" in tree ? tree.dir : "");
-  const sources = [
-    "--home-manager",
-    folder(home),
-    "--lib",
-    folder(lib),
-    "--nix-darwin",
-    folder(darwin),
-  ];
+  const folders = {
+    rig: dirname(RIG),
+    nixpkgs: join(temp.dir, "rig/nixpkgs"),
+    homeManager: folder(home),
+    nixDarwin: folder(darwin),
+    nixOnDroid: folder(droid),
+  };
+  const { homeManager, nixDarwin } = folders;
+  const trees = { "--home-manager": homeManager, "--nix-darwin": nixDarwin, "--lib": folder(lib) };
+  const sources = Object.entries(trees).flat();
   const ready = await rig("setup", ...sources);
   if (ready.status !== 0) throw new Error(`rig setup: ${ready.stderr}`);
   const store = join(temp.dir, "nix");
@@ -118,6 +123,7 @@ export async function moduleRig(): Promise<ModuleRig> {
   };
   return {
     ...temp,
+    folders,
     command,
     rig,
     rigWithStore: (...args) => {
