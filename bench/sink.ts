@@ -115,7 +115,9 @@ class SinkState {
     }
     if (path.endsWith("/abort")) return {};
     if (path.includes("/multipart-nar/")) return { body: { uploadUrl: `${this.url}/storage` } };
-    return { body: { ...ABOUT, name: "bench", uri: this.url } };
+    // As Cachix, which publishes in any order.
+    const headers = { "handpick-hides-incomplete-closures": "1" };
+    return { headers, body: { ...ABOUT, name: "bench", uri: this.url } };
   }
 
   #narinfo(method: string, url: string, body: string): Answer {

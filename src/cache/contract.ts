@@ -72,9 +72,9 @@ export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
   readonly name: string;
   /**
-   * Who keeps readers from seeing a path before its references: "cache" where the service hides a
-   * narinfo until its closure is complete (Cachix does), "client" where we must publish in
-   * reference order.
+   * Says what keeps readers from seeing a path before its references: "cache" where the service is
+   * known to hide a narinfo until its closure is complete, "client" where we must publish in
+   * reference order. Final once `info` has answered.
    */
   readonly closureRule: "cache" | "client";
   /** What it takes. */

@@ -10,7 +10,7 @@ import { insideGate } from "./thread-gate.ts";
 
 /** Compresses one NAR, chunk by chunk. */
 export interface Compressor {
-  /** How many chunks it takes at once. */
+  /** How many chunks it takes at once; at least two where `end` may give nothing. */
   readonly lanes: number;
   /** How large they should be. */
   readonly chunkBytes: number;
@@ -53,7 +53,8 @@ export function createCompressor(options: CompressorOptions): Compressor {
       return xzCompressor(options);
     case "none":
       return {
-        lanes: 1,
+        // Two, so that the last chunk is still here when the end of the NAR is found.
+        lanes: 2,
         chunkBytes: PLAIN_CHUNK_BYTES,
         compress: async (chunk) => [chunk],
         end: async () => [],

@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { mkdir, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
 
 import { tempDir } from "../../test/temp.ts";
+import { sha256FromHex } from "../nix/hash.ts";
+import { parseStorePath } from "../nix/store-path.ts";
 import { PackPool } from "./pack-pool.ts";
 import type { PackRequest } from "./pack-pool.ts";
 import type { PackResult } from "./pack-protocol.ts";
@@ -172,6 +174,36 @@ describe("PackPool", () => {
         const request = { physicalPath, narSize, compression, level: 1, partSize: MIB } as const;
         const { result } = await packAll(pool, request);
         assert.equal(result.narSize, narSize + 1);
+      });
+    }
+  }
+
+  for (const compression of ["zstd", "xz", "none"] as const) {
+    for (const [kind, narSize] of [...KINDS, ["large", 8 * MIB]] as const) {
+      it(`keeps the last part of a ${kind} path with ${compression} that is not as recorded`, async () => {
+        await using temp = await tempDir();
+        await using pool = new PackPool({ threads: 2 });
+        const physicalPath = `${temp.dir}/f`;
+        // The NAR of one file has 112 bytes more; its last part is full where nothing shrinks it.
+        await writeFile(physicalPath, randomBytes(narSize - 112));
+        const level = compression === "xz" ? 0 : 1;
+        const plain = { physicalPath, narSize, compression, level, partSize: 4 * MIB } as const;
+        const { result, sizes } = await packAll(pool, plain);
+        const path = parseStorePath(`/nix/store/${"a".repeat(32)}-f`);
+        const narHash = sha256FromHex(result.narHash);
+        await packAll(pool, { ...plain, recorded: { path, narHash, narSize } });
+        const file = await readFile(physicalPath);
+        file[file.length - 1] = (file.at(-1) ?? 0) ^ 1;
+        await writeFile(physicalPath, file);
+        const numbers: number[] = [];
+        const onPart = async ({ number }: { readonly number: number }): Promise<void> =>
+          void numbers.push(number);
+        const packing = pool.pack(
+          { ...plain, recorded: { path, narHash, narSize }, onPart },
+          never,
+        );
+        await assert.rejects(packing, { code: "STORE_PATH_CORRUPT", message: /^Cannot push f: / });
+        assert.ok(numbers.length < sizes.length, `${numbers.join()} of ${sizes.length}`);
       });
     }
   }

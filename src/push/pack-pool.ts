@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { Budget } from "./budget.ts";
-import type { FromWorker, PackJob, PackResult, ToWorker } from "./pack-protocol.ts";
+import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { pack, SMALL_NAR_BYTES } from "./pack.ts";
 import { createGate, shutGate } from "./thread-gate.ts";
 import type { CutPart } from "./part-writer.ts";
@@ -28,6 +28,8 @@ export interface PackRequest {
   readonly level: number | undefined;
   /** Size of every part but the last, in bytes. */
   readonly partSize: number;
+  /** What the store recorded: no last part of other files is handed on. */
+  readonly recorded?: Recorded;
   /** Takes a part; its memory is used again once the promise settles. */
   readonly onPart: (part: PackedPart, signal: AbortSignal) => Promise<void>;
 }

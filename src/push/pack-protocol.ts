@@ -1,5 +1,6 @@
 import type { Compression } from "../cache/contract.ts";
 import type { ErrorCode } from "../error.ts";
+import type { PathInfo } from "../nix/path-info.ts";
 import type { CutPart } from "./part-writer.ts";
 
 /** What one worker thread is asked to pack. One job at a time. */
@@ -15,7 +16,12 @@ export interface PackJob {
   readonly threads: number;
   /** Size of every part but the last, in bytes. */
   readonly partSize: number;
+  /** What the store recorded; files that are not that fail before their last part is handed on. */
+  readonly recorded?: Recorded;
 }
+
+/** What the store recorded of a path. A size of 0 was not recorded. */
+export type Recorded = Pick<PathInfo, "path" | "narHash" | "narSize">;
 
 /** Memory for one part, granted on request: the worker holds no more than it was granted. */
 export interface PackGrant {

@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 
+import { HandpickError } from "../error.ts";
+import { sha256FromHex } from "../nix/hash.ts";
+import { nameOf } from "../nix/store-path.ts";
 import { createCompressor, zstdOnce } from "./compressor.ts";
 import type { CompressorOptions } from "./compressor.ts";
 import { NarSource } from "./nar-source.ts";
-import type { PackJob, PackResult } from "./pack-protocol.ts";
+import type { PackJob, PackResult, Recorded } from "./pack-protocol.ts";
 import { PartWriter } from "./part-writer.ts";
 import type { Packed, PartSink } from "./part-writer.ts";
 
@@ -18,6 +21,10 @@ export const SMALL_NAR_BYTES: number = 4 << 20;
  *     compressor        the chunks between, several at a time
  *
  * A NAR that fits into one chunk is compressed in this thread; the pool runs several such jobs.
+ * The end of the file, and so the last part, is handed on only if the NAR is what was recorded:
+ * an upload that lacks a part cannot be completed, by anybody.
+ *
+ * @throws {HandpickError} `STORE_PATH_CORRUPT` if it is not, and what reading or compressing throws.
  */
 export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
   using source = new NarSource(job.physicalPath);
@@ -37,8 +44,26 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
   const rest = isSmall
     ? packSmall(job, read)
     : await packStream({ job, onProgram: sink.onProgram }, read, writer);
+  const narHash = hash.digest("hex");
+  if (job.recorded !== undefined) assertAsRecorded(job.recorded, { narHash, narSize });
   const fileHash = await writer.end(rest);
-  return { narHash: hash.digest("hex"), narSize, fileHash, fileSize: writer.fileSize };
+  return { narHash, narSize, fileHash, fileSize: writer.fileSize };
+}
+
+function assertAsRecorded(
+  recorded: Recorded,
+  found: Pick<PackResult, "narHash" | "narSize">,
+): void {
+  const narHash = sha256FromHex(found.narHash);
+  const isSize = recorded.narSize === 0 || recorded.narSize === found.narSize;
+  if (narHash === recorded.narHash && isSize) return;
+  throw new HandpickError(
+    "STORE_PATH_CORRUPT",
+    `Cannot push ${nameOf(recorded.path)}: its files are not what the store recorded\n` +
+      `  recorded ${recorded.narHash}, ${recorded.narSize} bytes\n` +
+      `  found    ${narHash}, ${found.narSize} bytes`,
+    { hint: `Run nix-store --repair-path ${recorded.path}, or build it again.` },
+  );
 }
 
 /** Where parts go, and who is told of programs that run. */
@@ -65,7 +90,7 @@ function packSmall(job: PackJob, read: Read): Packed {
   return { pieces: [zstdOnce(chunk, job.level)], narBytes: chunk.length };
 }
 
-/** Writes the file but for its end, which is returned. */
+/** Writes the file but for its end, which is returned and never empty. */
 async function packStream(
   { job, onProgram }: StreamOptions,
   read: Read,

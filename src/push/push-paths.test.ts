@@ -237,6 +237,7 @@ describe("pushPaths()", () => {
       "abort far",
       "abort user",
     ]);
+    assert.ok(!cache.log.includes("part bad"));
   });
 
   it("goes on after a path that was collected meanwhile or refused for itself", async () => {

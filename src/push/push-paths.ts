@@ -1,10 +1,9 @@
 import type { Cache, Compression, NarInfoFields, Upload } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
-import { parseSha256, sha256FromHex } from "../nix/hash.ts";
+import { sha256FromHex } from "../nix/hash.ts";
 import type { SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../nix/signature.ts";
-import { nameOf } from "../nix/store-path.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { Budget } from "./budget.ts";
 import { toFailure } from "./events.ts";
@@ -58,7 +57,7 @@ export function isOutage(code: string): boolean {
 /**
  * Pushes paths into one cache, references before referrers:
  *
- *     begin -> pack -> parts -> hash as recorded? -> references ready? -> publish
+ *     begin -> pack -> parts -> hash as recorded? -> last part -> references ready? -> publish
  *
  * A path is *stored* when its NAR is and those of its references are, and *visible* when it is
  * published and its references are visible. It is published once its references are stored, or
@@ -199,10 +198,11 @@ class Run {
     const partSize = this.#pace.partSize(info.narSize);
     let sentBytes = 0;
     let narBytes = 0;
-    const result = await pool.pack(
+    return await pool.pack(
       {
         physicalPath,
         narSize: info.narSize,
+        recorded: { path: info.path, narHash: info.narHash, narSize: info.narSize },
         compression,
         level,
         partSize,
@@ -215,8 +215,6 @@ class Run {
       },
       this.#signal,
     );
-    assertAsRecorded(info, result);
-    return result;
   }
 
   /** Waits for the references; the first that will not get so far in this run, if any. */
@@ -265,16 +263,4 @@ class Run {
         signingKey === undefined ? undefined : signFingerprint(fingerprint(signed), signingKey),
     };
   }
-}
-
-function assertAsRecorded(info: PathInfo, result: PackResult): void {
-  const narHash = parseSha256(`sha256:${result.narHash}`);
-  if (narHash === info.narHash && (info.narSize === 0 || result.narSize === info.narSize)) return;
-  throw new HandpickError(
-    "STORE_PATH_CORRUPT",
-    `Cannot push ${nameOf(info.path)}: its files are not what the store recorded\n` +
-      `  recorded ${info.narHash}, ${info.narSize} bytes\n` +
-      `  found    ${narHash}, ${result.narSize} bytes`,
-    { hint: `Run nix-store --repair-path ${info.path}, or build it again.` },
-  );
 }

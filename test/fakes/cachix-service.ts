@@ -69,6 +69,8 @@ export class FakeService {
   permission: "Read" | "Write" | "Admin" = "Write";
   preferredCompressionMethod: unknown = "ZSTD";
   isPublic = true;
+  /** Whether readers get no narinfo before its closure; otherwise they get each at once. */
+  hidesIncompleteClosures = true;
   readonly publicSigningKeys: string[] = [];
   /** Hash parts that the cache's own upstream has. */
   readonly upstream: Set<string> = new Set();
@@ -91,8 +93,15 @@ export class FakeService {
     return [...this.#uploads.values()].filter(({ state }) => state === "open").length;
   }
 
-  /** Whether readers get the narinfo: only once its whole closure is here or upstream. */
+  /** Whether readers get the narinfo: at once, or only once its whole closure is here or upstream. */
   isVisible(hashPart: string): boolean {
+    return this.hidesIncompleteClosures
+      ? this.isComplete(hashPart)
+      : this.published.has(hashPart) || this.upstream.has(hashPart);
+  }
+
+  /** Whether a path and its whole closure are here or upstream. */
+  isComplete(hashPart: string): boolean {
     const seen = new Set<string>();
     const queue = [hashPart];
     for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
@@ -118,7 +127,7 @@ export class FakeService {
     const [narId = ""] = url.pathname.split("/multipart-nar/")[1]?.split("/") ?? [];
     switch (request.operation) {
       case "info":
-        return { status: 200, body: this.#info() };
+        return { status: 200, headers: this.#traits(), body: this.#info() };
       case "missing":
         return this.#missing(parse(request));
       case "begin":
@@ -170,6 +179,10 @@ export class FakeService {
       return { status: 403, body: "Your token may not write." };
     }
     return undefined;
+  }
+
+  #traits(): Record<string, string> {
+    return this.hidesIncompleteClosures ? { "handpick-hides-incomplete-closures": "1" } : {};
   }
 
   #info(): object {

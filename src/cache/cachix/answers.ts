@@ -82,6 +82,11 @@ export function readCacheInfo(response: HttpResponse): CacheInfo {
   };
 }
 
+/** Tells whether a server says that readers get no narinfo before its whole closure. */
+export function hidesIncompleteClosures({ headers }: HttpResponse): boolean {
+  return headers["handpick-hides-incomplete-closures"] === "1";
+}
+
 /** @throws {HandpickError} `CACHE_PROTOCOL` if the answer is not a list of texts. */
 export function readMissing(response: HttpResponse): readonly string[] {
   return read(MissingSchema, response);

@@ -29,6 +29,24 @@ describe("info() of a Cachix cache", () => {
     assert.equal(request?.headers["user-agent"], "handpick/dev");
   });
 
+  it("leaves the closure rule to Cachix, and to a server that says that it keeps it", async () => {
+    const ruleOf = async (host?: string): Promise<string> => {
+      await using cache = createCachixCache({ name: "mine", cacheName: "acme", host, env: {} });
+      return cache.closureRule;
+    };
+    const foreign = ["http://cachix.org", "https://notcachix.org", "https://cachix.org.example"];
+    assert.equal(await ruleOf(), "cache");
+    assert.equal(await ruleOf("https://app.cachix.org"), "cache");
+    for (const host of foreign) assert.equal(await ruleOf(host), "client", host);
+    await using rig = await createCachixRig();
+    rig.fake.service.hidesIncompleteClosures = false;
+    await rig.cache.info(signal);
+    assert.equal(rig.cache.closureRule, "client");
+    rig.fake.service.hidesIncompleteClosures = true;
+    await rig.cache.info(signal);
+    assert.equal(rig.cache.closureRule, "cache");
+  });
+
   it("translates permission and preferred method", async () => {
     await using rig = await createCachixRig();
     const { service } = rig.fake;

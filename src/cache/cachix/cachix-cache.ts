@@ -8,11 +8,17 @@ import { createHttpClient } from "../http-client.ts";
 import type { HttpResponse, Timeouts } from "../http-message.ts";
 import type { RetryNotice } from "../retry.ts";
 import { isPage, isSuccess, statusMessage } from "../status-error.ts";
-import { readCacheInfo, readMissing, readPins, readUploadIds } from "./answers.ts";
+import {
+  hidesIncompleteClosures,
+  readCacheInfo,
+  readMissing,
+  readPins,
+  readUploadIds,
+} from "./answers.ts";
 import { CachixApi } from "./cachix-api.ts";
 import type { Call, Patience } from "./cachix-api.ts";
 import { CachixUpload } from "./cachix-upload.ts";
-import { DEFAULT_HOST, parseHost } from "./cachix-url.ts";
+import { DEFAULT_HOST, isCachixOwn, parseHost } from "./cachix-url.ts";
 import { MISSING_BATCH, missingCall } from "./missing.ts";
 import { pinsCall, sendPin } from "./pin.ts";
 
@@ -60,13 +66,13 @@ export function createCachixCache(options: CachixCacheOptions): Cache {
 
 class CachixCache implements Cache {
   readonly name: string;
-  readonly closureRule = "cache";
   readonly compressions: ReadonlySet<Compression> = new Set(["zstd", "xz"]);
   readonly #api: CachixApi;
   readonly #hasToken: boolean;
   readonly #hasOwnHost: boolean;
   readonly #abortMs: number;
   readonly #firstContactMs: number;
+  #hidesIncomplete: boolean;
   /** Whether the service has answered for this cache. */
   #isKnown = false;
 
@@ -79,15 +85,23 @@ class CachixCache implements Cache {
     this.#abortMs = options.abortMs ?? 3000;
     this.#firstContactMs = options.firstContactMs ?? 30_000;
     const base = parseHost(options.host ?? DEFAULT_HOST);
+    this.#hidesIncomplete = isCachixOwn(base);
     this.#hasOwnHost = base.href !== parseHost(DEFAULT_HOST).href;
     const client = createHttpClient({ env, timeouts });
     this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random, onRetry });
   }
 
+  /** Other servers speak this API too, and show what they have at once unless they say otherwise. */
+  get closureRule(): "cache" | "client" {
+    return this.#hidesIncomplete ? "cache" : "client";
+  }
+
   async info(signal: AbortSignal): Promise<CacheInfo> {
     const action = `look up ${this.#api.label}`;
     const call = { action, method: "GET", path: [] } as const;
-    const info = readCacheInfo(await this.#ask(call, signal));
+    const response = await this.#ask(call, signal);
+    const info = readCacheInfo(response);
+    this.#hidesIncomplete ||= hidesIncompleteClosures(response);
     this.#api.isReadOnly = !info.writable;
     return info;
   }

@@ -22,6 +22,11 @@ export function parseCachixUrl(url: string): string {
   return name;
 }
 
+/** Tells whether a base URL is one of Cachix's own, and not of another server with the same API. */
+export function isCachixOwn({ protocol, hostname }: URL): boolean {
+  return protocol === "https:" && /(?:^|\.)cachix\.org$/.test(hostname);
+}
+
 /**
  * Reads the base URL of the service; a path in it is kept as prefix, without its last slash.
  *
