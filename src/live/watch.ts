@@ -5,8 +5,8 @@ import { isLedgerError, Ledger } from "../state/ledger.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, type StateFolder, stateUnusable } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
-import { acceptedByRules } from "../sync/accept.ts";
 import { noteReturn } from "../sync/builds.ts";
+import { acceptedByRules } from "../sync/built-picks.ts";
 import { dueTimes } from "../sync/due.ts";
 import type { SyncEnd } from "../sync/sync.ts";
 import { StoreSource } from "./store-source.ts";
@@ -25,6 +25,8 @@ export interface WatchRequest {
   readonly sync: () => Promise<SyncEnd>;
   /** Told once nothing that comes is missed. */
   readonly onReady: () => void;
+  /** Told what of builds is left out. */
+  readonly onNote: (text: string) => void;
   /** Told of a look that failed; the next one tries again. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -121,10 +123,10 @@ class Watcher implements AsyncDisposable {
   }
 
   async #record(paths: readonly StorePath[]): Promise<void> {
-    const { folder, store } = this.#request;
+    const { folder, store, config, onNote } = this.#request;
     await using held = await store.hold(paths);
     const valid = [...held.valid];
-    const accepted = await acceptedByRules(valid, this.#request);
+    const accepted = await acceptedByRules(valid, { config, store }, onNote);
     await using kept = new AsyncDisposableStack();
     if (accepted.length > 0) kept.use(await store.hold(accepted));
     using ledger = Ledger.open(folder);
