@@ -9,6 +9,7 @@ import { noteReturn } from "../sync/builds.ts";
 import { acceptedByRules } from "../sync/built-picks.ts";
 import { dueTimes } from "../sync/due.ts";
 import type { SyncEnd } from "../sync/sync.ts";
+import { HeldBuilds } from "./held-builds.ts";
 import { StoreSource } from "./store-source.ts";
 import { wakes } from "./wakes.ts";
 
@@ -66,12 +67,13 @@ class Watcher implements AsyncDisposable {
   #hasToSync = true;
   #syncing: Promise<void> | undefined;
   #nextDue = Infinity;
-  /** Keeps what was accepted until a sync does. */
-  #held = new AsyncDisposableStack();
+  /** What was accepted since the last sync began, and what a failed one could not root. */
+  readonly #held: HeldBuilds;
 
   constructor(source: StoreSource, request: WatchRequest) {
     this.#source = source;
     this.#request = request;
+    this.#held = new HeldBuilds(request.store);
   }
 
   /** How long to wait if nothing new comes. */
@@ -93,7 +95,7 @@ class Watcher implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#syncing;
-    await this.#held.disposeAsync();
+    await this.#held[Symbol.asyncDispose]();
   }
 
   #startSync(): void {
@@ -127,13 +129,11 @@ class Watcher implements AsyncDisposable {
     await using held = await store.hold(paths);
     const valid = [...held.valid];
     const accepted = await acceptedByRules(valid, { config, store }, onNote);
-    await using kept = new AsyncDisposableStack();
-    if (accepted.length > 0) kept.use(await store.hold(accepted));
+    if (accepted.length > 0) await this.#held.add(accepted);
     using ledger = Ledger.open(folder);
     const isBack = noteReturn(ledger, valid);
     if (accepted.length === 0 && !isBack) return;
     ledger.addBuilds(accepted, Date.now());
-    this.#held.use(kept.move());
     this.#hasToSync = true;
   }
 
@@ -142,16 +142,21 @@ class Watcher implements AsyncDisposable {
   }
 
   async #sync(): Promise<void> {
-    const { folder, sync } = this.#request;
+    const { folder, store, sync } = this.#request;
     this.#hasToSync = false;
     this.#nextDue = Infinity;
-    await using held = this.#held;
-    this.#held = new AsyncDisposableStack();
-    const { isOtherAtWork } = await sync();
-    if (isOtherAtWork) {
-      this.#hasToSync = true;
-      this.#held.use(held.move());
-      return;
+    await using held = new HeldBuilds(store);
+    held.absorb(this.#held);
+    try {
+      const { isOtherAtWork } = await sync();
+      if (isOtherAtWork) {
+        this.#hasToSync = true;
+        this.#held.absorb(held);
+        return;
+      }
+    } catch (error) {
+      this.#held.absorb(held);
+      throw error;
     }
     using ledger = Ledger.openReadOnly(folder);
     if (ledger !== undefined) this.#nextDue = Math.min(...dueTimes(ledger).values());
