@@ -5,6 +5,7 @@ import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { type ExecEnd, execCommand, type Way } from "../live/exec.ts";
 import type { RunningCommand } from "../live/run-command.ts";
+import { quote } from "../nix/format-error.ts";
 import { jsonReport, plainReport, type PushReport, quietReport } from "../report/push-report.ts";
 import { failureLines } from "../report/push-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
@@ -83,6 +84,11 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       onStart: (command) => signals.passTo(command),
     });
     conclude(end, report);
+    const idle = end.idle.filter((glob) => options.include?.includes(glob) === true);
+    // Where nothing at all is accepted, that is told.
+    if (end.accepted > 0 && idle.length > 0) {
+      note(`--include fits nothing that was built by ${idle.map(quote).join(", ")}`);
+    }
     return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
   } finally {
     report.end();

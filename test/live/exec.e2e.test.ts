@@ -129,6 +129,15 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     );
   });
 
+  it("tells of an --include that fits nothing of what was built", async () => {
+    const tag = newTag();
+    const result = await rig.exec("-i", "lib-*", "lbi-*", "--", ...rig.building(tag, "lib"));
+    assert.equal(result.status, 0, result.stderr);
+    assert.match(result.stderr, /^--include fits nothing that was built by "lbi-\*"$/m);
+    const without = await rig.exec("-i", "lib-*", "--", ...rig.building(newTag(), "lib"));
+    assert.doesNotMatch(without.stderr, /--include/);
+  });
+
   it("has the exit code of the command while the cache is down, with --strict 1", async () => {
     await rig.moveCache(NOWHERE);
     const runs = [
