@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { HandpickError } from "../error.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
-import { type Manifest, parseManifest } from "../nix/manifest.ts";
+import { type Manifest, NewerManifestError, parseManifest } from "../nix/manifest.ts";
 
 const MAX_BYTES = 16 * 1024 * 1024;
 const HEAD_BYTES = 512;
@@ -42,7 +42,10 @@ export async function readManifestFile(
 function invalid(file: string, fault: string, cause?: FormatError): HandpickError {
   return new HandpickError("MANIFEST_INVALID", `Cannot use manifest ${file}: ${fault}`, {
     cause,
-    hint: "Correct the file or build it again; docs/configuration.md describes the format.",
+    hint:
+      cause instanceof NewerManifestError
+        ? "Upgrade handpick, or make the manifest with the version that reads it."
+        : "Correct the file or build it again; docs/configuration.md describes the format.",
   });
 }
 
