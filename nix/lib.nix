@@ -93,7 +93,8 @@ let
   # A store file that names the packages and keeps them alive.
   manifest = { name, ... }@arguments: writeManifest name (picksOf (removeAttrs arguments [ "name" ]));
 
-  # The same, to be built instead of the packages: `handpick push $(nix-build …)`.
+  # The same, to be built instead of the packages: `handpick push $(nix-build …)`. The post-build hook,
+  # exec and watch push what it names only with `manifests = true` in [builds], and without pins.
   cachixPackages =
     arguments:
     if arguments ? cache || arguments ? caches then

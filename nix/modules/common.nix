@@ -47,7 +47,7 @@ let
       max-nar-size = cfg.rules.maxNarSize;
       on-hole = cfg.rules.onHole;
     };
-    builds = { inherit (cfg.builds) include caches; };
+    builds = { inherit (cfg.builds) include caches manifests; };
   };
 in
 rec {

@@ -95,6 +95,16 @@ in
         description = "Names of the caches they go to; none stands for all.";
         example = [ "mine" ];
       };
+      manifests = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Whether manifests that are built, such as those of `cachixPackages`, are pushed as what they
+          name: only paths that they refer to, to configured caches only, without pins. Otherwise they
+          are outputs like others.
+        '';
+        example = true;
+      };
     };
 
     interval = mkOption {

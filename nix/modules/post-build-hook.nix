@@ -15,8 +15,8 @@ in
     type = lib.types.bool;
     default = false;
     description = ''
-      Whether Nix is to report every build, so that what `builds.include` accepts and what built
-      manifests name is pushed.
+      Whether Nix is to report every build, so that what `builds.include` accepts is pushed, and with
+      `builds.manifests` what built manifests name.
     '';
     example = true;
   };

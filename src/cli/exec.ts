@@ -1,12 +1,11 @@
 import { closeSync, openSync } from "node:fs";
 import { resolve } from "node:path";
 
-import { chooseCache } from "../config/choose-cache.ts";
-import type { Config } from "../config/config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { type ExecEnd, execCommand, type Way } from "../live/exec.ts";
 import type { RunningCommand } from "../live/run-command.ts";
+import { quote } from "../nix/format-error.ts";
 import { jsonReport, plainReport, type PushReport, quietReport } from "../report/push-report.ts";
 import { failureLines } from "../report/push-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
@@ -15,7 +14,7 @@ import type { RunEvent } from "../sync/push-plan.ts";
 import type { CommandSpec } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
-import { INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
+import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
 import { rarely } from "./prepare-run.ts";
 
 interface ExecOptions extends LiveOptions {
@@ -31,14 +30,15 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
     summary: "Run a command; push what it builds, if the rules accept it",
     description:
       "Run a command and push what it builds meanwhile: outputs that a glob of\n" +
-      "[builds] or --include fits, what a manifest among them names (cachixPackages),\n" +
-      "and what a wanted selection names. Its input, output and exit code stay its\n" +
-      "own, and it waits for no push; everything of handpick goes to stderr.\n\n" +
+      "[builds] or --include fits, with --manifests what a manifest among them names\n" +
+      "(cachixPackages), and what a wanted selection names. Its input, output and exit\n" +
+      "code stay its own, and it waits for no push; handpick writes to stderr only.\n\n" +
       "Ctrl-C reaches the command, and what it built is pushed; a second one gives up\n" +
       "pushing. Exit code: the command's; 126 or 127 if it does not start.",
     options: [
       ["-t, --to <cache>", "Cache name or URL (default: what manifests and [builds] say)"],
       INCLUDE_OPTION,
+      ["--manifests", "Also what built manifests name (default: as [builds] says, else off)"],
       ["--substituted", "Also what it brings into the store otherwise (default: off)"],
       ["--strict", "Exit with 1 if something accepted is not pushed (default: off)"],
       ["--via <way>", "See builds by a hook or by watching the store (default: what works)"],
@@ -46,7 +46,7 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
       ["--json", "Print JSON on stderr (default: text)"],
     ],
     examples: [
-      ["handpick exec -- nix-build picks.nix", "build and push cachixPackages"],
+      ["handpick exec --manifests -- nix-build picks.nix", "build and push cachixPackages"],
       ["handpick exec -i 'my-*' -- make world", "push what is built and named so"],
     ],
     action: async (words, options) => exec(words, options, io),
@@ -57,7 +57,8 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
   const { env, cwd, uid } = io;
   const way = parseWay(options);
   const config = await liveConfig(options, io);
-  assertCache(config, options.to);
+  const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+  await assertAccepts("push what is built", { config, folder, to: options.to });
   const givenUp = new AbortController();
   const signal = AbortSignal.any([givenUp.signal, io.signal]);
   await using store = await openStore({ store: options.store, env, signal });
@@ -70,7 +71,7 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       command: words,
       config,
       store,
-      folder: stateFolder(resolve(cwd, stateDirectory(env, uid))),
+      folder,
       to: options.to,
       substituted: options.substituted === true,
       way,
@@ -83,6 +84,11 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       onStart: (command) => signals.passTo(command),
     });
     conclude(end, report);
+    const idle = end.idle.filter((glob) => options.include?.includes(glob) === true);
+    // Where nothing at all is accepted, that is told.
+    if (end.accepted > 0 && idle.length > 0) {
+      note(`--include fits nothing that was built by ${idle.map(quote).join(", ")}`);
+    }
     return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
   } finally {
     report.end();
@@ -98,11 +104,6 @@ function parseWay({ via: text, substituted }: ExecOptions): Way | undefined {
   throw new HandpickError("USAGE", `Cannot see builds via ${JSON.stringify(text.slice(0, 80))}`, {
     hint: "Use --via hook or --via store, or leave it out.",
   });
-}
-
-/** What is known to go wrong later goes wrong before the command runs. */
-function assertCache(config: Config, to: string | undefined): void {
-  if (to !== undefined || config.builds.include.length > 0) chooseCache(config, to);
 }
 
 /** Plain lines: a line that is redrawn would be in the way of what the command prints. */

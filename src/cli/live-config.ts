@@ -1,14 +1,18 @@
+import { chooseCache } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { isGlob } from "../nix/glob.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import { readWanted } from "../state/wanted.ts";
 import type { CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
 
 /** Options of the commands that push what comes to be. */
 export interface LiveOptions extends CommonOptions {
   readonly include?: readonly string[];
+  readonly manifests?: boolean;
   readonly substituted?: boolean;
   readonly store?: string;
 }
@@ -20,7 +24,7 @@ export const INCLUDE_OPTION: readonly [string, string] = [
 
 /** The configuration with what the command line adds to `[builds]`. */
 export async function liveConfig(
-  { config: file, include = [] }: LiveOptions,
+  { config: file, include = [], manifests = false }: LiveOptions,
   { env, cwd, uid }: Io,
 ): Promise<Config> {
   const wrong = include.find((glob) => !isGlob(glob));
@@ -29,8 +33,42 @@ export async function liveConfig(
     throw new HandpickError("USAGE", message, { hint: "docs/configuration.md describes globs." });
   }
   const config = await loadConfig({ file, env, cwd, uid });
+  const { builds } = config;
   return {
     ...config,
-    builds: { ...config.builds, include: [...config.builds.include, ...include] },
+    builds: {
+      ...builds,
+      include: [...builds.include, ...include],
+      manifests: builds.manifests || manifests,
+    },
   };
+}
+
+export interface LiveScope {
+  readonly config: Config;
+  readonly folder: StateFolder;
+  /** The cache that all goes to. @default {what manifests and the configuration say} */
+  readonly to?: string | undefined;
+}
+
+/**
+ * Refuses a command that could never push anything, since it would look like one that works.
+ *
+ * @param action As in "Cannot …".
+ * @throws {HandpickError} `USAGE` if no rule accepts anything, `CACHE_UNKNOWN` if there is no cache for
+ *   what they accept.
+ */
+export async function assertAccepts(
+  action: string,
+  { config, folder, to }: LiveScope,
+): Promise<void> {
+  const { include, manifests } = config.builds;
+  const hasRules = include.length > 0 || manifests;
+  if (!hasRules && (await readWanted(folder)).length === 0) {
+    const message = `Cannot ${action}: no rule accepts anything of it`;
+    throw new HandpickError("USAGE", message, {
+      hint: "Set include in [builds], or give --include; for what cachixPackages names, set manifests = true there.",
+    });
+  }
+  if (hasRules || to !== undefined) chooseCache(config, to);
 }

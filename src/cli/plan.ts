@@ -1,8 +1,9 @@
+import { idleExcludes } from "../plan/idle-excludes.ts";
 import { planLines } from "../report/plan-lines.ts";
 import type { CommandSpec } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
-import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
+import { PATH_OPTIONS, quietly, withPrepared } from "./prepare-run.ts";
 import type { PathOptions } from "./prepare-run.ts";
 
 /** `handpick plan`: decide only. */
@@ -20,8 +21,10 @@ export function planCommand(io: Io): CommandSpec<PathOptions> {
       ["handpick plan --json ./result | jq .totals", "the same for programs"],
     ],
     action: async (args, options) =>
-      withPrepared({ args, options, io }, async ({ prepared }) => {
-        const { plan } = prepared;
+      withPrepared({ args, options, io }, async ({ prepared, config }) => {
+        const { plan, picks } = prepared;
+        const note = quietly(options, io);
+        if (plan.paths.length > 0) for (const text of idleExcludes(picks, config.rules)) note(text);
         if (options.json === true) io.stdout.write(`${JSON.stringify(plan)}\n`);
         else for (const line of planLines(plan)) io.stdout.write(`${line}\n`);
         return plan.totals.held.paths > 0 ? EXIT.somePathsFailed : EXIT.done;

@@ -3,12 +3,11 @@ import { resolve } from "node:path";
 import { chooseCache } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
-import { HandpickError } from "../error.ts";
 import { watchStore } from "../live/watch.ts";
 import { toFailure } from "../push/events.ts";
+import { printable } from "../report/format.ts";
 import { failureLines } from "../report/push-lines.ts";
-import { stateFolder, type StateFolder } from "../state/state-folder.ts";
-import { readWanted } from "../state/wanted.ts";
+import { stateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
 import { emptySummary, type RunEvent } from "../sync/push-plan.ts";
@@ -19,7 +18,7 @@ import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
-import { INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
+import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
 import { rarely } from "./prepare-run.ts";
 
 interface WatchOptions extends LiveOptions {
@@ -33,9 +32,10 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
     summary: "Push new store paths, if the rules accept them, until Ctrl-C",
     description:
       "Push new store paths until Ctrl-C: outputs that a glob of [builds] or --include\n" +
-      "fits, what a manifest among them names (cachixPackages), and what a wanted\n" +
-      "selection names. It sees the builds of every user of this machine. What cannot\n" +
-      "be pushed is tried again later, as by handpick sync, whose work it does, too.",
+      "fits, with manifests = true in [builds] what a manifest among them names\n" +
+      "(cachixPackages), and what a wanted selection names. It sees the builds of every\n" +
+      "user of this machine. What cannot be pushed is tried again later, as by handpick\n" +
+      "sync, whose work it does, too.",
     options: [
       INCLUDE_OPTION,
       ["--substituted", "Also what was not built here but brought in (default: off)"],
@@ -55,7 +55,8 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
   const config = await liveConfig(options, io);
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
   const open = (): Promise<Store> => openStore({ store: options.store, env, signal });
-  await assertSomething(config, folder);
+  await assertAccepts("watch the store", { config, folder });
+  chooseCache(config);
   await using store = await open();
   const syncs = { folder, config, openStore: open, env, uid, signal, recheck: false, wait: false };
   const tell = rarely((text) => io.stderr.write(`handpick: ${text}\n`));
@@ -68,19 +69,12 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
     signal,
     sync: () => recordingFailure(syncs, () => reportedSync(syncs, options, io)),
     onReady: () => announce({ config, store, isAll: options.substituted === true }, io),
+    onNote: (text) => {
+      if (options.quiet !== true) io.stderr.write(`handpick: ${printable(text)}\n`);
+    },
     onFailure: (error) => tell(failureLines(toFailure(error)).join("\n  ")),
   });
   return EXIT.done;
-}
-
-/** A watch that could never push would look like one that works. */
-async function assertSomething(config: Config, folder: StateFolder): Promise<void> {
-  if (config.builds.include.length === 0 && (await readWanted(folder)).length === 0) {
-    throw new HandpickError("USAGE", "Cannot watch the store: no rule accepts anything of it", {
-      hint: "Set include in [builds], or give --include; for cachixPackages alone, 'handpick-*.json'.",
-    });
-  }
-  chooseCache(config);
 }
 
 interface Announced {
@@ -91,9 +85,12 @@ interface Announced {
 
 /** Also with --quiet: nobody is to be taken by surprise by what is pushed of others. */
 function announce({ config, store, isAll }: Announced, { stderr }: Io): void {
-  const { include, caches } = config.builds;
+  const { include, caches, manifests } = config.builds;
   const names = caches.length > 0 ? caches : config.caches.map(({ name }) => name);
-  const accepted = [...include, "what manifests and wanted selections name"].join(", ");
+  const accepted = [
+    ...include,
+    manifests ? "what manifests and wanted selections name" : "what wanted selections name",
+  ].join(", ");
   stderr.write(`handpick: watching ${store.storeDir} until Ctrl-C\n`);
   stderr.write(`  pushed to ${names.join(", ")}: ${accepted}\n`);
   const others = "of every user of this machine";

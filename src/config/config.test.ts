@@ -38,7 +38,8 @@ describe("parseConfig()", () => {
       on-hole = "push-anyway"
       [builds]
       include = ["rustowl*", "my-[a-z]?"]
-      caches = ["mine"]`;
+      caches = ["mine"]
+      manifests = true`;
     assert.deepEqual(parseConfig(text, FILE), {
       file: FILE,
       caches: [
@@ -60,7 +61,7 @@ describe("parseConfig()", () => {
         maxNarSize: 2 * 1024 ** 3,
         onHole: "push-anyway",
       },
-      builds: { include: ["rustowl*", "my-[a-z]?"], caches: ["mine"] },
+      builds: { include: ["rustowl*", "my-[a-z]?"], caches: ["mine"], manifests: true },
     });
   });
 
@@ -69,7 +70,7 @@ describe("parseConfig()", () => {
       file: FILE,
       caches: [],
       rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-      builds: { include: [], caches: [] },
+      builds: { include: [], caches: [], manifests: false },
     });
   });
 
@@ -101,6 +102,8 @@ describe("parseConfig()", () => {
       ["[rule]\n", ":1:2: rule ", '"rules"'],
       ["\n[rules]\nexcludes = []", ":3:1: rules.excludes ", '"exclude"'],
       ["[builds]\ninclud = []", ":2:1: builds.includ ", '"include"'],
+      ["[builds]\nmanifest = true", ":2:1: builds.manifest ", '"manifests"'],
+      ['[builds]\nmanifests = "yes"', ":2:1: builds.manifests ", "true or false, found a string"],
       ['[caches.mine]\nulr = "cachix://a"', ":2:1: caches.mine.ulr ", '"url"'],
       ['caches = { mine = { hst = "mine" } }', ":1:21: caches.mine.hst ", '"host"'],
     ] as const;

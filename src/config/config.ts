@@ -37,6 +37,8 @@ export interface Rules {
 export interface Builds {
   readonly include: readonly string[];
   readonly caches: readonly string[];
+  /** Whether manifests among what is built count; without it they are outputs like others. */
+  readonly manifests: boolean;
 }
 
 export interface Config {

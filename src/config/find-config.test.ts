@@ -44,7 +44,7 @@ describe("loadConfig()", () => {
       file: undefined,
       caches: [],
       rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-      builds: { include: [], caches: [] },
+      builds: { include: [], caches: [], manifests: false },
     });
   });
 

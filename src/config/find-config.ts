@@ -50,7 +50,7 @@ export async function loadConfig(options: FindConfigOptions): Promise<Config> {
     file: undefined,
     caches: [],
     rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-    builds: { include: [], caches: [] },
+    builds: { include: [], caches: [], manifests: false },
   };
 }
 

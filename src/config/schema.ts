@@ -28,7 +28,11 @@ export interface ConfigTables {
     readonly "max-nar-size"?: number | undefined;
     readonly "on-hole": "hold" | "fail" | "push-anyway";
   };
-  readonly builds: { readonly include: readonly string[]; readonly caches: readonly string[] };
+  readonly builds: {
+    readonly include: readonly string[];
+    readonly caches: readonly string[];
+    readonly manifests: boolean;
+  };
 }
 
 /** A rule that the value at `keys` breaks, said so that it reads on after the key. */
@@ -195,6 +199,7 @@ const rulesEntries = {
 const buildsEntries = {
   include: v.optional(listOf(glob), []),
   caches: v.optional(listOf(text(() => undefined)), []),
+  manifests: v.optional(v.boolean(typeRule("true or false")), false),
 };
 
 const fileSchema = v.strictObject(

@@ -1,4 +1,6 @@
 import { withoutSecrets } from "../config/credentials.ts";
+import { compileGlob } from "../nix/glob.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import { toFailure } from "../push/events.ts";
 import { whoBuilds } from "../store/who-builds.ts";
 import type { Summary } from "../sync/summary.ts";
@@ -32,6 +34,8 @@ export interface ExecEnd {
   /** Paths that came to be, and how many picks they stood for. */
   readonly seen: number;
   readonly accepted: number;
+  /** Globs of `[builds]` that fit none of them. */
+  readonly idle: readonly string[];
   /** Whether the store failed, so that something may have been missed. */
   readonly isIncomplete: boolean;
 }
@@ -84,6 +88,7 @@ class Pump {
   readonly #source: PathSource;
   readonly #request: ExecRequest;
   readonly #pusher: LivePusher;
+  readonly #idle: Map<string, (path: StorePath) => boolean>;
   #seen = 0;
   #accepted = 0;
   #isIncomplete = false;
@@ -92,6 +97,8 @@ class Pump {
     this.#source = source;
     this.#request = request;
     this.#pusher = new LivePusher(request);
+    const { include } = request.config.builds;
+    this.#idle = new Map(include.map((glob) => [glob, compileGlob(glob)]));
   }
 
   /** Goes on until `over` and then takes the rest, or ends when it is to give up. */
@@ -108,7 +115,8 @@ class Pump {
 
   result(): Omit<ExecEnd, "exitCode"> {
     const [seen, accepted, isIncomplete] = [this.#seen, this.#accepted, this.#isIncomplete];
-    return { summary: this.#pusher.outcomes.summary(), seen, accepted, isIncomplete };
+    const summary = this.#pusher.outcomes.summary();
+    return { summary, seen, accepted, idle: [...this.#idle.keys()], isIncomplete };
   }
 
   async #look(): Promise<void> {
@@ -117,6 +125,7 @@ class Pump {
       this.#accepted += await this.#pusher.push(paths);
       await done();
       this.#seen += paths.length;
+      for (const [glob, fits] of this.#idle) if (paths.some(fits)) this.#idle.delete(glob);
     }));
   }
 

@@ -4,14 +4,17 @@ import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
-import { acceptedByRules } from "../sync/accept.ts";
+import { builtPicksBy } from "../sync/built-picks.ts";
 import { readStoreManifest } from "../sync/store-manifest.ts";
-import { readBuild } from "../sync/wanted-picks.ts";
 
 export interface LivePicksOptions {
   readonly config: Config;
   readonly store: Store;
   readonly folder: StateFolder;
+  /** The cache that all goes to. @default {what picks and rules say} */
+  readonly to: string | undefined;
+  /** Told what of builds is left out. */
+  readonly onNote: (text: string) => void;
 }
 
 /** Decides which new paths are to be pushed, and as what. */
@@ -25,12 +28,12 @@ export class LivePicks {
   }
 
   /**
-   * The picks that new paths stand for: what a glob of `[builds]` fits, what a manifest among them
-   * names, and parts of selections. The paths have to be valid.
+   * The picks that new paths stand for by `[builds]`, and parts of selections. The paths have to be
+   * valid.
    */
   async choose(paths: readonly StorePath[]): Promise<Pick[]> {
-    const accepted = await acceptedByRules(paths, this.#options);
-    const builds = await Promise.all(accepted.map((path) => readBuild(path, this.#options)));
+    const builds = await Promise.all(paths.map(builtPicksBy(this.#options)));
+    for (const note of builds.flatMap(({ notes }) => notes)) this.#options.onNote(note);
     return [...builds.flatMap(({ picks }) => picks), ...(await this.wantedParts(paths))];
   }
 

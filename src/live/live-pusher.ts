@@ -38,7 +38,7 @@ export class LivePusher {
 
   constructor(options: LivePusherOptions) {
     this.#options = options;
-    this.#picks = new LivePicks(options);
+    this.#picks = new LivePicks({ ...options, onNote: (text) => this.#note(text) });
   }
 
   /** Whether a cache missed something. */
@@ -68,15 +68,13 @@ export class LivePusher {
   }
 
   async #pushPicks(picks: readonly Pick[]): Promise<void> {
-    const { store, onEvent } = this.#options;
+    const { store } = this.#options;
     await using stack = new AsyncDisposableStack();
     const paths = new Set(picks.flatMap((pick) => pick.paths));
     const { valid } = stack.use(await store.hold(paths));
     for (const pick of picks) this.#tellLost(pick, valid);
-    const present = picks.map((pick) => presentPart(pick, valid));
-    const usable = await closable(present, store, ({ message }) => {
-      onEvent({ event: "note", text: message });
-    });
+    const present = picks.map((pick) => presentPart(pick, valid, (text) => this.#note(text)));
+    const usable = await closable(present, store, ({ message }) => this.#note(message));
     const namesOf = (pick: Pick): string[] => this.#cachesOf(pick);
     const held = stack.use(await closeHeld(usable, { store, namesOf }));
     const names = new Set(held.planned.flatMap(({ caches }) => caches));
@@ -144,6 +142,10 @@ export class LivePusher {
     }
   }
 
+  #note(text: string): void {
+    this.#options.onEvent({ event: "note", text });
+  }
+
   #show(event: RunEvent): void {
     this.outcomes.count(event);
     // Errors are told once, and there is one summary in the end.
@@ -154,7 +156,7 @@ export class LivePusher {
     for (const text of warnings) {
       if (this.#warnings.has(text)) continue;
       this.#warnings.add(text);
-      this.#options.onEvent({ event: "note", text: `warning: ${text}` });
+      this.#note(`warning: ${text}`);
     }
   }
 }

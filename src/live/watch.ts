@@ -5,10 +5,11 @@ import { isLedgerError, Ledger } from "../state/ledger.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, type StateFolder, stateUnusable } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
-import { acceptedByRules } from "../sync/accept.ts";
 import { noteReturn } from "../sync/builds.ts";
+import { acceptedByRules } from "../sync/built-picks.ts";
 import { dueTimes } from "../sync/due.ts";
 import type { SyncEnd } from "../sync/sync.ts";
+import { HeldBuilds } from "./held-builds.ts";
 import { StoreSource } from "./store-source.ts";
 import { wakes } from "./wakes.ts";
 
@@ -25,6 +26,8 @@ export interface WatchRequest {
   readonly sync: () => Promise<SyncEnd>;
   /** Told once nothing that comes is missed. */
   readonly onReady: () => void;
+  /** Told what of builds is left out. */
+  readonly onNote: (text: string) => void;
   /** Told of a look that failed; the next one tries again. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -64,12 +67,13 @@ class Watcher implements AsyncDisposable {
   #hasToSync = true;
   #syncing: Promise<void> | undefined;
   #nextDue = Infinity;
-  /** Keeps what was accepted until a sync does. */
-  #held = new AsyncDisposableStack();
+  /** What was accepted since the last sync began, and what a failed one could not root. */
+  readonly #held: HeldBuilds;
 
   constructor(source: StoreSource, request: WatchRequest) {
     this.#source = source;
     this.#request = request;
+    this.#held = new HeldBuilds(request.store);
   }
 
   /** How long to wait if nothing new comes. */
@@ -91,7 +95,7 @@ class Watcher implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#syncing;
-    await this.#held.disposeAsync();
+    await this.#held[Symbol.asyncDispose]();
   }
 
   #startSync(): void {
@@ -121,17 +125,15 @@ class Watcher implements AsyncDisposable {
   }
 
   async #record(paths: readonly StorePath[]): Promise<void> {
-    const { folder, store } = this.#request;
+    const { folder, store, config, onNote } = this.#request;
     await using held = await store.hold(paths);
     const valid = [...held.valid];
-    const accepted = await acceptedByRules(valid, this.#request);
-    await using kept = new AsyncDisposableStack();
-    if (accepted.length > 0) kept.use(await store.hold(accepted));
+    const accepted = await acceptedByRules(valid, { config, store }, onNote);
+    if (accepted.length > 0) await this.#held.add(accepted);
     using ledger = Ledger.open(folder);
     const isBack = noteReturn(ledger, valid);
     if (accepted.length === 0 && !isBack) return;
     ledger.addBuilds(accepted, Date.now());
-    this.#held.use(kept.move());
     this.#hasToSync = true;
   }
 
@@ -140,16 +142,21 @@ class Watcher implements AsyncDisposable {
   }
 
   async #sync(): Promise<void> {
-    const { folder, sync } = this.#request;
+    const { folder, store, sync } = this.#request;
     this.#hasToSync = false;
     this.#nextDue = Infinity;
-    await using held = this.#held;
-    this.#held = new AsyncDisposableStack();
-    const { isOtherAtWork } = await sync();
-    if (isOtherAtWork) {
-      this.#hasToSync = true;
-      this.#held.use(held.move());
-      return;
+    await using held = new HeldBuilds(store);
+    held.absorb(this.#held);
+    try {
+      const { isOtherAtWork } = await sync();
+      if (isOtherAtWork) {
+        this.#hasToSync = true;
+        this.#held.absorb(held);
+        return;
+      }
+    } catch (error) {
+      this.#held.absorb(held);
+      throw error;
     }
     using ledger = Ledger.openReadOnly(folder);
     if (ledger !== undefined) this.#nextDue = Math.min(...dueTimes(ledger).values());

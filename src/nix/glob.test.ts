@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { parseStorePath, type StorePath } from "./store-path.ts";
 import { compileGlob } from "./glob.ts";
+import { packageNameOf } from "./package-name.ts";
 
 const HASH = "0123456789abcdfghijklmnpqrsvwxyz";
 
@@ -14,7 +15,7 @@ describe("compileGlob()", () => {
   it("matches the whole name part", () => {
     const cases: [glob: string, name: string, expected: boolean][] = [
       ["hello", "hello", true],
-      ["hello", "hello-2.12", false],
+      ["hello", "hello-2.12", true],
       ["hello*", "hello", true],
       ["hello*", "hello-2.12", true],
       ["*-source", "rust-1.0-source", true],
@@ -33,6 +34,25 @@ describe("compileGlob()", () => {
       ["a.c", "abc", false],
       ["*a*b*c*", "xxaxxbxxcxx", true],
       ["*a*b*c*", "xxaxxcxxbxx", false],
+    ];
+    for (const [glob, name, expected] of cases) {
+      assert.equal(compileGlob(glob)(storePath(name)), expected, `${glob} on ${name}`);
+    }
+  });
+
+  it("matches the name of a package where it has no wildcard", () => {
+    const cases: [glob: string, name: string, expected: boolean][] = [
+      ["zoom", "zoom-6.1", true],
+      ["zoom", "zoom-6.1.drv", true],
+      ["zoom", "zoom-6.1-doc", true],
+      ["zoom-6.1", "zoom-6.1", true],
+      ["zoom-6.1", "zoom-6.1-doc", false],
+      ["zoom", "zoom-us-6.1", false],
+      ["zoom", "xzoom-6.1", false],
+      ["gcc-wrapper", "gcc-wrapper-13.2.0-man", true],
+      ["gcc", "gcc-wrapper-13.2.0", false],
+      ["z[o]om", "zoom-6.1", false],
+      ["zoo?", "zoom-6.1", false],
     ];
     for (const [glob, name, expected] of cases) {
       assert.equal(compileGlob(glob)(storePath(name)), expected, `${glob} on ${name}`);
@@ -63,7 +83,8 @@ describe("compileGlob()", () => {
     fc.assert(
       fc.property(glob, name, (pattern, text) => {
         const source = pattern.replaceAll("[!", "[^").replaceAll("*", ".*").replaceAll("?", ".");
-        const expected = new RegExp(`^${source}$`).test(text);
+        const isWhole = new RegExp(`^${source}$`).test(text);
+        const expected = isWhole || packageNameOf(text) === pattern;
         assert.equal(compileGlob(pattern)(storePath(text)), expected);
       }),
       { numRuns: 500 },

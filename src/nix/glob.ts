@@ -1,9 +1,11 @@
 import { quote } from "./format-error.ts";
+import { packageNameOf } from "./package-name.ts";
 import { nameOf, type StorePath } from "./store-path.ts";
 
 const MAX_LENGTH = 512;
 const NAME_GLOB = /^(?:[\w+.?=*-]|\[!?[\w+.?=*-]+\])+$/;
 const PATH_GLOB = /^\/(?:[^[\]{}]|\[!?[^[\]{}!]+\])+$/;
+const WILDCARD = /[*?[]/;
 const PIECE = /\*|\?|\[(!?)([^\]]+)\]|[^]/g;
 const RANGE = /([^])-([^])|[^]/g;
 
@@ -19,8 +21,8 @@ export function isGlob(pattern: string): boolean {
 
 /**
  * Compiles a glob on the name part of store paths, or on the full path if it starts with a slash:
- * `*` is any text, `?` any character, `[a-z]` one of these and `[!a-z]` none of these. Matching
- * takes at most as many steps as pattern length times text length, whatever the pattern.
+ * `*` is any text, `?` any character, `[a-z]` one of these and `[!a-z]` none of these. A name without
+ * any of them is also that of a package, whatever its version: `zoom` fits `zoom-6.1`. Matching at most as many steps as pattern length times text length, whatever the pattern.
  *
  * @throws {RangeError} If the pattern is not such a glob, or longer than 512 characters.
  */
@@ -30,7 +32,11 @@ export function compileGlob(pattern: string): (path: StorePath) => boolean {
   }
   const onPath = pattern.startsWith("/");
   const pieces = Array.from(pattern.matchAll(PIECE), ([text, not, set]) => piece(text, not, set));
-  return (path) => matches(pieces, onPath ? path : nameOf(path));
+  const isPlain = !onPath && !WILDCARD.test(pattern);
+  return (path) => {
+    const text = onPath ? path : nameOf(path);
+    return matches(pieces, text) || (isPlain && packageNameOf(text) === pattern);
+  };
 }
 
 function piece(text: string, not: string | undefined, set: string | undefined): Piece {

@@ -54,6 +54,29 @@ describe("parseManifest()", () => {
     assert.deepEqual(parseManifest(manifest({ picks: [{ ...PICK, ...empty }] })).picks, expected);
   });
 
+  it("skips hints, whatever is in them", () => {
+    const [plain] = parseManifest(pick({})).picks.slice(1);
+    const hints = { licences: ["MIT"], version: 7, deep: [{ a: null }] };
+    for (const skipped of [hints, {}, null]) {
+      assert.deepEqual(parseManifest(pick({ hints: skipped })).picks[1], plain);
+    }
+  });
+
+  it("bounds hints in size, however deep they are", () => {
+    const deep = (levels: number): string => `{"a":${"[".repeat(levels)}${"]".repeat(levels)}}`;
+    const withHints = (hints: string): string =>
+      pick({ hints: 0 }).replace('"hints":0', `"hints":${hints}`);
+    parseManifest(withHints(deep(60_000)));
+    for (const hints of [
+      deep(70_000),
+      JSON.stringify({ a: "x".repeat(65_536) }),
+      JSON.stringify({ ["x".repeat(65_536)]: 1 }),
+      JSON.stringify({ a: Array(65_536).fill(0) }),
+    ]) {
+      assert.match(messageFor(withHints(hints)), /^picks\[1\]\.hints: expected at most 65536 /);
+    }
+  });
+
   it("reads paths of the store that it is told of", () => {
     const text = manifest({ picks: [PICK] }).replace("/nix/store", "/s");
     const { picks } = parseManifest(text, { storeDir: "/s" });
@@ -92,10 +115,14 @@ describe("parseManifest(), where it says what is wrong:", () => {
     ["[]", "the document: expected an object, found a list of 0"],
     ["null", "the document: expected an object, found null"],
     ["{}", "version: expected 1, found nothing"],
-    ['{"version":2,"new":0}', "version: expected 1, found 2"],
+    ['{"version":2,"new":0}', "version: expected 1, found 2: it needs a newer handpick"],
+    [manifest({ version: 0 }), "version: expected 1, found 0"],
     [manifest({ version: "1" }), 'version: expected 1, found "1"'],
     [manifest({ nmae: "x" }), 'unknown key "nmae", nearest is "name"'],
-    [manifest({ zzzzzz: "x" }), 'unknown key "zzzzzz", expected version, name, picks'],
+    [
+      manifest({ zzzzzz: "x" }),
+      'unknown key "zzzzzz", expected version, name, picks; a newer handpick may know it',
+    ],
     [
       manifest({ name: "../x" }),
       'name: expected a name of letters, digits and ._+@-, found "../x"',
@@ -130,6 +157,9 @@ describe("parseManifest(), where it says what is wrong:", () => {
       pick({ exclude: ["*-doc", "[a"] }),
       'picks[1].exclude[1]: expected a glob such as "*-doc" or a full store path, found "[a"',
     ],
+    [pick({ hints: [] }), "picks[1].hints: expected an object, found a list of 0"],
+    [pick({ hints: "x" }), 'picks[1].hints: expected an object, found "x"'],
+    [pick({ hint: {} }), 'unknown key "picks[1].hint", nearest is "hints"'],
     [pick({ pin: "a\u202eb" }), String.raw`picks[1].pin: ${label}, found "a\u202eb"`],
   ] as const) {
     it(message.slice(0, 70), () => {

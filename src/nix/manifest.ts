@@ -36,6 +36,8 @@ interface Spot {
 const LONGEST_TEXT = 16 * 2 ** 20;
 const LONGEST_LIST = 100_000;
 const LONGEST_LABEL = 255;
+/** Values, and characters of keys and texts, in what a program may skip of a pick. */
+const LARGEST_HINTS = 2 ** 16;
 const CLOSURES: readonly ClosureKind[] = ["runtime", "self", "build"];
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,127}$/;
 const CACHE = /^(?:cachix:\/\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -43,11 +45,16 @@ const CACHE_RULE = "the name of a cache or cachix://NAME";
 /** Control and format characters, lone surrogates, line and paragraph separators. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 const MANIFEST_KEYS = ["version", "name", "picks"];
-const PICK_KEYS = ["name", "paths", "closure", "caches", "exclude", "pin"];
+const PICK_KEYS = ["name", "paths", "closure", "caches", "exclude", "pin", "hints"];
+
+/** A manifest of a later version, which may restrict what this one would push. */
+export class NewerManifestError extends FormatError {}
 
 /**
- * Reads a manifest. Messages say where in the document something is wrong.
+ * Reads a manifest. Messages say where in the document something is wrong. The `hints` of a pick are
+ * for programs that know them, and are skipped; what restricts a pick raises the version instead.
  *
+ * @throws {NewerManifestError} If it is of a later version.
  * @throws {FormatError} If it is longer than 16 MiB, of another version, or anything in it is
  *   missing, unknown or out of bounds.
  */
@@ -57,7 +64,7 @@ export function parseManifest(
 ): Manifest {
   const fields = object({ at: "the document", value: parseJson(text) });
   const version = fields.get("version");
-  if (version !== 1) throw wrong({ at: "version", value: version }, "1");
+  if (version !== 1) throw wrongVersion(version);
   refuseUnknown(fields, "", MANIFEST_KEYS);
   const name = { at: "name", value: fields.get("name") };
   const picks = list({ at: "picks", value: fields.get("picks") });
@@ -77,6 +84,7 @@ function parsePick(spot: Spot, storeDir: string): Pick {
   const fields = object(spot);
   refuseUnknown(fields, `${spot.at}.`, PICK_KEYS);
   const field = (key: string): Spot => ({ at: `${spot.at}.${key}`, value: fields.get(key) });
+  optional(field("hints"), assertHints);
   return {
     name: label(field("name")),
     paths: list(field("paths")).map((path) => storePath(path, storeDir)),
@@ -123,11 +131,33 @@ function refuseUnknown(
     if (known.includes(key)) continue;
     const meant = nearest(key, known);
     const hint =
-      meant === undefined ? `expected ${known.join(", ")}` : `nearest is ${quote(meant)}`;
+      meant === undefined
+        ? `expected ${known.join(", ")}; a newer handpick may know it`
+        : `nearest is ${quote(meant)}`;
     throw new FormatError(
       "manifest",
       `Cannot read manifest: unknown key ${quote(`${prefix}${key}`)}, ${hint}`,
     );
+  }
+}
+
+/** Counts without recursion, since nesting may be deeper than the call stack. */
+function assertHints(spot: Spot): void {
+  object(spot);
+  let size = 0;
+  const left = [spot.value];
+  while (left.length > 0) {
+    const value = left.pop();
+    size += typeof value === "string" ? value.length : 1;
+    if (typeof value === "object" && value !== null) {
+      const entries: [string, unknown][] = Object.entries(value);
+      for (const [key, inner] of entries) {
+        size += Array.isArray(value) ? 0 : key.length;
+        left.push(inner);
+      }
+    }
+    if (size + left.length <= LARGEST_HINTS) continue;
+    throw wrong(spot, `at most ${LARGEST_HINTS} values and characters`);
   }
 }
 
@@ -174,6 +204,12 @@ function caches(spot: Spot): readonly string[] {
   const names = list(spot).map((name) => matching(name, CACHE, CACHE_RULE));
   if (names.length === 0) throw wrong(spot, "at least one cache");
   return names;
+}
+
+function wrongVersion(version: unknown): FormatError {
+  const error = wrong({ at: "version", value: version }, "1");
+  if (typeof version !== "number" || version < 1) return error;
+  return new NewerManifestError("manifest", `${error.message}: it needs a newer handpick`);
 }
 
 function wrong({ at, value }: Spot, rule: string): FormatError {

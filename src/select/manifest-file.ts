@@ -2,7 +2,7 @@ import { HandpickError } from "../error.ts";
 import { openFile } from "../files/open-file.ts";
 import { readBounded } from "../files/read-bounded.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
-import { type Manifest, parseManifest } from "../nix/manifest.ts";
+import { type Manifest, NewerManifestError, parseManifest } from "../nix/manifest.ts";
 
 const MAX_BYTES = 16 * 1024 * 1024;
 const HEAD_BYTES = 512;
@@ -69,7 +69,10 @@ function parse(text: string, file: string, storeDir: string): Manifest {
 function invalid(file: string, fault: string, cause?: FormatError): HandpickError {
   return new HandpickError("MANIFEST_INVALID", `Cannot use manifest ${file}: ${fault}`, {
     cause,
-    hint: "Correct the file or build it again; docs/configuration.md describes the format.",
+    hint:
+      cause instanceof NewerManifestError
+        ? "Upgrade handpick, or make the manifest with the version that reads it."
+        : "Correct the file or build it again; docs/configuration.md describes the format.",
   });
 }
 

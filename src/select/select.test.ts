@@ -165,6 +165,18 @@ describe("selectPicks()", () => {
     }
   });
 
+  it("sends who has a manifest of a later version for a newer handpick", async () => {
+    const text = '{"version":2,"name":"m","picks":[],"only":["x"]}';
+    await writeFile(join(work, "later.json"), text);
+    for (const input of ["later.json", await nix.add("later.json", text)]) {
+      await assert.rejects(select([input]), {
+        code: "MANIFEST_INVALID",
+        message: /later\.json: version: expected 1, found 2: it needs a newer handpick$/,
+        hint: /^Upgrade handpick/,
+      });
+    }
+  });
+
   it("takes a path that exists for a path, whatever it looks like", async () => {
     for (const name of ["a#b", "x:y"]) {
       await symlink(app, join(work, name));

@@ -3,8 +3,8 @@ import type { Ledger } from "../state/ledger.ts";
 import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
-import { acceptedByRules } from "./accept.ts";
 import { outputsOf } from "./build-outputs.ts";
+import { acceptedByRules } from "./built-picks.ts";
 import type { RunEvent } from "./push-plan.ts";
 
 export interface BuildIntake {
@@ -17,7 +17,7 @@ export interface BuildIntake {
 
 /**
  * Takes builds out of the queue and records the outputs that are to be pushed: those that a glob of
- * `[builds]` fits, and manifests. What a selection wants and had lost is a reason to look at selections
+ * `[builds]` fits, and manifests where they count. What a selection wants and had lost is a reason to look at selections
  * again. All others are counted and forgotten, and no cache hears of them.
  */
 export async function takeBuilds(intake: BuildIntake): Promise<void> {
@@ -37,11 +37,13 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
 async function record(
   builds: readonly BuildEvent[],
   store: Store,
-  { folder, ledger, config }: BuildIntake,
+  { folder, ledger, config, onEvent }: BuildIntake,
 ): Promise<number> {
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
-  const accepted = await acceptedByRules([...held.valid], { config, store });
+  const accepted = await acceptedByRules([...held.valid], { config, store }, (text) =>
+    onEvent({ event: "note", text }),
+  );
   ledger.addBuilds(accepted, Date.now());
   noteReturn(ledger, [...outputs, ...builds.map(({ derivation }) => derivation)]);
   await removeBuilds(folder, builds);

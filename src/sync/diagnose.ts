@@ -1,10 +1,17 @@
+import { resolve } from "node:path";
+
 import { chooseCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { loadConfig } from "../config/find-config.ts";
+import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
+import { idleExcludes } from "../plan/idle-excludes.ts";
+import { stateFolder } from "../state/state-folder.ts";
+import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import { assertWritable, compressionFor, openConfigured } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
+import { holdWanted } from "./wanted-picks.ts";
 
 /** One thing looked at. */
 export interface Check {
@@ -44,6 +51,7 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
       ...warning("none configured", "Add [caches.NAME] to the configuration"),
     };
   }
+  yield* checkRules(config, request);
   const names = request.caches.length > 0 ? request.caches : config.caches.map(({ name }) => name);
   for (const name of names) yield* checkCache(name, config, request);
 }
@@ -72,6 +80,27 @@ async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outc
   await using opened = await openStore({ store, env, signal });
   await opened.validPaths([]);
   return ok(`${opened.storeDir} through ${opened.description}`);
+}
+
+/** Holds the rules against what is wanted, if anything is. */
+async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGenerator<Check> {
+  const { env, cwd, uid, signal, store } = request;
+  if (config.caches.length === 0) return;
+  let isWanted = true;
+  const found = await check("rules", async () => {
+    const links = await readWanted(stateFolder(resolve(cwd, stateDirectory(env, uid))));
+    isWanted = links.length > 0;
+    if (!isWanted) return ok("nothing is wanted");
+    await using opened = await openStore({ store, env, signal });
+    await using wanted = await holdWanted({ links, builds: [] }, { store: opened, config });
+    const idle = idleExcludes(wanted.planned, config.rules);
+    if (idle.length === 0) return ok("no exclude is without effect on what is wanted");
+    return warning(
+      idle.join("; "),
+      "Without a wildcard, a glob is a whole name or that of a package; handpick plan shows the names",
+    );
+  });
+  if (isWanted) yield found;
 }
 
 async function* checkCache(

@@ -76,6 +76,7 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const wanted = stack.use(await holdWanted(wishes, { store, config }));
   // A digest stands for entries, so none does while they change.
   if (!isKnown) ledger.setFact("digest", "");
+  for (const text of wanted.notes) request.onEvent({ event: "note", text });
   tell(wanted.troubles, request);
   record(wishes, wanted, ledger);
   ledger.want(membersByCache(wanted), Date.now());

@@ -50,7 +50,7 @@ export interface RoutedPick extends Pick {
 
 /** Everything decided and nothing sent. */
 export interface Decided {
-  readonly picks: readonly RoutedPick[];
+  readonly picks: readonly PlannedPick[];
   readonly plan: Plan;
   readonly caches: readonly PreparedCache[];
   readonly infos: ReadonlyMap<StorePath, PathInfo>;

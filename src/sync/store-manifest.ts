@@ -15,11 +15,3 @@ export async function readStoreManifest(
   const { storeDir } = store;
   return await readManifestFile(store.physicalPath(path), { storeDir, isStorePath: true });
 }
-
-/** The same for what was built, which may happen to look like a manifest: then it is none. */
-export async function readBuiltManifest(
-  path: StorePath,
-  store: Store,
-): Promise<Manifest | undefined> {
-  return await readStoreManifest(path, store).catch(() => undefined);
-}

@@ -10,10 +10,11 @@ import type { Failure } from "../push/events.ts";
 import { closePicks } from "../select/closure.ts";
 import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
+import { builtPicksBy } from "./built-picks.ts";
 import type { Wishes } from "./due.ts";
 import { closeHeld } from "./prepare.ts";
 import type { HeldPicks, PlannedPick } from "./prepare.ts";
-import { readBuiltManifest, readStoreManifest } from "./store-manifest.ts";
+import { readStoreManifest } from "./store-manifest.ts";
 
 /** What a link wants now. */
 export interface WantedSelection {
@@ -27,6 +28,8 @@ export interface Wanted extends HeldPicks {
   readonly selections: readonly WantedSelection[];
   /** Why a selection cannot be used, or not all of it, by its name. */
   readonly troubles: ReadonlyMap<string, Failure>;
+  /** What else is left out, in words. */
+  readonly notes: readonly string[];
   /** Manifests that are gone: their selections ended. */
   readonly ended: readonly StorePath[];
   /** Paths of selections that are gone. */
@@ -56,6 +59,7 @@ export async function holdWanted(
 ): Promise<Wanted> {
   await using stack = new AsyncDisposableStack();
   const troubles = new Map<string, Failure>();
+  const notes: string[] = [];
   const targets = links.map(({ target }) => target).filter((path) => isIn(store, path));
   const manifests = stack.use(await store.hold(new Set([...targets, ...builds])));
   const read: Found[] = [];
@@ -67,14 +71,19 @@ export async function holdWanted(
       troubles.set(link.name, toFailure(error));
     }
   }
+  const builtPicks = builtPicksBy({ config, store, isRecorded: true });
   for (const path of builds) {
-    if (manifests.valid.has(path)) read.push(await readBuild(path, { store, config }));
+    if (!manifests.valid.has(path)) continue;
+    const built = await builtPicks(path);
+    read.push({ name: packageNameOf(nameOf(path)), manifest: path, picks: built.picks });
+    // What is left out of others was told when they were recorded.
+    if (built.picks.length === 0) notes.push(...built.notes);
   }
   const paths = read.flatMap(({ picks }) => picks.flatMap((pick) => pick.paths));
   const { valid } = stack.use(await store.hold(new Set(paths)));
   const usable: Found[] = [];
   for (const one of read) {
-    const present = one.picks.map((pick) => presentPart(pick, valid));
+    const present = one.picks.map((pick) => presentPart(pick, valid, (text) => notes.push(text)));
     const picks = await closable(present, store, (failure) => troubles.set(one.name, failure));
     usable.push({ ...one, picks });
   }
@@ -85,6 +94,7 @@ export async function holdWanted(
   return {
     selections: regroup(usable, held.planned),
     troubles,
+    notes,
     ended: targets.filter((path) => !manifests.valid.has(path)),
     gone: paths.filter((path) => !valid.has(path)),
     planned: held.planned,
@@ -115,22 +125,6 @@ export async function readSelection(
   return { name, manifest: target, picks: manifest.picks };
 }
 
-/** The picks that an output stands for: those of a manifest, else one of its own. */
-export async function readBuild(path: StorePath, { store, config }: Surroundings): Promise<Found> {
-  const manifest = await readBuiltManifest(path, store);
-  const name = packageNameOf(nameOf(path));
-  const { caches } = config.builds;
-  const pick: Pick = {
-    name,
-    paths: [path],
-    closure: "runtime",
-    caches: caches.length > 0 ? caches : undefined,
-    exclude: [],
-    pin: undefined,
-  };
-  return { name, manifest: path, picks: manifest?.picks ?? [pick] };
-}
-
 function noManifest(name: string, found: string): HandpickError {
   return new HandpickError(
     "MANIFEST_INVALID",
@@ -139,9 +133,22 @@ function noManifest(name: string, found: string): HandpickError {
   );
 }
 
-/** Packages that were collected have ended. */
-export function presentPart(pick: Pick, valid: ReadonlySet<StorePath>): Pick {
-  return { ...pick, paths: pick.paths.filter((path) => valid.has(path)) };
+/**
+ * Leaves out packages that were collected: they have ended. A pin is of the first path, so without that
+ * one it stays as it is in the cache, which `onNote` hears: no other output takes its place.
+ */
+export function presentPart(
+  pick: Pick,
+  valid: ReadonlySet<StorePath>,
+  onNote: (text: string) => void,
+): Pick {
+  const paths = pick.paths.filter((path) => valid.has(path));
+  const [first] = pick.paths;
+  const isLeft = pick.pin !== undefined && first !== undefined && !valid.has(first);
+  if (isLeft && paths.length > 0) {
+    onNote(`pin ${quote(pick.pin)} is left as it is: ${first} is not in the Nix store any more`);
+  }
+  return { ...pick, paths, pin: isLeft ? undefined : pick.pin };
 }
 
 /** Leaves out picks without paths, and those whose derivations are gone, which `onFailure` hears. */

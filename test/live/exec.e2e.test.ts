@@ -4,7 +4,7 @@ import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { handpick, resultOf, startServe } from "../handpick.ts";
+import { handpick, isServed, resultOf, startServe } from "../handpick.ts";
 import { ROOT } from "../markdown.ts";
 import { APP_CLOSURE, LiveRig, onceOnly, told } from "./live-rig.ts";
 
@@ -55,7 +55,10 @@ describe("handpick exec", { timeout: 120_000 }, () => {
       handpick = import ${ROOT}nix/lib.nix { inherit pkgs; };
     in handpick.cachixPackages { cache = "cachix://mine"; packages = [ pkgs.greet ]; }`;
     await writeFile(join(rig.nix.dir, "picks.nix"), text);
-    const result = await rig.exec("--", "nix-build", "picks.nix", "--no-out-link");
+    const command = ["--", "nix-build", "picks.nix", "--no-out-link"];
+    const without = await rig.exec(...command);
+    assert.equal(without.status, 2, "nothing would be pushed, so nothing is built");
+    const result = await rig.exec("--manifests", ...command);
     assert.equal(result.status, 0, result.stderr);
     assert.match(result.stderr, /found by a post-build-hook/);
     const isPicked = (name: string): boolean => /greet|words|handpick/.test(name);
@@ -96,14 +99,23 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     assert.ok((await rig.served()).includes("brought-in"), result.stderr);
   });
 
-  it("tells of what a manifest names and is not there", async () => {
-    const absent = `/nix/store/${"0".repeat(32)}-absent`;
-    const text = JSON.stringify({ version: 1, name: "m", picks: [{ name: "a", paths: [absent] }] });
+  it("tells of what a manifest names and does not refer to, and pushes nothing of it", async () => {
+    const secret = await rig.nix.add("unpicked-secret", "secret");
+    const picks = [{ name: "a", paths: [secret], caches: ["cachix://other"], pin: "release" }];
+    const text = JSON.stringify({ version: 1, name: "m", picks });
     await writeFile(join(rig.nix.dir, "manifest.json"), text);
     const add = ["--substituted", "--strict", "--", "nix-store", "--add", "manifest.json"];
-    const result = await rig.exec(...add);
-    assert.equal(result.status, 1, result.stderr);
-    assert.match(result.stderr, /^✗ absent +STORE_PATH_GONE: .*\n0 pushed, 1 failed in /m);
+    for (const [options, words] of [
+      [["-i", "x"], /manifest\.json is a manifest, which counts only with manifests = true/],
+      [["--manifests"], /refused, since it does not refer to them: .*-unpicked-secret$/m],
+    ] as const) {
+      const result = await rig.exec(...options, ...add);
+      assert.equal(result.status, 0, result.stderr);
+      assert.match(result.stderr, words);
+      assert.match(result.stderr, /^nothing is pushed: /m);
+      await rig.nix.run("nix-store", ["--delete", result.stdout.trim()]);
+    }
+    assert.equal(await isServed(rig.serve, secret), false);
   });
 
   it("says so where the rules accept nothing, and asks no cache", async () => {
@@ -113,8 +125,17 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     assert.equal(result.status, 0, result.stderr);
     assert.match(
       result.stderr,
-      /^nothing is pushed: the rules accept none of 2 new paths\n {2}Set include in \[events\]/m,
+      /^nothing is pushed: the rules accept none of 2 new paths\n {2}Set include in \[builds\]/m,
     );
+  });
+
+  it("tells of an --include that fits nothing of what was built", async () => {
+    const tag = newTag();
+    const result = await rig.exec("-i", "lib-*", "lbi-*", "--", ...rig.building(tag, "lib"));
+    assert.equal(result.status, 0, result.stderr);
+    assert.match(result.stderr, /^--include fits nothing that was built by "lbi-\*"$/m);
+    const without = await rig.exec("-i", "lib-*", "--", ...rig.building(newTag(), "lib"));
+    assert.doesNotMatch(without.stderr, /--include/);
   });
 
   it("has the exit code of the command while the cache is down, with --strict 1", async () => {
@@ -186,7 +207,19 @@ describe("handpick exec", { timeout: 120_000 }, () => {
       assert.deepEqual(await rig.leftovers(), []);
     });
 
+    it("does not run what could never be pushed", async () => {
+      const env = { HANDPICK_STATE_DIR: join(rig.nix.dir, "empty") };
+      const touch = ["--", "touch", "touched"];
+      for (const options of [[], ["--to", "mine"], ["--strict"]]) {
+        const result = await handpick(rig.nix, ["exec", ...options, ...touch], { env });
+        assert.equal(result.status, 2, options.join(" "));
+        assert.match(result.stderr, /no rule accepts anything of it \[USAGE\]\n {2}Set include/);
+      }
+      await assert.rejects(readFile(join(rig.nix.dir, "touched")));
+    });
+
     it("does not run with a command line that makes no sense", async () => {
+      await writeFile(join(rig.nix.dir, "nothing.toml"), "");
       const touch = ["--", "touch", "touched"];
       for (const args of [
         [],
@@ -195,6 +228,7 @@ describe("handpick exec", { timeout: 120_000 }, () => {
         ["-i", "{", ...touch],
         ["--to", "nobody", ...touch],
         ["-c", "absent.toml", ...touch],
+        ["-c", "nothing.toml", "-i", "x", ...touch],
       ]) {
         assert.equal((await rig.exec(...args)).status, 2, args.join(" "));
       }

@@ -79,7 +79,7 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     await watching.says("3 pushed");
     const { status, stdout, stderr } = await interrupt(watching);
     assert.equal(status, 0, stderr);
-    assert.match(stderr, /pushed to mine: app-\*, what manifests and wanted selections name\n/);
+    assert.match(stderr, /pushed to mine: app-\*, what wanted selections name\n/);
     assert.match(stderr, /seen: builds of every user of this machine; not what is substituted/);
     assert.match(stdout, /^3 pushed \(\d+ B\) in .*\n$/);
     assert.deepEqual(await servedOf(tag), APP_CLOSURE(tag));

@@ -8,7 +8,7 @@ import { CrashProxy } from "../crash/crash-proxy.ts";
 import { type ServeRig, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-const EVENTS = `[builds]\ninclude = ["app-*"]\ncaches = ["mine"]\n`;
+const BUILDS = `[builds]\ninclude = ["app-*"]\ncaches = ["mine"]\nmanifests = true\n`;
 
 describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
   let rig: SyncRig;
@@ -18,7 +18,7 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
     rig = await SyncRig.create();
     serve = await startServe(rig.nix, { args: ["--listen", "0.0.0.0:0"] });
     proxy = await CrashProxy.start(serve.url);
-    await rig.configure({ mine: proxy.url }, serve.token, EVENTS);
+    await rig.configure({ mine: proxy.url }, serve.token, BUILDS);
   });
   afterEach(async () => {
     await proxy[Symbol.asyncDispose]();
@@ -37,7 +37,7 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
     await rig.built("2", ["", data, "/etc/passwd", "rubbish"]);
     await mkdir(join(rig.state, "spool/built-folder"));
     await writeFile(join(rig.state, "spool/built-empty"), "");
-    assert.match((await rig.sync()).stderr, /no rule of \[events\] accepts: 2; selections push/);
+    assert.match((await rig.sync()).stderr, /no rule of \[builds\] accepts: 2; selections push/);
     assert.deepEqual([await readdir(join(rig.state, "spool")), [...proxy.counts]], [[], []]);
     await rig.built("3", ["", app]);
     assert.equal((await rig.synced()).pushed, 2);
@@ -64,6 +64,46 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
     assert.deepEqual(await visible(), [data]);
   });
 
+  it("publishes nothing that a build only writes down", async () => {
+    const { data, lib } = await rig.select("unused", []);
+    const picks = [
+      { name: "secret", paths: [data], pin: "release" },
+      { name: "elsewhere", paths: [lib], caches: ["cachix://other"] },
+    ];
+    const text = JSON.stringify({ version: 1, name: "m", picks });
+    const written = await rig.nix.add("notes.txt", text); // it refers to nothing
+    for (const more of ["", '[builds]\ninclude = ["app-*"]\n', BUILDS]) {
+      await rig.configure({ mine: proxy.url }, serve.token, more);
+      await rig.built(`1`, ["", written]);
+      const { status, stderr } = await rig.sync();
+      assert.equal(status, 0, stderr);
+      assert.match(stderr, more === BUILDS ? /refused, since it does not refer/ : /is a manifest,/);
+      assert.deepEqual([[...proxy.counts], (await rig.status()).builds], [[], []]);
+    }
+    await rig.configure({ mine: proxy.url }, serve.token, '[builds]\ninclude = ["notes*"]\n');
+    await rig.built("2", ["", written]);
+    assert.equal((await rig.synced()).pushed, 1);
+    assert.deepEqual(await visible(), [written], "an output like others");
+  });
+
+  it("pins nothing and asks no cache that only a built manifest names", async () => {
+    const { data, lib, manifest } = await rig.select("built", [
+      { packages: ["data"], pin: "release" },
+      { packages: ["lib"], caches: ["cachix://other"] },
+    ]);
+    await rig.built("1", ["", manifest]);
+    const { status, stderr } = await rig.sync();
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, /pins ignored: "release"/);
+    assert.match(stderr, /caches ignored, since they are not configured: "cachix:\/\/other"/);
+    assert.deepEqual(await visible(), [data]);
+    assert.notEqual(data, lib);
+    assert.deepEqual(
+      [...proxy.counts.keys()].filter((step) => step.includes("pin")),
+      [],
+    );
+  });
+
   it("pushes what a selection wants once it is built, for the rules do not name it", async () => {
     const { data } = await rig.select("unused", []);
     const picks = [{ name: "data", paths: [data] }];
@@ -82,7 +122,7 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
   });
 
   it("gives a build up that no cache took for a month", async () => {
-    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, EVENTS);
+    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, BUILDS);
     const { app } = await rig.select("unused", [{ packages: ["lib"] }]);
     await rig.built("1", ["", app]);
     await rig.synced();
@@ -97,13 +137,13 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
   });
 
   it("keeps a build while the cache is down, and pushes it later", async () => {
-    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, EVENTS);
+    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, BUILDS);
     const { app, lib, data } = await rig.select("unused", [{ packages: ["lib"] }]);
     await rig.built("1", ["", app]);
     await rig.synced();
     assert.deepEqual((await rig.status()).builds, [app]);
     assert.deepEqual(await rig.collect([app, lib, data]), [app, lib]);
-    await rig.configure({ mine: proxy.url }, serve.token, EVENTS);
+    await rig.configure({ mine: proxy.url }, serve.token, BUILDS);
     assert.equal((await rig.synced()).pushed, 2);
     assert.deepEqual(await rig.collect([app]), []);
   });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it, type TestContext } from "node:test";
 
@@ -45,6 +45,8 @@ describe("a machine with the post-build hook", { timeout: 120_000 }, () => {
   before(async () => {
     nix = await createTestNix({ root: true }); // `serve` takes paths of /nix/store
     serve = await startServe(nix);
+    const config = join(nix.dir, "handpick.toml");
+    await appendFile(config, "\n[builds]\nmanifests = true\n");
     env = { HANDPICK_STATE_DIR: join(nix.dir, "state") };
     bash = (await nix.run("sh", ["-c", "command -v bash"])).stdout.trim();
     await writeFile(join(nix.dir, "packages.nix"), PACKAGES);
