@@ -7,6 +7,7 @@ export type ErrorCode =
   | "USAGE"
   | "CONFIG_INVALID"
   | "CONFIG_UNREADABLE"
+  | "CONFIG_UNTRUSTED"
   | "CACHE_UNKNOWN"
   | "CACHE_URL_UNSUPPORTED"
   | "KEY_INVALID"

@@ -35,7 +35,7 @@ describe("docs/configuration.md", () => {
         keys: Array.from(entries.matchAll(/^ {2}"?([\w-]+)"?:/gm), ([, key = ""]) => key),
       }),
     );
-    assert.equal(tables.length, 3);
+    assert.equal(tables.length, 4);
     for (const { title, keys } of tables) {
       const section = sections(configuration, 2).get(title) ?? "";
       const documented = tableRows(section).map(([key]) => key);

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -42,8 +43,19 @@ export function startHandpick(
     cwd,
     detached,
     // Node hands the variable down by itself unless it is named here.
-    env: { ...nix.env, NODE_V8_COVERAGE: uncovered ? undefined : coverage, ...env },
+    env: {
+      ...nix.env,
+      NODE_V8_COVERAGE: uncovered ? undefined : coverage,
+      ...namedConfig(nix, cwd),
+      ...env,
+    },
   });
+}
+
+/** The environment that names the configuration of the Nix's folder, where that is the working folder. */
+function namedConfig(nix: TestNix, cwd: string): Readonly<Record<string, string>> {
+  const file = join(nix.dir, "handpick.toml");
+  return cwd === nix.dir && existsSync(file) ? { HANDPICK_CONFIG: file } : {};
 }
 
 /** Runs handpick to its end. */

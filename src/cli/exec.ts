@@ -56,7 +56,8 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
 async function exec(words: readonly string[], options: ExecOptions, io: Io): Promise<number> {
   const { env, cwd, uid } = io;
   const way = parseWay(options);
-  const config = await liveConfig(options, io);
+  const to = options.to === undefined ? [] : [options.to];
+  const config = await liveConfig(options, io, { isOnce: true, to });
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
   await assertAccepts("push what is built", { config, folder, to: options.to });
   const givenUp = new AbortController();

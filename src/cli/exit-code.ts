@@ -20,6 +20,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   USAGE: EXIT.usage,
   CONFIG_INVALID: EXIT.usage,
   CONFIG_UNREADABLE: EXIT.usage,
+  CONFIG_UNTRUSTED: EXIT.usage,
   CACHE_UNKNOWN: EXIT.usage,
   CACHE_URL_UNSUPPORTED: EXIT.usage,
   KEY_INVALID: EXIT.usage,

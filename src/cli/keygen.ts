@@ -2,7 +2,7 @@ import { join, resolve } from "node:path";
 
 import { chooseCache } from "../config/choose-cache.ts";
 
-import { loadConfig, userConfigDir } from "../config/find-config.ts";
+import { assertConfigFile, loadConfig, userConfigDir } from "../config/find-config.ts";
 import { HandpickError } from "../error.ts";
 import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import { makeKeyFile, readKeyFile } from "../sync/key-file.ts";
@@ -10,6 +10,7 @@ import { openConfigured } from "../sync/open-caches.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { quietly } from "./prepare-run.ts";
 
 interface KeygenOptions extends CommonOptions {
   readonly out?: string;
@@ -41,6 +42,7 @@ export function keygenCommand(io: Io): CommandSpec<KeygenOptions> {
 }
 
 async function keygen(name: string, options: KeygenOptions, io: Io): Promise<number> {
+  await assertConfigFile({ file: options.config, cwd: io.cwd });
   if (!KEY_NAME.test(name)) {
     throw new HandpickError("USAGE", `Cannot name a key ${JSON.stringify(name.slice(0, 80))}`, {
       hint: "Use letters, digits, dots, dashes and underscores, such as mycache.cachix.org-1.",
@@ -77,7 +79,10 @@ async function makeAndRegister(
   { file, name, options, io }: Registration,
 ): Promise<string> {
   // All that may be wrong with the cache shows before a file is written.
-  const config = await loadConfig({ file: options.config, env: io.env, cwd: io.cwd, uid: io.uid });
+  const { env, cwd, uid } = io;
+  const note = quietly(options, io);
+  const named = { file: options.config, env, cwd, uid };
+  const config = await loadConfig({ ...named, serves: "arguments", to: [to], note });
   await using cache = (await openConfigured(chooseCache(config, to), io)).cache;
   if (cache.registerKey === undefined) {
     throw new HandpickError("USAGE", `Cache "${cache.name}" does not take signing keys`);

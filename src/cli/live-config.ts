@@ -8,6 +8,7 @@ import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import type { CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
+import { quietly } from "./prepare-run.ts";
 
 /** Options of the commands that push what comes to be. */
 export interface LiveOptions extends CommonOptions {
@@ -22,17 +23,30 @@ export const INCLUDE_OPTION: readonly [string, string] = [
   "Names to push, besides those of [builds]; words up to the next option or -- (default: none)",
 ];
 
+/** What a command that pushes what comes to be takes its configuration for. */
+export interface LiveUse {
+  /** What the command line says of caches. */
+  readonly to?: readonly string[];
+  /** Whether a file that was found serves the globs and caches of the command line. */
+  readonly isOnce: boolean;
+}
+
 /** The configuration with what the command line adds to `[builds]`. */
 export async function liveConfig(
-  { config: file, include = [], manifests = false }: LiveOptions,
-  { env, cwd, uid }: Io,
+  options: LiveOptions,
+  io: Io,
+  { isOnce, to = [] }: LiveUse,
 ): Promise<Config> {
+  const { config: file, include = [], manifests = false } = options;
+  const { env, cwd, uid } = io;
   const wrong = include.find((glob) => !isGlob(glob));
   if (wrong !== undefined) {
     const message = `Cannot use ${quote(wrong)} for --include: expected a glob on names, such as my-*`;
     throw new HandpickError("USAGE", message, { hint: "docs/configuration.md describes globs." });
   }
-  const config = await loadConfig({ file, env, cwd, uid });
+  const serves = isOnce && include.length + to.length > 0 ? "arguments" : "wanted";
+  const note = quietly(options, io);
+  const config = await loadConfig({ file, env, cwd, uid, serves, to, note });
   const { builds } = config;
   return {
     ...config,

@@ -12,6 +12,7 @@ import { openConfigured } from "../sync/open-caches.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { quietly } from "./prepare-run.ts";
 
 interface PinOptions extends CommonOptions {
   readonly to?: string;
@@ -70,7 +71,15 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
     });
   }
   const keep = parseKeep(options);
-  const config = await loadConfig({ file: options.config, env, cwd, uid });
+  const config = await loadConfig({
+    file: options.config,
+    env,
+    cwd,
+    uid,
+    serves: "arguments",
+    to: options.to === undefined ? [] : [options.to],
+    note: quietly(options, io),
+  });
   const chosen = chooseCache(config, options.to);
   await using store = await openStore({ store: options.store, env, signal });
   const storePath = await store.resolve(path);

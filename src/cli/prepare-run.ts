@@ -61,7 +61,15 @@ export async function withPrepared(
   const isAll = args.length === 0 && options.stdin !== true;
   const given = [...args, ...(options.stdin === true ? await readWords(io) : [])];
   const links = isAll ? await wantedLinks(io) : [];
-  const config = await loadConfig({ file: options.config, env, cwd, uid });
+  const config = await loadConfig({
+    file: options.config,
+    env,
+    cwd,
+    uid,
+    serves: isAll ? "wanted" : "arguments",
+    to: options.to === undefined ? [] : [options.to],
+    note,
+  });
   await using store = await openStore({ store: options.store, env, signal });
   const inputs = isAll ? await manifestsOf(links, store) : given;
   await using prepared = await prepare({

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { join, resolve } from "node:path";
 
+import { assertConfigFile } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { quoteUrl } from "../nix/format-error.ts";
@@ -37,7 +38,10 @@ export function serveCommand(io: Io): CommandSpec<ServeCommandOptions> {
       ["handpick serve", "a cache at http://127.0.0.1:8080"],
       ["handpick serve --listen 0.0.0.0:8080 --private", "for the machines of a network"],
     ],
-    action: async (_, options) => serve(options, io),
+    action: async (_, options) => {
+      await assertConfigFile({ file: options.config, cwd: io.cwd });
+      return serve(options, io);
+    },
   };
 }
 

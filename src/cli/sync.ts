@@ -72,7 +72,6 @@ async function runSync(options: SyncOptions, io: Io): Promise<number> {
 async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
   await expectEnd(folder);
-  const config = await loadConfig({ file: options.config, env, cwd, uid });
   const report = await chooseReport(io, options);
   const startMs = performance.now();
   let total = emptySummary();
@@ -83,6 +82,8 @@ async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Pr
   };
   const note = (text: string): void => onEvent({ event: "note", text });
   try {
+    const named = { file: options.config, env, cwd, uid };
+    const config = await loadConfig({ ...named, serves: "wanted", note });
     const end = await sync({
       folder,
       config,

@@ -52,7 +52,7 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
 
 async function watch(options: WatchOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
-  const config = await liveConfig(options, io);
+  const config = await liveConfig(options, io, { isOnce: false });
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
   const open = (): Promise<Store> => openStore({ store: options.store, env, signal });
   await assertAccepts("watch the store", { config, folder });

@@ -44,8 +44,8 @@ export function cachixName(url: string): string | undefined {
   return /^cachix:\/\/([^/?#]+)\/?$/.exec(url)?.[1];
 }
 
-/** A name for a cache that is known by its URL only. */
-export function nameFromUrl(url: string): string {
-  const [, scheme = "", authority = ""] = URL_SHAPE.exec(url) ?? [];
-  return isCacheName(authority) ? authority : scheme;
+/** The one spelling of a cache's URL, which identifies it. */
+export function canonicalUrl(url: string): string {
+  const name = cachixName(url);
+  return name === undefined ? url : `cachix://${name}`;
 }

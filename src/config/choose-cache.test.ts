@@ -21,7 +21,7 @@ describe("chooseCache()", () => {
 
   it("makes a cache of a URL that is not configured", () => {
     assert.deepEqual(chooseCache(EMPTY, "cachix://My.cache"), {
-      name: "My.cache",
+      name: "cachix://My.cache",
       url: "cachix://My.cache",
       host: undefined,
       tokenFile: undefined,
@@ -31,8 +31,10 @@ describe("chooseCache()", () => {
       upstreams: undefined,
       compression: undefined,
       compressionLevel: undefined,
+      optional: false,
+      foundFile: undefined,
     });
-    assert.equal(chooseCache(EMPTY, "file:///srv/cache").name, "file");
+    assert.equal(chooseCache(EMPTY, "file:///srv/cache").name, "file:///srv/cache");
   });
 
   it("suggests the nearest name, else lists them", () => {
@@ -42,7 +44,7 @@ describe("chooseCache()", () => {
       hint: 'Did you mean "mine"?',
     });
     assert.throws(() => chooseCache(TWO, "quite-different"), { hint: /^Name one of mine, other/ });
-    assert.throws(() => chooseCache(EMPTY, "x"), { hint: /handpick\.toml, or a URL/ });
+    assert.throws(() => chooseCache(EMPTY, "x"), { hint: "Did you mean cachix://x?" });
   });
 
   it("says what to do where no cache is configured", () => {
@@ -57,7 +59,7 @@ describe("chooseCache()", () => {
       code: "CACHE_URL_UNSUPPORTED",
       message: /it must be cachix:\/\/office, /,
     });
-    assert.equal(chooseCache(EMPTY, "https://cachix.org").name, "cachix.org");
+    assert.equal(chooseCache(EMPTY, "https://cachix.org").url, "https://cachix.org");
   });
 
   it("refuses a URL with a password without repeating it", () => {

@@ -1,8 +1,9 @@
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
-import { cacheUrlFault, nameFromUrl } from "./cache-url.ts";
+import { cacheUrlFault, canonicalUrl, isCacheName } from "./cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
+import { namingHint } from "./found-file.ts";
 
 /**
  * The cache a command talks to: the configured one named `to`, the one at the URL `to` (with its
@@ -11,30 +12,65 @@ import type { CacheConfig, Config } from "./config.ts";
  * @throws {HandpickError} `CACHE_UNKNOWN` if there is none of that name, or none at all;
  *   `CACHE_URL_UNSUPPORTED` if `to` is not a proper URL.
  */
-export function chooseCache({ caches }: Config, to?: string): CacheConfig {
-  if (to === undefined) return caches[0] ?? throwNoCache();
-  const configured = caches.find(({ name, url }) => name === to || url === to);
+export function chooseCache(config: Config, to?: string): CacheConfig {
+  const { caches, file } = config;
+  if (to === undefined) return caches[0] ?? throwNoCache(config);
+  const isUrl = to.includes("://");
+  const configured = caches.find(({ name, url }) => name === to || url === canonicalUrl(to));
   if (configured !== undefined) return configured;
-  if (to.includes("://")) return cacheAt(to);
+  if (isUrl) return cacheAt(to);
   const names = caches.map(({ name }) => name);
   const best = nearest(to, names);
-  const hint =
-    best === undefined
-      ? `Name one of ${names.join(", ") || "[caches] in handpick.toml"}, or a URL such as cachix://NAME.`
-      : `Did you mean ${quote(best)}?`;
+  const url = isCacheName(to) ? `cachix://${to}` : "cachix://NAME";
+  const choice =
+    names.length === 0
+      ? `Did you mean ${url}?`
+      : `Name one of ${names.join(", ")} in ${file}, or a URL such as ${url}.`;
+  const hint = best === undefined ? choice : `Did you mean ${quote(best)}?`;
   throw new HandpickError("CACHE_UNKNOWN", `Cannot find cache ${quote(to)} in the configuration`, {
-    hint,
+    hint: [hint, ...searchSentences(config)].join(" "),
   });
 }
 
-function throwNoCache(): never {
+/**
+ * The caches that a pick is kept in: those it names, else all. One that is named both ways is one.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` if it names none and none is configured.
+ */
+export function cacheNames(named: readonly string[] | undefined, config: Config): string[] {
+  if (named === undefined && config.caches.length === 0) return [chooseCache(config).name];
+  const nameOf = (to: string): string => {
+    const url = canonicalUrl(to);
+    return config.caches.find((cache) => cache.name === to || cache.url === url)?.name ?? url;
+  };
+  return [...new Set(named?.map(nameOf) ?? config.caches.map(({ name }) => name))];
+}
+
+function throwNoCache(config: Config): never {
+  const hint = "Pass --to cachix://NAME, or add [caches.NAME] to the configuration.";
   throw new HandpickError("CACHE_UNKNOWN", "Cannot choose a cache: none is configured", {
-    hint: "Pass --to cachix://NAME, or add [caches.NAME] to handpick.toml.",
+    hint: [hint, ...searchSentences(config)].join(" "),
   });
 }
 
-function cacheAt(url: string): CacheConfig {
-  const fault = cacheUrlFault(url);
+/** Says where a configuration was looked for, and why that of the project was not taken. */
+export function searchSentences({ file, search }: Config): string[] {
+  if (search === undefined) return [];
+  const { looked, skipped, serves } = search;
+  const [project, ...own] = looked;
+  const places = serves === "arguments" ? [`${project} (this folder only)`, ...own] : looked;
+  const sentences = file === undefined ? [`No configuration is at ${places.join(" or ")}.`] : [];
+  if (skipped !== undefined) {
+    sentences.push(`${skipped} was found, not named, and does not serve what is wanted.`);
+    sentences.push(`${namingHint(skipped)}.`);
+  } else if (file === undefined && serves === "wanted") {
+    sentences.push("The handpick.toml of a project does not serve what is wanted.");
+  }
+  return sentences;
+}
+
+function cacheAt(text: string): CacheConfig {
+  const fault = cacheUrlFault(text);
   if (fault !== undefined) {
     // The URL is left out: what is wrong with it may be the password in it.
     throw new HandpickError(
@@ -45,8 +81,9 @@ function cacheAt(url: string): CacheConfig {
       },
     );
   }
+  const url = canonicalUrl(text);
   return {
-    name: nameFromUrl(url),
+    name: url,
     url,
     host: undefined,
     tokenFile: undefined,
@@ -56,5 +93,7 @@ function cacheAt(url: string): CacheConfig {
     upstreams: undefined,
     compression: undefined,
     compressionLevel: undefined,
+    optional: false,
+    foundFile: undefined,
   };
 }

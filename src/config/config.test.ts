@@ -32,6 +32,7 @@ describe("parseConfig()", () => {
       upstreams = ["https://cache.nixos.org"]
       compression = "xz"
       compression-level = 9
+      optional = true
       [rules]
       exclude = ["*-source", "nixos-system-*", "/nix/store/*-secret"]
       max-nar-size = "2GiB"
@@ -39,9 +40,14 @@ describe("parseConfig()", () => {
       [builds]
       include = ["rustowl*", "my-[a-z]?"]
       caches = ["mine"]
-      manifests = true`;
+      manifests = true
+      [projects]
+      trusted = ["/home/u/project", "~/other"]`;
     assert.deepEqual(parseConfig(text, FILE), {
       file: FILE,
+      isFound: false,
+      search: undefined,
+      trustedProjects: ["/home/u/project", `${homedir()}/other`],
       caches: [
         {
           name: "mine",
@@ -54,6 +60,8 @@ describe("parseConfig()", () => {
           upstreams: ["https://cache.nixos.org"],
           compression: "xz",
           compressionLevel: 9,
+          optional: true,
+          foundFile: undefined,
         },
       ],
       rules: {
@@ -68,6 +76,9 @@ describe("parseConfig()", () => {
   it("fills in defaults for an empty text", () => {
     assert.deepEqual(parseConfig("", FILE), {
       file: FILE,
+      isFound: false,
+      search: undefined,
+      trustedProjects: [],
       caches: [],
       rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
       builds: { include: [], caches: [], manifests: false },
@@ -112,6 +123,28 @@ describe("parseConfig()", () => {
       assert.ok(message.includes(place), message);
       assert.ok(message.endsWith(`; did you mean ${suggestion}?`), message);
     }
+  });
+
+  it("tells keys of later versions from mistakes", () => {
+    const cache = '[caches.a]\nurl = "cachix://a"\n';
+    const cases = [
+      [`${cache}read-url = "https://x"`, "caches.a.read-url"],
+      [`${cache}sign = "own"`, "caches.a.sign"],
+      [`${cache}netrc-file = "/x"`, "caches.a.netrc-file"],
+      [`${cache}public-keys = []`, "caches.a.public-keys"],
+      [`${cache}public = false`, "caches.a.public"],
+      ["[guard]\n", "guard"],
+      ["rules.unfree = true", "rules.unfree"],
+    ] as const;
+    for (const [text, key] of cases) {
+      assert.ok(
+        failure(text).message.endsWith(`: ${key} is a key of a newer handpick than this one`),
+      );
+    }
+  });
+
+  it("takes only full names for the folders of trusted projects", () => {
+    assert.match(failure('projects.trusted = ["p"]').message, /trusted\[0\] must be the full name/);
   });
 
   it("suggests nothing for a key that resembles none, and bounds it", () => {
@@ -186,6 +219,9 @@ describe("parseConfig()", () => {
       ['[rules]\nexclude = [\n"ok",\n"a["]', ":2:1: rules.exclude[1] must be a glob"],
       ['[rules]\nmax-nar-size = "big"', ":2:1: rules.max-nar-size must be a size such as"],
       ["[rules]\nmax-nar-size = -1", ":2:1: rules.max-nar-size must be a size such as"],
+      ["[rules]\nmax-nar-size = 1.5", ":2:1: rules.max-nar-size must be a size such as"],
+      ['[rules]\nmax-nar-size = "0.5"', ":2:1: rules.max-nar-size must be a size such as"],
+      ['[rules]\nmax-nar-size = "2.5 B"', ":2:1: rules.max-nar-size must be a size such as"],
       ["[rules]\nmax-nar-size = true", ":2:1: rules.max-nar-size must be a size such as"],
       ['[rules]\non-hole = "ignore"', ':2:1: rules.on-hole must be one of "hold", "fail", "push-'],
       [
@@ -205,6 +241,8 @@ describe("parseConfig()", () => {
       ['"500 MB"', 500e6],
       ['"1.5GiB"', 1.5 * 1024 ** 3],
       ['"7b"', 7],
+      ["2048.0", 2048],
+      ['"0.5 KB"', 500],
     ] as const;
     for (const [size, bytes] of cases) {
       assert.equal(parseConfig(`rules.max-nar-size = ${size}`, FILE).rules.maxNarSize, bytes);

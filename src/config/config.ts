@@ -2,14 +2,27 @@ import { parse, TomlError } from "smol-toml";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
+import { canonicalUrl } from "./cache-url.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
 import { checkTables, type CacheTable, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";
 
-/** One `[caches.NAME]` table. File names are absolute. */
-export interface CacheConfig {
+/**
+ * A cache, told apart from all others. It is made once, where a name or a URL is read: by `parseConfig`
+ * for the tables of a configuration, by `chooseCache` for a URL that has none.
+ */
+export interface CacheRef {
+  /**
+   * The name of its table; the URL itself where it has none. No table may have the name of a URL, so
+   * this identifies the cache in plans, in reports and in the ledger.
+   */
   readonly name: string;
+  /** In one spelling: `cachix://NAME` without a slash at the end. */
   readonly url: string;
+}
+
+/** One `[caches.NAME]` table. File names are absolute. */
+export interface CacheConfig extends CacheRef {
   /** Base URL of another server than the default one, http or https. */
   readonly host: string | undefined;
   readonly tokenFile: string | undefined;
@@ -22,6 +35,10 @@ export interface CacheConfig {
   readonly upstreams: readonly string[] | undefined;
   readonly compression: Compression | undefined;
   readonly compressionLevel: number | undefined;
+  /** Without a credential it is asked nothing, and only `status` tells of it. */
+  readonly optional: boolean;
+  /** The `handpick.toml` that has the table, if that was found and not named: docs/trust.md. */
+  readonly foundFile: string | undefined;
 }
 
 /** The `[rules]` table. */
@@ -41,9 +58,25 @@ export interface Builds {
   readonly manifests: boolean;
 }
 
+/** Where a configuration was looked for. */
+export interface ConfigSearch {
+  /** What it is for: paths on the command line, or what is wanted on this machine. */
+  readonly serves: "arguments" | "wanted";
+  /** The files looked for, in this order. */
+  readonly looked: readonly string[];
+  /** The project's file, if it is there and may not serve this. */
+  readonly skipped: string | undefined;
+}
+
 export interface Config {
   /** Where it was read; undefined if there is no file. */
   readonly file: string | undefined;
+  /** Whether that file was found in the working folder and not named: it may be anybody's. */
+  readonly isFound: boolean;
+  /** Undefined if the file was named. */
+  readonly search: ConfigSearch | undefined;
+  /** Folders whose `handpick.toml` counts as named. */
+  readonly trustedProjects: readonly string[];
   /** In the order of the file. */
   readonly caches: readonly CacheConfig[];
   readonly rules: Rules;
@@ -64,9 +97,12 @@ export function parseConfig(
 ): Config {
   const tables = checkTables(parseToml(text, file));
   if ("rule" in tables) throw violationError(tables, { text, file });
-  const { caches, rules, builds } = tables;
+  const { caches, rules, builds, projects } = tables;
   return {
     file,
+    isFound: false,
+    search: undefined,
+    trustedProjects: projects.trusted.map((folder) => resolveFileName(folder, { file, env })),
     caches: Object.entries(caches).map(([name, table]) => toCache(name, table, { file, env })),
     rules: {
       exclude: rules.exclude,
@@ -119,7 +155,7 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     path === undefined ? undefined : resolveFileName(path, options);
   return {
     name,
-    url: table.url,
+    url: canonicalUrl(table.url),
     host: table.host,
     tokenFile: absolute(table["token-file"]),
     tokenEnv: table["token-env"],
@@ -128,5 +164,7 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     upstreams: table.upstreams,
     compression: table.compression,
     compressionLevel: table["compression-level"],
+    optional: table.optional,
+    foundFile: undefined,
   };
 }

@@ -22,6 +22,8 @@ const CACHE: CacheConfig = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  optional: false,
+  foundFile: undefined,
 };
 const KEY = generateSecretKey("tools-1");
 const NIX_KEY = printSecretKey(KEY, "nix");

@@ -2,11 +2,13 @@ import { isAbsolute, join } from "node:path";
 import { HandpickError } from "../error.ts";
 import { faultOf, FormatError, quote } from "../nix/format-error.ts";
 import { parseSecretKey, type SecretKey } from "../nix/key.ts";
-import { cachixName } from "./cache-url.ts";
+import { cachixName, isCacheName } from "./cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
 import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "./dhall.ts";
+import { mayHaveDefaults } from "./found-config.ts";
 import { readSecretFile, type SecretFile, secretFileError } from "./secret-file.ts";
 import { Secret } from "./secret.ts";
+import { tokenFault } from "./token.ts";
 
 const TOKEN_VARIABLE = "CACHIX_AUTH_TOKEN";
 const KEY_VARIABLE = "CACHIX_SIGNING_KEY";
@@ -41,6 +43,8 @@ interface FoundFile extends Found {
 
 interface FoundDhall extends CachixDhall {
   readonly source: string;
+  /** Whether the cache's own settings name it, rather than systemd or Cachix's client. */
+  readonly isNamed: boolean;
 }
 
 interface Search extends CredentialsOptions {
@@ -50,38 +54,58 @@ interface Search extends CredentialsOptions {
   readonly warnings: string[];
 }
 
+/** A place to look in besides what the cache's own settings name. */
+interface SearchAll extends Search {
+  readonly defaults: boolean;
+}
+
 /**
  * Finds token, signing key and server of a cache. The token is looked for in
  * `$CREDENTIALS_DIRECTORY/<cache name>`, `token-file` and `token-env`, for Cachix also in
  * `CACHIX_AUTH_TOKEN` and a `cachix.dhall`; the key in `$CREDENTIALS_DIRECTORY/signing-key@<cache
  * name>` and `signing-key-file`, for Cachix also in `CACHIX_SIGNING_KEY` and `cachix.dhall`. That one
  * is `$CREDENTIALS_DIRECTORY/cachix.dhall@<cache name>`, `dhall-file`, or that of Cachix's client.
- * Empty values count as absent.
+ * Empty values count as absent. What the settings of the cache do not name counts only where
+ * {@link mayHaveDefaults} lets it go.
  *
- * @throws {HandpickError} `TOKEN_MISSING` if `token-file` or `dhall-file` is missing or empty; `CONFIG_UNREADABLE`
- *   if a named file cannot be read; `CONFIG_INVALID` if a token is not one word or `cachix.dhall`
- *   cannot be understood; `KEY_INVALID` if a key is none. No message quotes a secret.
+ * @throws {HandpickError} `TOKEN_MISSING` if `token-file` or `dhall-file` is missing or empty and the cache
+ *   is not optional; `CONFIG_UNREADABLE` if a named file cannot be read; `CONFIG_UNTRUSTED` if a found
+ *   configuration may not name it; `CONFIG_INVALID` if a token is none or `cachix.dhall` cannot be
+ *   understood; `KEY_INVALID` if a key is none. No message quotes a secret.
  */
 export async function readCredentials(
   cache: CacheConfig,
   { env, uid }: CredentialsOptions,
 ): Promise<Credentials> {
+  const search = { cache, env, uid, cachix: cachixName(cache.url) };
+  const dhallWarnings: string[] = [];
+  const { dhall, error } = await tryDhall({ ...search, warnings: dhallWarnings });
+  const host = cache.host ?? dhall?.hostname;
+  const usersHost = dhall?.isNamed === false ? dhall.hostname : undefined;
+  const defaults = mayHaveDefaults(cache, { host, usersHost });
   const warnings: string[] = [];
-  const search: Search = { cache, env, uid, cachix: cachixName(cache.url), warnings };
-  const ownToken = await findToken(search);
-  const ownKey = await findKey(search);
-  const dhall = await findDhall(search, { canDoWithout: ownToken !== undefined });
-  const token = ownToken ?? foundIn(dhall?.authToken, dhall);
-  const listed = dhall?.binaryCaches.findLast(({ name }) => name === search.cachix);
-  const key = ownKey ?? foundIn(listed?.secretKey, dhall);
+  const all = { ...search, warnings, defaults };
+  const ownToken = await findToken(all);
+  if (error !== undefined && (ownToken === undefined || cache.host === undefined)) throw error;
+  const ownKey = await findKey(all);
+  const usable = dhall?.isNamed === true || defaults ? dhall : undefined;
+  const token = ownToken ?? foundIn(usable?.authToken, usable);
+  const listed = usable?.binaryCaches.findLast(({ name }) => name === search.cachix);
+  const key = ownKey ?? foundIn(listed?.secretKey, usable);
+  if (!defaults && token === undefined) warnings.push(withheld(cache, host));
   return {
     token: token && toToken(token),
     tokenSource: token?.source,
     signingKey: key && toKey(key, search.cachix),
     keySource: key?.source,
-    host: cache.host ?? dhall?.hostname,
-    warnings,
+    host,
+    warnings: [...warnings, ...dhallWarnings],
   };
+}
+
+function withheld({ foundFile }: CacheConfig, host = ""): string {
+  const rule = "credentials from elsewhere than its folder do not go to";
+  return `${foundFile} was found and not named, so ${rule} ${host}, which it names`;
 }
 
 /** The environment for programs that are started: without the variables that hold credentials. */
@@ -90,30 +114,32 @@ export function withoutSecrets(env: NodeJS.ProcessEnv, { caches }: Config): Node
   return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.includes(name)));
 }
 
-async function findToken(search: Search): Promise<Found | undefined> {
-  const { cache, env, cachix } = search;
-  const given = await fromSystemd(search, { id: cache.name, content: "token" });
+async function findToken(search: SearchAll): Promise<Found | undefined> {
+  const { cache, env, cachix, defaults } = search;
+  const given = defaults
+    ? await fromSystemd(search, { id: cache.name, content: "token" })
+    : undefined;
   if (given !== undefined) return given;
   if (cache.tokenFile !== undefined) {
     const file = secretFile(search, { path: cache.tokenFile, content: "token" });
     const text = (await readSecretFile(file))?.trim();
     if (text) return { text, source: `file ${file.path}` };
     const found = text === undefined ? "it does not exist" : "it is empty";
-    throw secretFileError("TOKEN_MISSING", file, { found });
+    if (!cache.optional) throw secretFileError("TOKEN_MISSING", file, { found });
   }
   if (cache.tokenEnv !== undefined && env[cache.tokenEnv] === undefined) {
     search.warnings.push(`variable ${cache.tokenEnv}, named by token-env, is not set`);
   }
   return (
     (cache.tokenEnv === undefined ? undefined : fromVariable(search, cache.tokenEnv)) ??
-    (cachix === undefined ? undefined : fromVariable(search, TOKEN_VARIABLE))
+    (cachix === undefined || !defaults ? undefined : fromVariable(search, TOKEN_VARIABLE))
   );
 }
 
-async function findKey(search: Search): Promise<Found | undefined> {
-  const { cache, cachix } = search;
+async function findKey(search: SearchAll): Promise<Found | undefined> {
+  const { cache, cachix, defaults } = search;
   const id = `signing-key@${cache.name}`;
-  const given = await fromSystemd(search, { id, content: "signing key" });
+  const given = defaults ? await fromSystemd(search, { id, content: "signing key" }) : undefined;
   if (given !== undefined) return given;
   if (cache.signingKeyFile !== undefined) {
     const file = secretFile(search, { path: cache.signingKeyFile, content: "signing key" });
@@ -122,7 +148,7 @@ async function findKey(search: Search): Promise<Found | undefined> {
     if (text === "") throw secretFileError("KEY_INVALID", file, { found: "it is empty" });
     throw secretFileError("CONFIG_UNREADABLE", file, { found: "it does not exist" });
   }
-  return cachix === undefined ? undefined : fromVariable(search, KEY_VARIABLE);
+  return cachix === undefined || !defaults ? undefined : fromVariable(search, KEY_VARIABLE);
 }
 
 function fromVariable({ env, warnings }: Search, name: string): Found | undefined {
@@ -140,10 +166,12 @@ async function fromSystemd(
   search: Search,
   { id, content }: { readonly id: string; readonly content: string },
 ): Promise<FoundFile | undefined> {
+  // A cache that has only a URL has no name that a unit could have meant.
+  if (!isCacheName(search.cache.name)) return undefined;
   const folder = search.env["CREDENTIALS_DIRECTORY"] ?? "";
   if (!isAbsolute(folder)) return undefined;
   const path = join(folder, id);
-  const text = (await readSecretFile(secretFile(search, { path, content })))?.trim();
+  const text = (await readSecretFile(secretFile(believed(search), { path, content })))?.trim();
   if (text) return { text, path, source: `file ${path}` };
   if (text === "") search.warnings.push(`file ${path} is empty and counts as absent`);
   return undefined;
@@ -153,44 +181,55 @@ async function fromSystemd(
  * The `cachix.dhall`. One that cannot be understood is passed over only if nothing of it can matter
  * but the key: without it we might send a token to the wrong server.
  */
-async function findDhall(
+async function tryDhall(
   search: Search,
-  { canDoWithout }: { readonly canDoWithout: boolean },
-): Promise<FoundDhall | undefined> {
+): Promise<{ readonly dhall?: FoundDhall; readonly error?: HandpickError }> {
   const { cache, cachix, env, warnings } = search;
-  if (cachix === undefined) return undefined;
+  if (cachix === undefined) return {};
   try {
     const found = await readDhallFile(search);
-    if (found === undefined) return undefined;
-    const dhall = parseCachixDhall(found.text, { file: found.path, env });
+    if (found === undefined) return {};
+    const { path, source, isNamed } = found;
+    // A variable in a file of somebody's checkout could be any secret of ours.
+    const known = isNamed && cache.foundFile !== undefined ? undefined : env;
+    const dhall = parseCachixDhall(found.text, { file: path, env: known });
     warnings.push(...dhall.warnings);
-    return { ...dhall, source: found.source };
+    return { dhall: { ...dhall, source, isNamed } };
   } catch (error) {
-    if (!(error instanceof HandpickError && canDoWithout && cache.host !== undefined)) throw error;
+    if (!(error instanceof HandpickError) || error.code === "CONFIG_UNTRUSTED") throw error;
     const path = cache.dhallFile ?? cachixDhallPath(env);
     warnings.push(`file ${path} is ignored: ${error.message}`);
-    return undefined;
+    return { error };
   }
 }
 
-async function readDhallFile(search: Search): Promise<FoundFile | undefined> {
+async function readDhallFile(
+  search: Search,
+): Promise<(FoundFile & { readonly isNamed: boolean }) | undefined> {
   const { cache, env } = search;
   const id = `cachix.dhall@${cache.name}`;
   const given = await fromSystemd(search, { id, content: "configuration" });
-  if (given !== undefined) return given;
+  if (given !== undefined) return { ...given, isNamed: false };
+  const isNamed = cache.dhallFile !== undefined;
   const path = cache.dhallFile ?? cachixDhallPath(env);
-  const file = secretFile(search, { path, content: "configuration" });
+  const file = secretFile(isNamed ? search : believed(search), { path, content: "configuration" });
   const text = await readSecretFile(file);
-  if (text !== undefined) return { text, path, source: `file ${path}` };
-  if (cache.dhallFile === undefined) return undefined;
+  if (text !== undefined) return { text, path, source: `file ${path}`, isNamed };
+  if (!isNamed || cache.optional) return undefined;
   throw secretFileError("TOKEN_MISSING", file, { found: "it does not exist" });
 }
 
+/** The same search for files that the cache's own settings do not name. */
+function believed<T extends Search>(search: T): T {
+  return { ...search, cache: { ...search.cache, foundFile: undefined } };
+}
+
 function secretFile(
-  { cache, uid, warnings }: Search,
+  { cache, uid, env, warnings }: Search,
   { path, content }: { readonly path: string; readonly content: string },
 ): SecretFile {
-  return { path, content: `the ${content} of cache ${quote(cache.name)}`, uid, warnings };
+  const { name, foundFile } = cache;
+  return { path, content: `the ${content} of cache ${quote(name)}`, uid, env, foundFile, warnings };
 }
 
 function foundIn(secret: Secret | undefined, dhall: FoundDhall | undefined): Found | undefined {
@@ -198,8 +237,9 @@ function foundIn(secret: Secret | undefined, dhall: FoundDhall | undefined): Fou
 }
 
 function toToken({ text, source }: Found): Secret {
-  if (/^[\u0021-\u007e]+$/.test(text)) return new Secret(text);
-  const message = `Cannot use the token from ${source}: it must be one word of visible ASCII`;
+  const fault = tokenFault(text);
+  if (fault === undefined) return new Secret(text);
+  const message = `Cannot use the token from ${source}: it must be one word of visible ASCII${fault}`;
   throw new HandpickError("CONFIG_INVALID", message, {
     hint: "Put the token alone there, as the service showed it.",
   });

@@ -22,7 +22,7 @@ const KEYWORD = /(?:let|if|merge|toMap|assert|Some|None|showConstructor)\b/y;
  */
 export function readDhall(
   text: string,
-  options: { readonly file: string; readonly env: NodeJS.ProcessEnv },
+  options: { readonly file: string; readonly env: NodeJS.ProcessEnv | undefined },
 ): DhallValue | undefined {
   const cursor = new DhallCursor(text, options.file);
   cursor.skipSpace();
@@ -34,9 +34,9 @@ export function readDhall(
 
 class DhallReader {
   readonly #cursor: DhallCursor;
-  readonly #env: NodeJS.ProcessEnv;
+  readonly #env: NodeJS.ProcessEnv | undefined;
 
-  constructor(cursor: DhallCursor, env: NodeJS.ProcessEnv) {
+  constructor(cursor: DhallCursor, env: NodeJS.ProcessEnv | undefined) {
     this.#cursor = cursor;
     this.#env = env;
   }
@@ -84,6 +84,9 @@ class DhallReader {
   }
 
   #variable(name: string): string {
+    if (this.#env === undefined) {
+      this.#cursor.fail("a configuration that was found and not named takes no variables");
+    }
     return (
       this.#env[name] ?? this.#cursor.fail(`variable ${quote(name)} is not in the environment`)
     );

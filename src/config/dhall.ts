@@ -30,12 +30,13 @@ export function cachixDhallPath(env: NodeJS.ProcessEnv): string {
  * Reads the text of a `cachix.dhall`. Empty text values count as absent; an empty file, unknown
  * keys and incomplete keys only give warnings.
  *
+ * @param options.env Undefined if the file may take no variables.
  * @throws {HandpickError} `CONFIG_INVALID` if it is beyond the subset of Dhall that is read, or a
  *   value has the wrong type. No message quotes a value.
  */
 export function parseCachixDhall(
   text: string,
-  options: { readonly file: string; readonly env: NodeJS.ProcessEnv },
+  options: { readonly file: string; readonly env: NodeJS.ProcessEnv | undefined },
 ): CachixDhall {
   const { file } = options;
   const value = readDhall(text, options);

@@ -1,90 +1,234 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, link, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { configCandidates, loadConfig } from "./find-config.ts";
+import type { Config } from "./config.ts";
+import { assertConfigFile, loadConfig, type LoadConfigOptions, ownFiles } from "./find-config.ts";
 
-describe("configCandidates()", () => {
-  const paths = (env: NodeJS.ProcessEnv, uid = 1000, file?: string): string[] =>
-    configCandidates({ file, env, cwd: "/w", uid }).map(({ path }) => path);
+const uid = process.getuid?.() ?? 0;
+const needsRoot = uid !== 0 && "only root can give files to others";
 
-  it("prefers --config to HANDPICK_CONFIG to everything else", () => {
-    const env = { HANDPICK_CONFIG: "sub/env.toml", HOME: "/home/u" };
-    assert.deepEqual(paths(env, 1000, "/etc/c.toml"), ["/etc/c.toml"]);
-    assert.deepEqual(paths(env), ["/w/sub/env.toml"]);
-  });
-
-  it("looks into the project, then the user's folder, then for root into /etc", () => {
-    const env = { HANDPICK_CONFIG: "", HOME: "/home/u" };
-    const user = ["/w/handpick.toml", "/home/u/.config/handpick/config.toml"];
-    assert.deepEqual(paths(env), user);
-    assert.deepEqual(paths(env, 0), [...user, "/etc/handpick/config.toml"]);
+describe("ownFiles()", () => {
+  it("are the user's, and for root the system's after it", () => {
+    const user = "/home/u/.config/handpick/config.toml";
+    assert.deepEqual(ownFiles({ env: { HOME: "/home/u" }, uid: 1000 }), [user]);
+    const root = ownFiles({ env: { HOME: "/home/u" }, uid: 0 });
+    assert.deepEqual(root, [user, "/etc/handpick/config.toml"]);
   });
 
   it("obeys an absolute XDG_CONFIG_HOME and finds home without HOME", () => {
-    assert.equal(paths({ XDG_CONFIG_HOME: "/x" })[1], "/x/handpick/config.toml");
-    assert.equal(paths({ XDG_CONFIG_HOME: "x", HOME: "/h" })[1], "/h/.config/handpick/config.toml");
-    assert.equal(paths({})[1], join(homedir(), ".config/handpick/config.toml"));
+    const [path, relative, none] = [
+      { XDG_CONFIG_HOME: "/x" },
+      { XDG_CONFIG_HOME: "x", HOME: "/h" },
+      {},
+    ].map((env) => ownFiles({ env, uid: 1000 })[0]);
+    assert.equal(path, "/x/handpick/config.toml");
+    assert.equal(relative, "/h/.config/handpick/config.toml");
+    assert.equal(none, join(homedir(), ".config/handpick/config.toml"));
   });
 });
 
 describe("loadConfig()", () => {
   let dir = "";
+  let notes: string[] = [];
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), "handpick-config-"));
+    notes = [];
   });
   afterEach(() => rm(dir, { recursive: true }));
-  const load = (file?: string): ReturnType<typeof loadConfig> =>
-    loadConfig({ file, env: { XDG_CONFIG_HOME: join(dir, "xdg") }, cwd: dir, uid: 1000 });
-
-  it("is empty where there is no file", async () => {
-    assert.deepEqual(await load(), {
-      file: undefined,
-      caches: [],
-      rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-      builds: { include: [], caches: [], manifests: false },
+  const load = (options: Partial<LoadConfigOptions> = {}): Promise<Config> =>
+    loadConfig({
+      env: { XDG_CONFIG_HOME: join(dir, "xdg") },
+      cwd: dir,
+      uid,
+      serves: "arguments",
+      note: (text) => notes.push(text),
+      ...options,
     });
+  const put = async (file: string, text: string): Promise<string> => {
+    const path = join(dir, file);
+    await mkdir(join(path, ".."), { recursive: true });
+    await writeFile(path, text);
+    return path;
+  };
+  const putUsers = (text: string): Promise<string> => put("xdg/handpick/config.toml", text);
+  const putProject = (text: string): Promise<string> => put("handpick.toml", text);
+
+  it("is empty where there is no file, and says where it looked", async () => {
+    const { file, caches, isFound, search } = await load();
+    assert.deepEqual([file, caches, isFound], [undefined, [], false]);
+    const looked = [join(dir, "handpick.toml"), join(dir, "xdg/handpick/config.toml")];
+    assert.deepEqual(search?.looked.slice(0, 2), looked);
   });
 
-  it("reads the user's file, and the project's rather than that", async () => {
-    await mkdir(join(dir, "xdg/handpick"), { recursive: true });
-    await writeFile(join(dir, "xdg/handpick/config.toml"), 'caches.user.url = "cachix://u"');
+  it("prefers --config to HANDPICK_CONFIG to everything else, and believes both", async () => {
+    await putProject('caches.project.url = "cachix://p"');
+    const first = await put("one.toml", 'caches.one.url = "cachix://1"');
+    await put("two.toml", 'caches.two.url = "cachix://2"');
+    const env = { HANDPICK_CONFIG: "two.toml", XDG_CONFIG_HOME: join(dir, "xdg") };
+    for (const serves of ["arguments", "wanted"] as const) {
+      const one = await load({ env, serves, file: first });
+      const two = await load({ env, serves });
+      assert.deepEqual(
+        [one, two].map(({ caches }) => caches[0]?.name),
+        ["one", "two"],
+      );
+      assert.deepEqual(
+        [one, two].map(({ isFound }) => isFound),
+        [false, false],
+      );
+    }
+    assert.deepEqual(notes, []);
+  });
+
+  it("takes the project's file before the user's for arguments, and says so", async () => {
+    await putUsers('caches.user.url = "cachix://u"');
     assert.equal((await load()).caches[0]?.name, "user");
-    await writeFile(join(dir, "handpick.toml"), 'caches.project.url = "cachix://p"');
+    const file = await putProject('[caches.project]\nurl = "cachix://p"\nhost = "http://h"');
     const config = await load();
-    assert.equal(config.caches[0]?.name, "project");
-    assert.equal(config.file, join(dir, "handpick.toml"));
+    assert.deepEqual([config.file, config.isFound], [file, true]);
+    assert.equal(config.caches[0]?.foundFile, file);
+    assert.deepEqual(notes, [
+      `using ${file}, found in this folder: project, cachix://p at http://h`,
+    ]);
   });
 
-  it("uses a project's host elsewhere only if the file is named", async () => {
-    const file = join(dir, "handpick.toml");
-    const hosts = (host: string): Promise<void> =>
-      writeFile(file, `[caches.c]\nurl = "cachix://c"\nhost = ${JSON.stringify(host)}\n`);
-    const harmless = ["https://cachix.org", "https://app.cachix.org", "http://127.0.0.1:8080"];
-    for (const host of [...harmless, "http://[::1]:1", "http://localhost"]) {
-      await hosts(host);
-      assert.equal((await load()).caches[0]?.host, host);
+  it("passes over the project's file for what is wanted, with one note", async () => {
+    const file = await putProject("this is not even TOML");
+    assert.equal((await load({ serves: "wanted" })).file, undefined);
+    const user = await putUsers('caches.user.url = "cachix://u"');
+    const config = await load({ serves: "wanted" });
+    assert.deepEqual([config.file, config.search?.skipped], [user, file]);
+    assert.equal(notes.length, 2);
+    assert.ok(notes[1]?.startsWith(`${file} was found in this folder and not named, so nothing `));
+    assert.ok(notes[1]?.includes(`--config ${file}`));
+  });
+
+  it("takes a project's file as named where the user's file trusts its folder", async () => {
+    const project = join(dir, "p q");
+    const text = '[caches.p]\nurl = "cachix://p"\nhost = "http://h"\ntoken-env = "T"';
+    const file = await put("p q/handpick.toml", text);
+    await assert.rejects(load({ cwd: project }), {
+      code: "CONFIG_UNTRUSTED",
+      hint: `If you trust it, name it: --config '${file}'`,
+    });
+    await symlink(project, join(dir, "link"));
+    await putUsers(`[projects]\ntrusted = ["/elsewhere", ${JSON.stringify(join(dir, "link"))}]`);
+    for (const serves of ["arguments", "wanted"] as const) {
+      const config = await load({ cwd: project, serves });
+      assert.deepEqual([config.file, config.isFound], [file, false]);
+      assert.equal(config.caches[0]?.foundFile, undefined);
     }
-    const elsewhere = ["https://cachix.org.evil.example", "http://cachix.org", "http://10.0.0.1"];
-    for (const host of [...elsewhere, "https://127.0.0.1.example", "https://evilcachix.org"]) {
-      await hosts(host);
-      await assert.rejects(load(), { code: "CONFIG_INVALID", hint: /--config handpick\.toml/ });
-      assert.equal((await load(file)).caches[0]?.host, host);
-    }
+    assert.deepEqual(notes, []);
+    await mkdir(join(project, "below"));
+    await put("p q/below/handpick.toml", text);
+    await assert.rejects(load({ cwd: join(project, "below") }), { code: "CONFIG_UNTRUSTED" });
+  });
+
+  it("lets a project's file add rules, and not loosen those of the user", async () => {
+    await putProject(
+      '[rules]\nexclude = ["a", "b"]\nmax-nar-size = 5\non-hole = "push-anyway"\n[builds]\ninclude = ["*"]\n[projects]\ntrusted = ["/"]',
+    );
+    const alone = await load();
+    assert.deepEqual(alone.rules, { exclude: ["a", "b"], maxNarSize: 5, onHole: "hold" });
+    assert.deepEqual([alone.builds.include, alone.trustedProjects], [[], []]);
+    await putUsers('[rules]\nexclude = ["b", "c"]\nmax-nar-size = 4\non-hole = "fail"');
+    const both = { exclude: ["b", "c", "a"], maxNarSize: 4, onHole: "fail" };
+    assert.deepEqual((await load()).rules, both);
   });
 
   it("asks a project's upstreams elsewhere only if the file is named", async () => {
-    const file = join(dir, "handpick.toml");
-    const upstreams = (...urls: readonly string[]): Promise<void> =>
-      writeFile(file, `[caches.c]\nurl = "cachix://c"\nupstreams = ${JSON.stringify(urls)}\n`);
+    const upstreams = (...urls: readonly string[]): Promise<string> =>
+      putProject(`[caches.c]\nurl = "cachix://c"\nupstreams = ${JSON.stringify(urls)}\n`);
     const harmless = ["https://cache.nixos.org", "https://other.cachix.org", "http://127.0.0.1:1"];
     await upstreams(...harmless);
     assert.deepEqual((await load()).caches[0]?.upstreams, harmless);
-    await upstreams(...harmless, "https://cache.nixos.org.evil.example");
-    await assert.rejects(load(), { code: "CONFIG_INVALID", message: /evil\.example/ });
-    assert.equal((await load(file)).caches[0]?.upstreams?.length, 4);
+    const strange = [
+      "https://cache.nixos.org.evil.example",
+      "http://x.cachix.org",
+      "https://10.0.0.1",
+    ];
+    for (const stranger of strange) {
+      const file = await upstreams(...harmless, stranger);
+      const message = new RegExp(stranger.replaceAll(".", "\\."));
+      await assert.rejects(load(), { code: "CONFIG_UNTRUSTED", message });
+      assert.equal((await load({ file })).caches[0]?.upstreams?.length, 4);
+    }
+  });
+
+  it("refuses a project's file that names a variable", async () => {
+    const text = '[caches.c]\nurl = "cachix://c"\ntoken-env = "AWS_SECRET_ACCESS_KEY"\n';
+    const file = await putProject(text);
+    const message = /takes the variable AWS_SECRET_ACCESS_KEY as a token$/;
+    await assert.rejects(load(), { code: "CONFIG_UNTRUSTED", message });
+    assert.equal((await load({ file })).caches[0]?.tokenEnv, "AWS_SECRET_ACCESS_KEY");
+  });
+
+  it(
+    "refuses a project's file that is somebody else's, as a link or in another's folder",
+    {
+      skip: needsRoot,
+    },
+    async () => {
+      const file = await putProject('caches.c.url = "cachix://c"');
+      const refused = async (
+        options: Partial<LoadConfigOptions>,
+        message: RegExp,
+      ): Promise<void> => {
+        const hint = `If you trust it, name it: --config ${file}`;
+        await assert.rejects(load(options), { code: "CONFIG_UNTRUSTED", message, hint });
+        assert.equal((await load({ ...options, serves: "wanted" })).file, undefined);
+        assert.equal((await load({ ...options, file })).isFound, false);
+      };
+      await refused({ uid: 1000 }, /it belongs to user 0, not to you \(user 1000\)$/);
+      await chown(file, 1234, 1234);
+      await refused({}, /it belongs to user 1234, not to you \(user 0\)$/);
+      const sudo = { SUDO_UID: "1234", XDG_CONFIG_HOME: join(dir, "xdg") };
+      assert.equal((await load({ env: sudo })).isFound, true);
+      await refused({ uid: 1000, env: sudo }, /user 1234/);
+      await refused({ env: { ...sudo, SUDO_UID: "123" } }, /user 1234/);
+      await chmod(dir, 0o777);
+      await refused({}, /user 1234/);
+      await chown(file, 0, 0);
+      assert.equal((await load()).isFound, true);
+      await chown(dir, 1234, 1234);
+      await refused({}, /its folder belongs to user 1234/);
+      await chown(dir, 0, 0);
+      const target = await put("theirs.toml", 'caches.c.url = "cachix://c"');
+      await chown(target, 1234, 1234);
+      await rm(file);
+      await symlink(target, file);
+      await refused({}, /user 1234/);
+      await chown(target, 0, 0);
+      assert.equal((await load()).isFound, true);
+      execFileSync("chown", ["-h", "1234", file]);
+      await refused({}, /user 1234/);
+      await rm(file);
+      await chown(target, 1234, 1234);
+      await link(target, file);
+      await refused({}, /user 1234/);
+    },
+  );
+
+  it("refuses a project's file that everybody may write", async () => {
+    const file = await putProject('caches.c.url = "cachix://c"');
+    await chmod(file, 0o666);
+    await assert.rejects(load(), {
+      code: "CONFIG_UNTRUSTED",
+      message: /every user may write to it/,
+    });
+  });
+
+  it("waits for no pipe that it found, and for a named one within bounds", async () => {
+    const file = join(dir, "handpick.toml");
+    execFileSync("mkfifo", [file]);
+    const message = `Cannot read configuration ${file}: it is a pipe`;
+    await assert.rejects(load(), { code: "CONFIG_UNREADABLE", message });
+    const writing = writeFile(file, "[rules]\n");
+    assert.equal((await load({ file })).file, file);
+    await writing;
   });
 
   it("refuses a named file that is missing, a folder, too large or not text", async () => {
@@ -97,25 +241,27 @@ describe("loadConfig()", () => {
       ["binary", "it is not UTF-8 text"],
     ] as const;
     for (const [file, reason] of cases) {
-      await assert.rejects(load(file), {
+      await assert.rejects(load({ file }), {
         code: "CONFIG_UNREADABLE",
         message: `Cannot read configuration ${join(dir, file)}: ${reason}`,
       });
     }
   });
 
-  it("waits for no pipe that it found, and for a named one within bounds", async () => {
-    const file = join(dir, "handpick.toml");
-    execFileSync("mkfifo", [file]);
-    const message = `Cannot read configuration ${file}: it is a pipe`;
-    await assert.rejects(load(), { code: "CONFIG_UNREADABLE", message });
-    const writing = writeFile(file, "[rules]\n");
-    assert.equal((await load(file)).file, file);
-    await writing;
-  });
-
-  it("does not pass over a file that is there but cannot be read", async () => {
-    await mkdir(join(dir, "handpick.toml"));
+  it("does not pass over a file of the user that is there but cannot be read", async () => {
+    await mkdir(join(dir, "xdg/handpick/config.toml"), { recursive: true });
     await assert.rejects(load(), { code: "CONFIG_UNREADABLE" });
+    await assert.rejects(load({ serves: "wanted" }), { code: "CONFIG_UNREADABLE" });
+  });
+});
+
+describe("assertConfigFile()", () => {
+  it("refuses a file of --config that is not there, and only that", async () => {
+    await assert.rejects(assertConfigFile({ file: "nothere.toml", cwd: "/" }), {
+      code: "CONFIG_UNREADABLE",
+      message: "Cannot read configuration /nothere.toml: it does not exist",
+    });
+    await assertConfigFile({ file: undefined, cwd: "/" });
+    await assertConfigFile({ file: "/dev/null", cwd: "/" });
   });
 });

@@ -1,9 +1,11 @@
+import { lstat, realpath } from "node:fs/promises";
 import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { HandpickError } from "../error.ts";
-import { parseConfig, type Config } from "./config.ts";
-import { assertProjectHosts } from "./project-hosts.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
+import { type Config, type ConfigSearch, parseConfig } from "./config.ts";
+import { asFound, foundNote } from "./found-config.ts";
+import { namingHint, readFoundConfig } from "./found-file.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -16,59 +18,141 @@ export interface FindConfigOptions {
   readonly uid: number | undefined;
 }
 
-/** A file that may hold the configuration; one the user named has to exist. */
-export interface Candidate {
-  readonly path: string;
-  readonly named: boolean;
+export interface LoadConfigOptions extends FindConfigOptions {
+  /**
+   * A `handpick.toml` that is found serves what somebody gives on the command line, and never what is
+   * wanted on this machine.
+   */
+  readonly serves: ConfigSearch["serves"];
+  /** What `--to` says, so that the note names those caches. */
+  readonly to?: readonly string[];
+  /** Told that a file was found and is used, or is passed over. */
+  readonly note?: (text: string) => void;
 }
 
 /**
- * Reads the first configuration file there is; without any, the configuration is empty.
+ * Reads the configuration: the file that is named, else for arguments that of the working folder, else
+ * the user's, for root then the system's. Without any, the configuration is empty.
  *
  * @throws {HandpickError} `CONFIG_UNREADABLE` if a file was named and is missing, or if one is
- *   there and cannot be read; `CONFIG_INVALID` if its text is wrong, or if it was found in the
- *   working directory and names a host elsewhere.
+ *   there and cannot be read; `CONFIG_INVALID` if its text is wrong; `CONFIG_UNTRUSTED` if it was found
+ *   in the working folder and is somebody else's, or does what such a file may not.
  */
-export async function loadConfig(options: FindConfigOptions): Promise<Config> {
-  for (const { path, named } of configCandidates(options)) {
-    const text = await readBounded(path, MAX_CONFIG_BYTES, { regularOnly: !named }).catch(
-      (error: unknown) => {
-        if (!named && isAbsent(error)) return undefined;
-        const message = `Cannot read configuration ${path}: ${readFailure(error)}`;
-        throw new HandpickError("CONFIG_UNREADABLE", message, {
-          cause: error,
-          hint: "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.",
-        });
-      },
-    );
-    if (text === undefined) continue;
-    const config = parseConfig(text, path, options.env);
-    if (path === projectFile(options) && !named) assertProjectHosts(config);
-    return config;
+export async function loadConfig(options: LoadConfigOptions): Promise<Config> {
+  const { env, cwd, serves, note } = options;
+  const named = namedFile(options);
+  if (named !== undefined) return parseConfig(await readNamed(named), named, env);
+  const own = await loadOwn(options);
+  const project = join(cwd, "handpick.toml");
+  const looked = [...(serves === "arguments" ? [project] : []), ...ownFiles(options)];
+  if (await isTrusted(cwd, own)) {
+    const text = await readIfThere(project, () => readUsual(project));
+    if (text !== undefined) return parseConfig(text, project, env);
   }
-  return {
-    file: undefined,
-    caches: [],
-    rules: { exclude: [], maxNarSize: undefined, onHole: "hold" },
-    builds: { include: [], caches: [], manifests: false },
-  };
+  if (serves === "wanted") {
+    const skipped = (await isThere(project)) ? project : undefined;
+    if (skipped !== undefined) note?.(skippedNote(skipped, own));
+    return { ...own, search: { serves, looked, skipped } };
+  }
+  const request = { path: project, maxBytes: MAX_CONFIG_BYTES, ...options };
+  const text = await readIfThere(project, () => readFoundConfig(request));
+  const search = { serves, looked, skipped: undefined };
+  if (text === undefined) return { ...own, search };
+  const found = { ...asFound(parseConfig(text, project, env), own), search };
+  note?.(foundNote(found, options.to));
+  return found;
 }
 
-/** Where {@link loadConfig} looks, in this order. */
-export function configCandidates({ file, env, cwd, uid }: FindConfigOptions): Candidate[] {
-  const named = file ?? (env["HANDPICK_CONFIG"] || undefined);
-  if (named !== undefined) return [{ path: resolve(cwd, named), named: true }];
-  const paths = [projectFile({ cwd }), join(userConfigDir(env), "handpick", "config.toml")];
-  if (uid === 0) paths.push("/etc/handpick/config.toml");
-  return paths.map((path) => ({ path, named: false }));
+/**
+ * Checks that the file of `--config` is there, for commands that read nothing of it.
+ *
+ * @throws {HandpickError} `CONFIG_UNREADABLE`
+ */
+export async function assertConfigFile({
+  file,
+  cwd,
+}: Pick<FindConfigOptions, "file" | "cwd">): Promise<void> {
+  if (file === undefined) return;
+  const path = resolve(cwd, file);
+  if (!(await isThere(path))) throw unreadable(path, "it does not exist");
 }
 
-function projectFile({ cwd }: Pick<FindConfigOptions, "cwd">): string {
-  return join(cwd, "handpick.toml");
+/** The files that {@link loadConfig} believes without their being named, in this order. */
+export function ownFiles({ env, uid }: Pick<FindConfigOptions, "env" | "uid">): string[] {
+  const user = join(userConfigDir(env), "handpick", "config.toml");
+  return uid === 0 ? [user, "/etc/handpick/config.toml"] : [user];
 }
 
 /** `$XDG_CONFIG_HOME`, which counts only if absolute, else `~/.config`. */
 export function userConfigDir(env: NodeJS.ProcessEnv): string {
   const dir = env["XDG_CONFIG_HOME"] ?? "";
   return isAbsolute(dir) ? dir : join(env["HOME"] || homedir(), ".config");
+}
+
+function namedFile({ file, env, cwd }: FindConfigOptions): string | undefined {
+  const named = file ?? (env["HANDPICK_CONFIG"] || undefined);
+  return named === undefined ? undefined : resolve(cwd, named);
+}
+
+/** The user's or the system's configuration; an empty one if there is none. */
+async function loadOwn(options: FindConfigOptions): Promise<Config> {
+  for (const path of ownFiles(options)) {
+    const text = await readIfThere(path, () => readUsual(path));
+    if (text !== undefined) return parseConfig(text, path, options.env);
+  }
+  return { ...parseConfig("", "/handpick.toml", {}), file: undefined };
+}
+
+/** Reads a file that is where it is by habit; only one that was named may be a pipe. */
+async function readUsual(path: string): Promise<string> {
+  return await readBounded(path, MAX_CONFIG_BYTES, { regularOnly: true });
+}
+
+async function readNamed(path: string): Promise<string> {
+  return await readBounded(path, MAX_CONFIG_BYTES).catch((error: unknown) => {
+    throw unreadable(path, readFailure(error), error);
+  });
+}
+
+async function readIfThere(
+  path: string,
+  read: () => Promise<string | undefined>,
+): Promise<string | undefined> {
+  return await read().catch((error: unknown) => {
+    if (isAbsent(error)) return undefined;
+    throw error instanceof HandpickError ? error : unreadable(path, readFailure(error), error);
+  });
+}
+
+function unreadable(path: string, reason: string, cause?: unknown): HandpickError {
+  return new HandpickError("CONFIG_UNREADABLE", `Cannot read configuration ${path}: ${reason}`, {
+    cause,
+    hint: "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.",
+  });
+}
+
+/** Returns true if the user's file lists the working folder, whatever links lead there. */
+async function isTrusted(cwd: string, { trustedProjects }: Config): Promise<boolean> {
+  if (trustedProjects.length === 0) return false;
+  const here = await resolved(cwd);
+  return (await Promise.all(trustedProjects.map(resolved))).includes(here);
+}
+
+async function resolved(folder: string): Promise<string> {
+  return await realpath(folder).catch(() => resolve(folder));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    (error: unknown) => !isAbsent(error),
+  );
+}
+
+function skippedNote(project: string, { file }: Config): string {
+  const instead = file === undefined ? "no other file is there" : `${file} is used`;
+  return (
+    `${project} was found in this folder and not named, so nothing that is wanted goes by it; ` +
+    `${instead}\n  ${namingHint(project)}, or list ${dirname(project)} in trusted of [projects]`
+  );
 }

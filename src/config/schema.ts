@@ -17,6 +17,7 @@ export interface CacheTable {
   readonly upstreams?: readonly string[] | undefined;
   readonly compression?: Compression | undefined;
   readonly "compression-level"?: number | undefined;
+  readonly optional: boolean;
 }
 
 /** The whole file, defaults filled in. */
@@ -33,6 +34,7 @@ export interface ConfigTables {
     readonly caches: readonly string[];
     readonly manifests: boolean;
   };
+  readonly projects: { readonly trusted: readonly string[] };
 }
 
 /** A rule that the value at `keys` breaks, said so that it reads on after the key. */
@@ -73,11 +75,25 @@ function unknownKeyRule(keys: Violation["keys"]): string {
   if (parent === "caches" && (key === "token" || key === "signing-key")) {
     return `is not allowed: secrets do not belong in this file, name a file in ${key}-file`;
   }
-  const tables = { caches: cacheEntries, rules: rulesEntries, builds: buildsEntries };
+  const newer = keys.length === 1 ? NEWER_TABLES : NEWER_KEYS.get(String(parent));
+  if (newer?.has(key) === true) return "is a key of a newer handpick than this one";
+  const tables = {
+    caches: cacheEntries,
+    rules: rulesEntries,
+    builds: buildsEntries,
+    projects: projectsEntries,
+  };
   const known =
     keys.length === 1 ? tables : Object.entries(tables).find(([t]) => t === parent)?.[1];
   return `is not a key that handpick knows${didYouMean(key, Object.keys(known ?? {}))}`;
 }
+
+/** Tables and keys that later versions take: a shared configuration may have them already. */
+const NEWER_TABLES: ReadonlySet<string> = new Set(["guard", "unfree", "budget", "verify"]);
+const NEWER_KEYS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ["caches", new Set(["netrc-file", "public", "public-keys", "read-url", "sign"])],
+  ["rules", new Set(["budget", "guard", "unfree"])],
+]);
 
 function didYouMean(word: string, candidates: readonly string[]): string {
   const best = nearest(word, candidates);
@@ -177,6 +193,7 @@ const cacheEntries = {
   upstreams: v.optional(listOf(webUrl)),
   compression: v.optional(oneOf("zstd", "xz", "none")),
   "compression-level": v.optional(v.number(typeRule("a number"))),
+  optional: v.optional(v.boolean(typeRule("true or false")), false),
 };
 
 const cacheSchema = v.pipe(
@@ -202,11 +219,21 @@ const buildsEntries = {
   manifests: v.optional(v.boolean(typeRule("true or false")), false),
 };
 
+const folder = text((value) => {
+  const isAbsolute = /^(?:\/|~\/|\$\{)/.test(value) && FILE_NAME.test(value);
+  return isAbsolute ? undefined : "must be the full name of a folder, such as /home/me/project";
+});
+
+const projectsEntries = {
+  trusted: v.optional(listOf(folder), []),
+};
+
 const fileSchema = v.strictObject(
   {
     caches: v.optional(v.record(cacheName, cacheSchema, typeRule("a table")), {}),
     rules: v.optional(v.strictObject(rulesEntries, typeRule("a table")), {}),
     builds: v.optional(v.strictObject(buildsEntries, typeRule("a table")), {}),
+    projects: v.optional(v.strictObject(projectsEntries, typeRule("a table")), {}),
   },
   typeRule("a table"),
 );

@@ -1,6 +1,7 @@
-import { stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
 import { type ErrorCode, HandpickError } from "../error.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
+import { readInProject } from "./found-file.ts";
 
 const MAX_SECRET_BYTES = 64 * 1024;
 const READABLE_BY_OTHERS = 0o004;
@@ -12,6 +13,9 @@ export interface SecretFile {
   readonly content: string;
   /** The user who reads it; undefined where the platform has none. */
   readonly uid: number | undefined;
+  readonly env: NodeJS.ProcessEnv;
+  /** The found `handpick.toml` that names it, which may name no other files than those of its folder. */
+  readonly foundFile: string | undefined;
   /** Collects what is worth telling. */
   readonly warnings: string[];
 }
@@ -19,19 +23,23 @@ export interface SecretFile {
 /**
  * Reads a file of at most 64 KiB; undefined if there is no such file.
  *
- * @throws {HandpickError} `CONFIG_UNREADABLE` if the file is there and cannot be read.
+ * @throws {HandpickError} `CONFIG_UNREADABLE` if the file is there and cannot be read;
+ *   `CONFIG_UNTRUSTED` if a found configuration may not name it.
  */
 export async function readSecretFile(file: SecretFile): Promise<string | undefined> {
-  const { path, warnings } = file;
+  const { path, warnings, foundFile } = file;
   try {
-    const text = await readBounded(path, MAX_SECRET_BYTES);
-    const status = await stat(path);
-    if (status.isFile() && (status.mode & READABLE_BY_OTHERS) !== 0) {
-      warnings.push(`file ${path} holds a secret and every user of this machine may read it`);
+    if (foundFile !== undefined) {
+      return await readInProject({ ...file, foundFile, maxBytes: MAX_SECRET_BYTES });
     }
-    return text;
+    const inspect = (status: Stats): void => {
+      if (!status.isFile() || (status.mode & READABLE_BY_OTHERS) === 0) return;
+      warnings.push(`file ${path} holds a secret and every user of this machine may read it`);
+    };
+    return await readBounded(path, MAX_SECRET_BYTES, { inspect });
   } catch (error) {
     if (isAbsent(error)) return undefined;
+    if (error instanceof HandpickError) throw error;
     throw secretFileError("CONFIG_UNREADABLE", file, { found: readFailure(error), cause: error });
   }
 }

@@ -21,6 +21,8 @@ export function parseSize(value: unknown): number | undefined {
     /^(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]{0,3})$/.exec(String(value).trim()) ?? [];
   const factor = UNITS.get(unit?.toUpperCase() ?? "");
   if (amount === undefined || factor === undefined) return undefined;
+  // A part of a byte is a unit that was forgotten, and would leave everything out.
+  if (factor === 1 && !Number.isInteger(Number(amount))) return undefined;
   const bytes = Math.round(Number(amount) * factor);
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
 }

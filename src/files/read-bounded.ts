@@ -1,3 +1,4 @@
+import type { Stats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -12,6 +13,8 @@ export interface ReadOptions extends OpenFileOptions {
   readonly patienceMs?: number;
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
+  /** Looks at the file that was opened, before it is read; throws to refuse it. */
+  readonly inspect?: (status: Stats) => void;
 }
 
 /**
@@ -29,6 +32,7 @@ export async function readBounded(
   options: ReadOptions = {},
 ): Promise<string> {
   await using file = await openFile(path, options);
+  options.inspect?.(file.status);
   const { patienceMs = PIPE_PATIENCE_MS, signal } = options;
   const { size } = file.status;
   const tooLarge = `it is larger than ${maxBytes} bytes`;

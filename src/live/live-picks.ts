@@ -28,13 +28,15 @@ export class LivePicks {
   }
 
   /**
-   * The picks that new paths stand for by `[builds]`, and parts of selections. The paths have to be
-   * valid.
+   * The picks that new paths stand for by `[builds]`, and parts of selections, whose caches a
+   * configuration that was found does not decide. The paths have to be valid.
    */
   async choose(paths: readonly StorePath[]): Promise<Pick[]> {
     const builds = await Promise.all(paths.map(builtPicksBy(this.#options)));
     for (const note of builds.flatMap(({ notes }) => notes)) this.#options.onNote(note);
-    return [...builds.flatMap(({ picks }) => picks), ...(await this.wantedParts(paths))];
+    const picks = builds.flatMap((build) => build.picks);
+    if (this.#options.config.isFound) return picks;
+    return [...picks, ...(await this.wantedParts(paths))];
   }
 
   /** The parts of wanted selections that new paths are. */

@@ -1,4 +1,4 @@
-import { chooseCache } from "../config/choose-cache.ts";
+import { cacheNames, chooseCache } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
@@ -6,11 +6,12 @@ import { type Failure, toFailure } from "../push/events.ts";
 import { isOutage } from "../push/push-paths.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
+import { idleCaches } from "../sync/idle-caches.ts";
 import { assertWritable, openConfigured, type OpenOptions } from "../sync/open-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../sync/prepare.ts";
 import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
 import { LASTING } from "../sync/sync.ts";
-import { cacheNames, closable, presentPart } from "../sync/wanted-picks.ts";
+import { closable, presentPart } from "../sync/wanted-picks.ts";
 import { LivePicks } from "./live-picks.ts";
 import { Outcomes } from "./outcomes.ts";
 
@@ -75,7 +76,10 @@ export class LivePusher {
     for (const pick of picks) this.#tellLost(pick, valid);
     const present = picks.map((pick) => presentPart(pick, valid, (text) => this.#note(text)));
     const usable = await closable(present, store, ({ message }) => this.#note(message));
-    const namesOf = (pick: Pick): string[] => this.#cachesOf(pick);
+    const { to, config } = this.#options;
+    const idle = to === undefined ? await idleCaches(config.caches, this.#options) : new Set();
+    const namesOf = (pick: Pick): string[] =>
+      this.#cachesOf(pick).filter((name) => !idle.has(name));
     const held = stack.use(await closeHeld(usable, { store, namesOf }));
     const names = new Set(held.planned.flatMap(({ caches }) => caches));
     await Promise.all([...names].map((name) => this.#pushTo(name, held)));
@@ -94,7 +98,7 @@ export class LivePusher {
 
   #cachesOf(pick: Pick): string[] {
     const { to, config } = this.#options;
-    return cacheNames(to === undefined ? pick : { ...pick, caches: [to] }, config);
+    return cacheNames(to === undefined ? pick.caches : [to], config);
   }
 
   async #pushTo(name: string, held: HeldPicks): Promise<void> {
@@ -119,12 +123,11 @@ export class LivePusher {
     const { config, store, signal } = this.#options;
     let outage: Failure | undefined;
     try {
-      // One that is named by its URL goes by that, so that it is none of the configuration.
-      const options = { ...this.#options, name };
-      const opened = await openConfigured(chooseCache(config, name), options);
+      const opened = await openConfigured(chooseCache(config, name), this.#options);
       await using _cache = opened.cache;
       this.#warn(opened.credentials.warnings);
-      const decided = await prepareCache(opened, held, { ...options, inspect: assertWritable });
+      const options = { ...this.#options, inspect: assertWritable };
+      const decided = await prepareCache(opened, held, options);
       this.#warn(decided.warnings);
       this.outcomes.plan(decided.plan);
       const onEvent = (event: RunEvent): void => {

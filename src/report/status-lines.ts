@@ -8,7 +8,7 @@ const MOST_WAITING = 10;
 /** What is wanted and how far it is, in lines. */
 export function statusLines(status: Status, now: number): string[] {
   const { selections, caches, paths, lastSync } = status;
-  if (selections.length === 0 && caches.length === 0) {
+  if (selections.length === 0 && caches.length === 0 && status.idle.length === 0) {
     const nothing = `nothing is wanted in ${printable(status.stateFolder)}`;
     const hint =
       "  Shells and modules declare it: docs/nix-shell.md, docs/home-manager.md, docs/nixos.md.";
@@ -19,6 +19,9 @@ export function statusLines(status: Status, now: number): string[] {
     lines.push(...cacheLines(cache, now));
     const mine = paths.filter((entry) => entry.cache === cache.name);
     lines.push(...pathLines(mine, now));
+  }
+  for (const name of status.idle) {
+    lines.push(`${printable(name)}: optional, and there is no token: nothing is asked`);
   }
   lines.push(...unreadLines(status), lastSyncLine(lastSync, now));
   return [...lines, ...troubleLines(status, now)];

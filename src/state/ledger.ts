@@ -55,7 +55,15 @@ export interface Outcome {
 }
 
 type Fact =
-  "digest" | "syncStarted" | "syncEnded" | "unusable" | "ended" | "gone" | "read" | "watchMark";
+  | "digest"
+  | "syncStarted"
+  | "syncEnded"
+  | "unusable"
+  | "ended"
+  | "gone"
+  | "read"
+  | "watchMark"
+  | "idle";
 type Row = Readonly<Record<string, unknown>>;
 
 /** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */

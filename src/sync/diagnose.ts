@@ -1,14 +1,15 @@
 import { resolve } from "node:path";
 
-import { chooseCache } from "../config/choose-cache.ts";
+import { chooseCache, searchSentences } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
-import { loadConfig } from "../config/find-config.ts";
+import { type FindConfigOptions, loadConfig, ownFiles } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { idleExcludes } from "../plan/idle-excludes.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
+import { idleCaches } from "./idle-caches.ts";
 import { assertWritable, compressionFor, openConfigured } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
 import { holdWanted } from "./wanted-picks.ts";
@@ -39,10 +40,13 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
   const { env, cwd, uid, configFile } = request;
   let config: Config | undefined;
   yield await check("configuration", async () => {
-    config = await loadConfig({ file: configFile, env, cwd, uid });
+    const options = { file: configFile, env, cwd, uid };
+    config = await loadConfig({ ...options, serves: "arguments" });
+    if (config.isFound) return foundOutcome(config, options);
     if (config.file !== undefined) return ok(config.file);
     if (request.caches.length > 0) return ok("no file found, and none needed");
-    return warning("no file found", "Make handpick.toml, or name a cache: cachix://NAME");
+    const hint = `Write ${ownFiles(request)[0]}, or name a cache: cachix://NAME`;
+    return warning("no file found", [hint, ...searchSentences(config)].join(". "));
   });
   if (config === undefined) return;
   if (config.caches.length + request.caches.length === 0) {
@@ -54,6 +58,15 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
   yield* checkRules(config, request);
   const names = request.caches.length > 0 ? request.caches : config.caches.map(({ name }) => name);
   for (const name of names) yield* checkCache(name, config, request);
+}
+
+/** Tells what a file that was found does and does not, and what serves the rest. */
+async function foundOutcome({ file }: Config, options: FindConfigOptions): Promise<Outcome> {
+  const text = `${file}, found in this folder and not named: it serves the command line only`;
+  const { file: own } = await loadConfig({ ...options, serves: "wanted" });
+  if (own !== undefined) return ok(`${text}; what is wanted goes by ${own}`);
+  const hint = `What is wanted (sync, hooks) has no configuration: write ${ownFiles(options)[0]}`;
+  return warning(text, hint);
 }
 
 type Outcome = Omit<Check, "name">;
@@ -85,14 +98,18 @@ async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outc
 /** Holds the rules against what is wanted, if anything is. */
 async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGenerator<Check> {
   const { env, cwd, uid, signal, store } = request;
-  if (config.caches.length === 0) return;
+  // What is wanted does not go by a file that was found.
+  if (config.caches.length === 0 || config.isFound) return;
   let isWanted = true;
   const found = await check("rules", async () => {
     const links = await readWanted(stateFolder(resolve(cwd, stateDirectory(env, uid))));
     isWanted = links.length > 0;
     if (!isWanted) return ok("nothing is wanted");
     await using opened = await openStore({ store, env, signal });
-    await using wanted = await holdWanted({ links, builds: [] }, { store: opened, config });
+    await using wanted = await holdWanted(
+      { links, builds: [], idle: new Set() },
+      { store: opened, config },
+    );
     const idle = idleExcludes(wanted.planned, config.rules);
     if (idle.length === 0) return ok("no exclude is without effect on what is wanted");
     return warning(
@@ -112,6 +129,9 @@ async function* checkCache(
   let opened: OpenedCache | undefined;
   const credentials = await check(`${name}: credentials`, async () => {
     chosen = chooseCache(config, name);
+    if ((await idleCaches([chosen], request)).size > 0) {
+      return ok("optional, and there is no token: nothing is asked");
+    }
     opened = await openConfigured(chosen, request);
     return credentialsOutcome(opened);
   });

@@ -12,6 +12,8 @@ export interface Wishes {
   readonly links: readonly WantedLink[];
   /** Outputs of builds that are to be pushed. */
   readonly builds: readonly StorePath[];
+  /** Optional caches that there is no credential for. */
+  readonly idle: ReadonlySet<string>;
 }
 
 /**
@@ -19,7 +21,7 @@ export interface Wishes {
  * to do.
  */
 export function digestOf(
-  { links, builds }: Wishes,
+  { links, builds, idle }: Wishes,
   { caches, rules, builds: accepted }: Config,
 ): string {
   const selections = links.map(({ name, target, leadsSomewhere }) => [
@@ -27,7 +29,7 @@ export function digestOf(
     target,
     leadsSomewhere,
   ]);
-  const text = JSON.stringify([selections, builds, caches, rules, accepted]);
+  const text = JSON.stringify([selections, builds, caches, rules, accepted, [...idle]]);
   return createHash("sha256").update(text).digest("hex");
 }
 

@@ -8,6 +8,7 @@ import type { Store } from "../store/store.ts";
 import { takeBuilds } from "./builds.ts";
 import type { Crew } from "./crew.ts";
 import { digestOf, dueTimes } from "./due.ts";
+import { idleCaches } from "./idle-caches.ts";
 import type { Wishes } from "./due.ts";
 import { keepUnsettled } from "./keep-unsettled.ts";
 import type { OpenOptions } from "./open-caches.ts";
@@ -64,7 +65,8 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   await takeBuilds(request);
   ledger.dropOldBuilds(Date.now() - BUILD_WAITS_MS);
   await takeMarks(folder);
-  const wishes = { links: await readWanted(folder), builds: ledger.builds() };
+  const links = await readWanted(folder);
+  const wishes = { links, builds: ledger.builds(), idle: await idleCaches(config.caches, request) };
   const isKnown = ledger.fact("digest") === digestOf(wishes, config) && !recheck;
   const isWaiting = ([name, time]: readonly [string, number]): boolean =>
     time <= Date.now() && !crew.isBusyWith(name);
@@ -101,7 +103,7 @@ function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {
 }
 
 /** Writes down what links led to, for `status` and for the next look. */
-function record({ links }: Wishes, wanted: Wanted, ledger: Ledger): void {
+function record({ links, idle }: Wishes, wanted: Wanted, ledger: Ledger): void {
   const read = links.map(({ name, target }): [string, ReadSelection] => {
     const picks = wanted.selections.find(({ manifest }) => manifest === target)?.picks ?? [];
     const caches = [...new Set(picks.flatMap((pick) => pick.caches))].toSorted();
@@ -109,6 +111,7 @@ function record({ links }: Wishes, wanted: Wanted, ledger: Ledger): void {
   });
   ledger.setFact("read", JSON.stringify(Object.fromEntries(read)));
   ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
+  ledger.setFact("idle", JSON.stringify([...idle]));
   ledger.setFact("ended", JSON.stringify(wanted.ended));
   ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
 }

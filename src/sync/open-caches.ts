@@ -1,10 +1,11 @@
 import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
 import { openCache } from "../cache/open-cache.ts";
 import type { RetryNotice } from "../cache/retry.ts";
-import { chooseCache } from "../config/choose-cache.ts";
+import { cacheNames, chooseCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { readCredentials } from "../config/credentials.ts";
 import type { Credentials } from "../config/credentials.ts";
+import { namingHint } from "../config/found-file.ts";
 import { HandpickError } from "../error.ts";
 import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
@@ -25,8 +26,6 @@ export interface OpenOptions {
   readonly uid: number;
   /** Told in words when a cache is asked again after a failure. */
   readonly notify?: (text: string) => void;
-  /** What the cache goes by, if not by the name of its configuration. */
-  readonly name?: string;
 }
 
 /** What decides about the caches of a pick that names none. */
@@ -46,22 +45,26 @@ export interface RouteOptions {
  */
 export function cachesFor(pick: Pick, { config, to, isDeclared }: RouteOptions): CacheConfig[] {
   if (to !== undefined) return [chooseCache(config, to)];
-  if (pick.caches !== undefined) return pick.caches.map((name) => chooseCache(config, name));
-  const isEvery = isDeclared && config.caches.length > 0;
-  return isEvery ? [...config.caches] : [chooseCache(config)];
+  if (pick.caches === undefined && !isDeclared) return [chooseCache(config)];
+  return cacheNames(pick.caches, config).map((name) => chooseCache(config, name));
 }
 
-/** Opens one cache; nothing is sent yet. */
+/**
+ * Opens one cache, with the credentials that its server may have; nothing is sent yet.
+ *
+ * @throws {HandpickError} `TOKEN_MISSING` if the cache is optional and has none, and what
+ *   {@link readCredentials} throws.
+ */
 export async function openConfigured(
-  configured: CacheConfig,
-  { env, uid, notify, name = configured.name }: OpenOptions,
+  config: CacheConfig,
+  { env, uid, notify }: OpenOptions,
 ): Promise<OpenedCache> {
-  const credentials = await readCredentials(configured, { env, uid });
-  const config = { ...configured, name };
+  const credentials = await readCredentials(config, { env, uid });
+  if (config.optional && credentials.token === undefined) throw noToken(config, credentials);
   const cache = openCache({
     name: config.name,
     url: config.url,
-    host: config.host ?? credentials.host,
+    host: credentials.host,
     token: credentials.token?.reveal(),
     env,
     onRetry: retryNotice(config.name, notify),
@@ -95,16 +98,9 @@ function assertCompression({ name, compression }: CacheConfig, cache: Cache): vo
  *
  * @throws {HandpickError} `TOKEN_MISSING`, `CACHE_READ_ONLY` or `KEY_MISMATCH`.
  */
-export function assertWritable({ cache, credentials }: OpenedCache, info: CacheInfo): void {
+export function assertWritable({ cache, config, credentials }: OpenedCache, info: CacheInfo): void {
   if (!info.writable) {
-    if (credentials.token === undefined) {
-      const why = ["no token", ...credentials.warnings].join("; ");
-      throw new HandpickError("TOKEN_MISSING", `Cannot push to cache "${cache.name}": ${why}`, {
-        hint:
-          "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. " +
-          "Tokens are made at https://app.cachix.org.",
-      });
-    }
+    if (credentials.token === undefined) throw noToken(config, credentials);
     throw new HandpickError(
       "CACHE_READ_ONLY",
       `Cannot push to cache "${cache.name}": the token from ${credentials.tokenSource ?? "the configuration"} may only read`,
@@ -112,6 +108,15 @@ export function assertWritable({ cache, credentials }: OpenedCache, info: CacheI
     );
   }
   if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
+}
+
+function noToken({ name, foundFile }: CacheConfig, { warnings }: Credentials): HandpickError {
+  const why = ["no token", ...warnings].join("; ");
+  const hint =
+    foundFile === undefined
+      ? "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org."
+      : `Set token-file to a file in the folder of ${foundFile}. ${namingHint(foundFile)}`;
+  return new HandpickError("TOKEN_MISSING", `Cannot push to cache "${name}": ${why}`, { hint });
 }
 
 /** The base64 of a key printed as `name:base64`; services and Nix name the same key differently. */

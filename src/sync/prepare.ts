@@ -15,6 +15,7 @@ import { closePicks } from "../select/closure.ts";
 import type { ClosedPick } from "../select/closure.ts";
 import { selectPicks } from "../select/select.ts";
 import type { Store } from "../store/store.ts";
+import { idleCaches } from "./idle-caches.ts";
 import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
 
@@ -90,11 +91,12 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   const routes = new Map(
     picks.map((pick) => [pick, cachesFor(pick, { config, to, isDeclared: declared.has(pick) })]),
   );
-  const opened = await Promise.all(
-    uniqueCaches([...routes.values()].flat()).map((cache) => openConfigured(cache, request)),
-  );
+  const used = await usedCaches(uniqueCaches([...routes.values()].flat()), request);
+  const opened = await Promise.all(used.map((cache) => openConfigured(cache, request)));
   for (const { cache } of opened) stack.use(cache);
-  const namesOf = (pick: Pick): string[] => (routes.get(pick) ?? []).map(({ name }) => name);
+  const isUsed = new Set(used.map(({ name }) => name));
+  const namesOf = (pick: Pick): string[] =>
+    (routes.get(pick) ?? []).map(({ name }) => name).filter((name) => isUsed.has(name));
   const { planned, infos } = stack.use(await closeHeld(picks, { store, namesOf }));
   const asked = await eachAlone(opened, (one) => askCache(one, { planned, infos }, request));
   const planFor = (caches: readonly Answer[]): Plan =>
@@ -227,6 +229,17 @@ function looseRoots(
 
 function uniqueCaches(caches: readonly CacheConfig[]): CacheConfig[] {
   return [...new Map(caches.map((cache) => [cache.name, cache])).values()];
+}
+
+/** Leaves out optional caches without a credential, unless somebody named one or none is left. */
+async function usedCaches(
+  caches: readonly CacheConfig[],
+  request: PrepareRequest,
+): Promise<readonly CacheConfig[]> {
+  if (request.to !== undefined) return caches;
+  const idle = await idleCaches(caches, request);
+  const used = caches.filter(({ name }) => !idle.has(name));
+  return used.length === 0 ? caches : used;
 }
 
 interface Answer extends PlanCache {

@@ -44,6 +44,8 @@ export interface Status {
   /** Outputs of builds that are on their way. */
   readonly builds: readonly string[];
   readonly caches: readonly CacheStatus[];
+  /** Optional caches that the last sync asked nothing, since it had no credential for them. */
+  readonly idle: readonly string[];
   readonly paths: readonly Entry[];
   readonly notice: string | undefined;
   /** Builds that were told of, and that no sync has looked at. */
@@ -87,6 +89,7 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
       ),
       nextTry: nextTry > 0 ? nextTry : undefined,
     })),
+    idle: JSON.parse(ledger?.fact("idle") ?? "[]") as readonly string[],
     paths,
     notice,
     unread: await countBuilds(folder),

@@ -40,8 +40,7 @@ const RECHECK_SPREAD = 0.2;
 export async function syncCache(name: string, work: CacheWork): Promise<void> {
   const { ledger, signal, onEvent } = work;
   try {
-    // One that is named by its URL goes by that, so that it is none of the configuration.
-    const opened = await openConfigured(chooseCache(work.config, name), { ...work, name });
+    const opened = await openConfigured(chooseCache(work.config, name), work);
     await using _cache = opened.cache;
     for (const text of opened.credentials.warnings) onEvent({ event: "note", text });
     const remembered = rememberedUpstream(name, ledger);

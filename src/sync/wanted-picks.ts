@@ -1,4 +1,4 @@
-import { chooseCache } from "../config/choose-cache.ts";
+import { cacheNames } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
@@ -54,7 +54,7 @@ interface Found {
  * @throws {HandpickError} `CACHE_UNKNOWN` if a pick names no cache and none is configured.
  */
 export async function holdWanted(
-  { links, builds }: Wishes,
+  { links, builds, idle }: Wishes,
   { store, config }: Surroundings,
 ): Promise<Wanted> {
   await using stack = new AsyncDisposableStack();
@@ -88,7 +88,8 @@ export async function holdWanted(
     usable.push({ ...one, picks });
   }
   const all = usable.flatMap(({ picks }) => picks);
-  const namesOf = (pick: Pick): string[] => cacheNames(pick, config);
+  const namesOf = (pick: Pick): string[] =>
+    cacheNames(pick.caches, config).filter((name) => !idle.has(name));
   const held = stack.use(await closeHeld(all, { store, namesOf }));
   const kept = stack.move();
   return {
@@ -169,19 +170,6 @@ export async function closable(
     }
   }
   return usable;
-}
-
-/**
- * The caches a pick is kept in: those it names, else all. URLs become names; what is not configured
- * stays, and is an error of that cache alone.
- *
- * @throws {HandpickError} `CACHE_UNKNOWN` if the pick names no cache and none is configured.
- */
-export function cacheNames({ caches }: Pick, config: Config): string[] {
-  if (caches === undefined && config.caches.length === 0) return [chooseCache(config).name];
-  const known = new Map(config.caches.map(({ name, url }) => [url, name]));
-  const names = caches?.map((name) => known.get(name) ?? name);
-  return [...new Set(names ?? config.caches.map(({ name }) => name))];
 }
 
 /** Closing keeps the order of picks. */

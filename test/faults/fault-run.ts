@@ -115,6 +115,8 @@ const CONFIG: Prepared["caches"][number]["config"] = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  optional: false,
+  foundFile: undefined,
 };
 
 const CREDENTIALS: Prepared["caches"][number]["credentials"] = {

@@ -1,0 +1,92 @@
+import { quote } from "../nix/format-error.ts";
+import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
+import { untrusted } from "./found-file.ts";
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+const CACHIX = /^(?:[a-z0-9-]+\.)?cachix\.org$/;
+
+/**
+ * Makes a configuration that was found in the working folder what it may be: caches, and rules besides
+ * those of the user. Its folder may have come with somebody's checkout; docs/trust.md says what it may.
+ *
+ * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream elsewhere.
+ */
+export function asFound(config: Config, own: Config): Config {
+  const { file: foundFile = "handpick.toml" } = config;
+  for (const cache of config.caches) assertHarmless(cache, foundFile);
+  return {
+    ...config,
+    isFound: true,
+    trustedProjects: [],
+    caches: config.caches.map((cache) => ({ ...cache, foundFile })),
+    rules: stricterRules(own.rules, config.rules),
+    builds: parseConfig("", foundFile, {}).builds,
+  };
+}
+
+function assertHarmless({ name, tokenEnv, upstreams = [] }: CacheConfig, file: string): void {
+  const refuse = (found: string): never => {
+    const rule = `it was found and not named, and its cache ${quote(name)} ${found}`;
+    throw untrusted(`Cannot use configuration ${file}: ${rule}`, file);
+  };
+  if (tokenEnv !== undefined) refuse(`takes the variable ${tokenEnv} as a token`);
+  const stranger = upstreams.find((url) => !isKnownUpstream(url));
+  if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
+}
+
+function isKnownUpstream(url: string): boolean {
+  const { hostname } = new URL(url);
+  if (LOOPBACK.test(hostname)) return true;
+  return isCachixHost(url) || url.replace(/\/$/, "") === "https://cache.nixos.org";
+}
+
+/** Servers of Cachix itself, by TLS on its usual port. */
+function isCachixHost(url: string): boolean {
+  const { protocol, hostname, port } = new URL(url);
+  return protocol === "https:" && port === "" && CACHIX.test(hostname);
+}
+
+/** The server that a cache is opened at, and what is known of servers. */
+export interface UsedHost {
+  /** Wherever it was named; undefined for Cachix's own. */
+  readonly host: string | undefined;
+  /** What the user's own `cachix.dhall` names. */
+  readonly usersHost: string | undefined;
+}
+
+/**
+ * Decides about credentials that the cache's own settings do not bring: variables, the user's
+ * `cachix.dhall`, what systemd hands in. For a found file's sake they go to Cachix, and where the user's
+ * own `cachix.dhall` leads; never elsewhere, this machine included, where anybody may listen.
+ */
+export function mayHaveDefaults(
+  { foundFile }: CacheConfig,
+  { host, usersHost }: UsedHost,
+): boolean {
+  if (foundFile === undefined || host === undefined || isCachixHost(host)) return true;
+  return usersHost !== undefined && new URL(usersHost).href === new URL(host).href;
+}
+
+const ON_HOLE: readonly Rules["onHole"][] = ["push-anyway", "hold", "fail"];
+
+/** Both rules at once. */
+function stricterRules(a: Rules, b: Rules): Rules {
+  const sizes = [a.maxNarSize, b.maxNarSize].filter((size) => size !== undefined);
+  return {
+    exclude: [...new Set([...a.exclude, ...b.exclude])],
+    maxNarSize: sizes.length === 0 ? undefined : Math.min(...sizes),
+    onHole: ON_HOLE[Math.max(ON_HOLE.indexOf(a.onHole), ON_HOLE.indexOf(b.onHole))] ?? "hold",
+  };
+}
+
+/** Says which found file is used, and for which caches. */
+export function foundNote({ file, caches }: Config, to: readonly string[] = []): string {
+  const used = to.length === 0 ? caches : caches.filter((one) => to.some((t) => isCache(one, t)));
+  const shown = used.map(({ name, url, host }) => `${name}, ${url}${host ? ` at ${host}` : ""}`);
+  const purpose = shown.length === 0 ? "its rules" : shown.join("; ");
+  return `using ${file}, found in this folder: ${purpose}`;
+}
+
+function isCache({ name, url }: CacheConfig, to: string): boolean {
+  return name === to || url === to;
+}

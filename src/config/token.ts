@@ -1,0 +1,21 @@
+/** Forms of secrets that stand in files in place of a bare token; none is what a service takes. */
+const FORMS: readonly (readonly [form: RegExp, name: string])[] = [
+  [/^-----BEGIN /, "a PEM block"],
+  [/^age-encryption\.org\/|^AGE-SECRET-KEY-/i, "a file of age"],
+  [/^\$ANSIBLE_VAULT;/, "a file of Ansible Vault"],
+  [/ENC\[AES256/, "what sops encrypted"],
+  [/^[{[]/, "JSON"],
+  [/^(?:machine|default)\s/, "a line of netrc"],
+  [/^Bearer\s/i, "a header"],
+  [/^(?:export\s+)?[A-Za-z_]\w*\s*=(?!=*$)/, "an assignment"],
+  [/^[A-Za-z_]\w*:\s/, "YAML"],
+  [/^(?:"[^]*"|'[^]*'|`[^]*`)$/, "quotes around it"],
+  [/[\r\n]/, "several lines"],
+];
+
+/** What makes `text` no token, to be said after a rule; undefined if it may be one. */
+export function tokenFault(text: string): string | undefined {
+  const form = FORMS.find(([form]) => form.test(text))?.[1];
+  if (form !== undefined) return `, found ${form}`;
+  return /^[\u0021-\u007e]+$/.test(text) ? undefined : "";
+}
