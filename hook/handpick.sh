@@ -23,10 +23,10 @@ _handpick_find_state() {
   esac
 }
 
-# _handpick_select NAME MANIFEST TOOLS [PROGRAM]: makes the selection NAME that of the store file
-# MANIFEST. TOOLS is the folder of coreutils, since `nix-shell --pure` has no PATH to rely on. Where
+# _handpick_select NAME MANIFEST TOOLS [PROGRAM [CONFIG]]: makes the selection NAME that of the store
+# file MANIFEST. TOOLS is the folder of coreutils, since `nix-shell --pure` has no PATH to rely on. Where
 # no service manager sees to the spool, PROGRAM, a path or a name on PATH, is started in the
-# background; without one this leaves word and no more.
+# background, with the configuration CONFIG or else the user's; without one this leaves word and no more.
 _handpick_select() {
   local _handpick_state
   [ -z "${CI-}${HANDPICK_DISABLE-}" ] || return 0
@@ -34,13 +34,13 @@ _handpick_select() {
   # Equal too if Nix linked equal manifests to each other: they select the same.
   if [ "$_handpick_state/wanted/$1" -ef "$2" ]; then
     [ -z "${4-}" ] || [ -n "${DRY_RUN+set}" ] || ! _handpick_is_time "$1" "$3" ||
-      (_handpick_start "$3" "$4") </dev/null >/dev/null 2>&1 || :
+      (_handpick_start "$3" "$4" "${5-}") </dev/null >/dev/null 2>&1 || :
   elif [ ! -e "$2" ]; then
     return 0 # collected under a cached shell: a link to it would mean an ended selection
   elif [ -n "${DRY_RUN+set}" ]; then
     [ ! -t 2 ] || printf 'handpick: would select %s\n' "$2" >&2
   else
-    (_handpick_relink "$@" && [ -n "${4-}" ] && _handpick_start "$3" "$4") </dev/null >/dev/null 2>&1 || :
+    (_handpick_relink "$@" && [ -n "${4-}" ] && _handpick_start "$3" "$4" "${5-}") </dev/null >/dev/null 2>&1 || :
   fi
   [ -n "${DRY_RUN+set}" ] || _handpick_notify "$3"
 }
@@ -83,14 +83,15 @@ _handpick_is_time() {
   } 2>/dev/null
 }
 
-# _handpick_start TOOLS PROGRAM: starts a sync in the background, unless somebody else does. Runs in
-# a subshell of its own, for it makes that ready: direnv waits until nobody has its descriptors, Nix
-# removes the folder for temporary files, and signals of the terminal are not for us.
+# _handpick_start TOOLS PROGRAM CONFIG: starts a sync in the background, unless somebody else does. Runs
+# in a subshell of its own, for it makes that ready: direnv waits until nobody has its descriptors, Nix
+# removes the folder for temporary files, and signals of the terminal are not for us. Nor is the
+# configuration that a project's shell names: the sync pushes all that is wanted on this machine.
 _handpick_start() {
   local _handpick_fd
   ! _handpick_is_served && command -v "$2" && _handpick_claim "$1" || return 0
   trap '' HUP INT QUIT
-  unset TMPDIR TMP TEMP TEMPDIR NIX_BUILD_TOP
+  unset TMPDIR TMP TEMP TEMPDIR NIX_BUILD_TOP HANDPICK_CONFIG
   # What `nix-shell --pure` says to keep builds from the network.
   [ "${SSL_CERT_FILE-}" != /no-cert-file.crt ] || unset SSL_CERT_FILE
   [ "${NIX_SSL_CERT_FILE-}" != /no-cert-file.crt ] || unset NIX_SSL_CERT_FILE
@@ -103,11 +104,12 @@ _handpick_start() {
       esac
     done
   fi
+  set -- "$2" sync --detach ${3:+"--config=$3"}
   # The program makes a session of its own, but not at once, and macOS has no setsid.
   if command -v setsid; then
-    setsid "$2" sync --detach &
+    setsid "$@" &
   else
-    command "$2" sync --detach &
+    command "$@" &
   fi
 }
 

@@ -124,7 +124,9 @@ async function startCache(listen: string): Promise<TryCache> {
   };
   const settings = { url: "cachix://try", host: url, "token-file": tokenFile };
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-  await writeFile(join(dir, "handpick.toml"), `[caches.try]\n${lines.join("\n")}\n`);
+  // The user's file: what is wanted does not go by one that is found in a folder.
+  await mkdir(join(dir, "config/handpick"), { recursive: true });
+  await writeFile(join(dir, "config/handpick/config.toml"), `[caches.try]\n${lines.join("\n")}\n`);
   const stop = async (): Promise<void> => {
     child.kill();
     await exited;

@@ -454,7 +454,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
 
   it("says so when it cannot write its answer", async () => {
     const { app } = await addPackages(nix, "full");
-    const line = `exec '${process.execPath}' '${BUNDLE}' plan ${app} >/dev/full`;
+    const line = `exec '${process.execPath}' '${BUNDLE}' plan -q ${app} >/dev/full`;
     const { status, stderr } = await nix.run("sh", ["-c", line], { allowFailure: true });
     assert.deepEqual([status, stderr], [1, "handpick: Cannot write to stdout: ENOSPC\n"]);
   });

@@ -67,8 +67,12 @@ in
           else
             (
               export HANDPICK_STATE_DIR=${lib.escapeShellArg stateDir}
-              export HANDPICK_CONFIG=${lib.escapeShellArg configFile}
-              ${common.selectWith (lib.optional (cfg.trigger == "detach") common.program)}
+              ${common.selectWith (
+                lib.optionals (cfg.trigger == "detach") [
+                  common.program
+                  (lib.escapeShellArg configFile)
+                ]
+              )}
             ) || :
           fi
         '';

@@ -19,7 +19,13 @@ for (const { shell, skip } of SHELLS) {
     it("follows a change, once for many at once, and holds nothing of the caller's", async () => {
       await using rig = await startRig();
       const manifest = await rig.manifest("m");
-      const env = { ...rig.env, TMPDIR: "/t", NIX_BUILD_TOP: "/t", SSL_CERT_FILE: CERTIFICATES };
+      const env = {
+        ...rig.env,
+        TMPDIR: "/t",
+        NIX_BUILD_TOP: "/t",
+        SSL_CERT_FILE: CERTIFICATES,
+        HANDPICK_CONFIG: "/project/handpick.toml",
+      };
       const runs = Array.from({ length: 20 }, async (_, index) => {
         // Bash closes what it is told to; others know no number above 9.
         const most = isBash ? 12 : 9;
@@ -34,10 +40,20 @@ for (const { shell, skip } of SHELLS) {
       assert.equal(start?.args, "sync --detach");
       assert.deepEqual(others, []);
       assert.deepEqual(start.descriptors, ["/dev/null", "/dev/null", "/dev/null"]);
-      for (const name of ["TMPDIR", "NIX_BUILD_TOP", "SSL_CERT_FILE"]) {
+      for (const name of ["TMPDIR", "NIX_BUILD_TOP", "SSL_CERT_FILE", "HANDPICK_CONFIG"]) {
         assert.ok(!start.variables.includes(name), name);
       }
       assert.equal((await rig.found()).spool.length, 21);
+    });
+
+    it("takes the configuration that the hook was built with", async () => {
+      await using rig = await startRig();
+      const config = "/home/a b/it's $(x).toml";
+      const word = `'${config.replaceAll("'", "'\\''")}'`;
+      const script = rig.selecting("me", await rig.manifest("m")).replace(" || :", ` ${word} || :`);
+      assert.deepEqual(await runCommand([...shell, script], rig.env), SILENT);
+      const [start] = await rig.starts(1);
+      assert.equal(start?.args, `sync --detach --config=${config}`);
     });
 
     it("follows word that nobody took, and what is due, but nothing else", async () => {
