@@ -25,8 +25,9 @@ for (const way of ["daemon", "database"] as const) {
       serve = await startServe(nix);
       // Not by the file of the token, which its owner alone may read.
       const config = `[caches.mine]\nurl = "cachix://mine"\nhost = "${serve.url}"\ntoken-env = "T"\n`;
-      await writeFile(join(nix.dir, "handpick.toml"), config);
-      env = { T: serve.token, NODE_V8_COVERAGE: "" };
+      const file = join(nix.dir, "handpick.toml");
+      await writeFile(file, config);
+      env = { T: serve.token, HANDPICK_CONFIG: file, NODE_V8_COVERAGE: "" };
       if (way === "database") return;
       const { socket } = await nix.startDaemon();
       env = { ...env, NIX_REMOTE: `unix://${socket}?root=${nix.dir}/root` };

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, it } from "node:test";
 
@@ -24,7 +25,13 @@ async function onTerminal(
   const line = `stty rows 24 cols ${columns}; exec ${words.join(" ")}`;
   const child = spawn("script", ["--quiet", "--return", "--command", line, "/dev/null"], {
     cwd: nix.dir,
-    env: { ...nix.env, TERM: "xterm", SHELL: "/bin/sh", ...env },
+    env: {
+      ...nix.env,
+      HANDPICK_CONFIG: join(nix.dir, "handpick.toml"),
+      TERM: "xterm",
+      SHELL: "/bin/sh",
+      ...env,
+    },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [screen, [status]] = await Promise.all([

@@ -1,5 +1,5 @@
 import { HandpickError } from "../error.ts";
-import { quote } from "../nix/format-error.ts";
+import { bareUrl, quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
 import { cacheUrlFault, canonicalUrl, isCacheName } from "./cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
@@ -83,7 +83,7 @@ function cacheAt(text: string): CacheConfig {
   }
   const url = canonicalUrl(text);
   return {
-    name: url,
+    name: bareUrl(url),
     url,
     host: undefined,
     tokenFile: undefined,

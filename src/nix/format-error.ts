@@ -40,11 +40,14 @@ export function quote(text: string): string {
   return JSON.stringify(bounded).replace(UNSAFE, escape);
 }
 
-/**
- * Quotes what may be a URL without what may be secret in it: user name, password and query.
- */
+/** Quotes what may be a URL as {@link bareUrl} shows it. */
 export function quoteUrl(text: string): string {
-  return quote(text.replace(/^([^/]*\/\/).*@/s, "$1…@").replace(/\?.*/s, "?…"));
+  return quote(bareUrl(text));
+}
+
+/** Leaves out of a URL what may be secret in it: user name, password and query. */
+export function bareUrl(text: string): string {
+  return text.replace(/^([^/]*\/\/).*@/s, "$1…@").replace(/\?.*/s, "?…");
 }
 
 function escape(character: string): string {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { chooseCache, searchSentences } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type FindConfigOptions, loadConfig, ownFiles } from "../config/find-config.ts";
+import { namingHint } from "../config/found-file.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { idleExcludes } from "../plan/idle-excludes.ts";
@@ -148,10 +149,15 @@ async function* checkCache(
   });
 }
 
-function credentialsOutcome({ credentials }: OpenedCache): Outcome {
+function credentialsOutcome({ config, credentials }: OpenedCache): Outcome {
   const { token, tokenSource, signingKey, keySource, warnings } = credentials;
   if (token === undefined) {
-    return warning("no token", "Set token-file, or CACHIX_AUTH_TOKEN in the environment");
+    const { foundFile } = config;
+    const hint =
+      foundFile === undefined
+        ? "Set token-file, or CACHIX_AUTH_TOKEN in the environment"
+        : namingHint(foundFile);
+    return warning(["no token", ...warnings].join("; "), hint);
   }
   const signs =
     signingKey === undefined ? "" : `, signing key from ${keySource ?? "configuration"}`;

@@ -80,7 +80,12 @@ describe("handpick exec with a daemon", { timeout: 60_000 }, () => {
       return await rig.nix.run(process.execPath, [BUNDLE, "exec", "-i", "app-*", ...words], {
         uid,
         gid: uid,
-        env: { T: rig.serve.token, NIX_REMOTE: store, NODE_V8_COVERAGE: "" },
+        env: {
+          T: rig.serve.token,
+          HANDPICK_CONFIG: join(rig.nix.dir, "handpick.toml"),
+          NIX_REMOTE: store,
+          NODE_V8_COVERAGE: "",
+        },
         allowFailure: true,
       });
     } finally {

@@ -72,7 +72,8 @@ describe("handpick status names the trouble, and a sync makes up for it once it 
       run("sync --json"),
       run("status --json"),
     ].join("\n");
-    const env = { ...rig.nix.env, ...rig.env };
+    const named = { HANDPICK_CONFIG: join(rig.nix.dir, "handpick.toml") };
+    const env = { ...rig.nix.env, ...rig.env, ...named };
     const disk = { dir: rig.state, lacks: "bytes", size: "8m" } as const;
     const result = await onFullDisk(disk, script, env);
     if (result === undefined) return t.skip(NO_FULL_DISK);
