@@ -114,7 +114,6 @@ describe("parseConfig()", () => {
       ["\n[rules]\nexcludes = []", ":3:1: rules.excludes ", '"exclude"'],
       ["[builds]\ninclud = []", ":2:1: builds.includ ", '"include"'],
       ["[builds]\nmanifest = true", ":2:1: builds.manifest ", '"manifests"'],
-      ['[builds]\nmanifests = "yes"', ":2:1: builds.manifests ", "true or false, found a string"],
       ['[caches.mine]\nulr = "cachix://a"', ":2:1: caches.mine.ulr ", '"url"'],
       ['caches = { mine = { hst = "mine" } }', ":1:21: caches.mine.hst ", '"host"'],
     ] as const;
@@ -219,6 +218,8 @@ describe("parseConfig()", () => {
       ['[rules]\nexclude = [\n"ok",\n"a["]', ":2:1: rules.exclude[1] must be a glob"],
       ['[rules]\nmax-nar-size = "big"', ":2:1: rules.max-nar-size must be a size such as"],
       ["[rules]\nmax-nar-size = -1", ":2:1: rules.max-nar-size must be a size such as"],
+      ['[builds]\nmanifests = "yes"', ":2:1: builds.manifests must be true or false, found a str"],
+      [`${cache}optional = 1`, "caches.a.optional must be true or false, found a number"],
       ["[rules]\nmax-nar-size = 1.5", ":2:1: rules.max-nar-size must be a size such as"],
       ['[rules]\nmax-nar-size = "0.5"', ":2:1: rules.max-nar-size must be a size such as"],
       ['[rules]\nmax-nar-size = "2.5 B"', ":2:1: rules.max-nar-size must be a size such as"],

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { inspect } from "node:util";
+import type { HandpickError } from "../error.ts";
 import { generateSecretKey, printSecretKey } from "../nix/key.ts";
 import type { CacheConfig } from "./config.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
@@ -44,7 +45,13 @@ describe("readCredentials()", () => {
     return path;
   };
   const read = (cache: Partial<CacheConfig>, env: NodeJS.ProcessEnv = {}): Promise<Credentials> =>
-    readCredentials({ ...CACHE, ...cache }, { env: { XDG_CONFIG_HOME: dir, ...env }, uid: 1000 });
+    readCredentials(
+      { ...CACHE, ...cache },
+      {
+        env: { XDG_CONFIG_HOME: dir, ...env },
+        uid: cache.foundFile === undefined ? 1000 : process.getuid?.(),
+      },
+    );
 
   it("finds nothing where there is nothing", async () => {
     assert.deepEqual(await read({}), {
@@ -218,6 +225,141 @@ describe("readCredentials()", () => {
     assert.equal(warnings.length, 1);
     assert.match(warnings[0] ?? "", /is ignored: Cannot read .*"let" is not supported$/);
     assert.ok(warnings[0]?.startsWith(`file ${path}`));
+  });
+
+  it("sends a found file's cache nothing from elsewhere but to Cachix and the user's own host", async () => {
+    await put(
+      "cachix/cachix.dhall",
+      '{ authToken = "dhall", hostname = "https://own.example/api" }',
+    );
+    const systemd = join(dir, "systemd");
+    await put("systemd/mine", "systemd");
+    const foundFile = join(dir, "project/handpick.toml");
+    const env = { CACHIX_AUTH_TOKEN: "variable", CACHIX_SIGNING_KEY: CACHIX_KEY };
+    const known = ["https://cachix.org", "https://app.cachix.org/", "https://own.example/api"];
+    const unknown = [
+      "http://cachix.org",
+      "https://cachix.org:8443",
+      "https://cachix.org.evil.example",
+      "https://evilcachix.org",
+      "https://own.example",
+      "http://own.example/api",
+      "http://127.0.0.1:8080",
+      "http://localhost",
+      "http://[::1]:1",
+    ];
+    for (const host of [undefined, ...known]) {
+      const { token, signingKey } = await read({ host, foundFile }, env);
+      assert.deepEqual(
+        [token?.reveal(), signingKey?.name],
+        ["variable", "tools.cachix.org-1"],
+        host,
+      );
+      assert.equal((await read({ host, foundFile })).token?.reveal(), "dhall");
+    }
+    for (const host of unknown) {
+      const found = await read({ host, foundFile }, { ...env, CREDENTIALS_DIRECTORY: systemd });
+      assert.deepEqual([found.token, found.signingKey, found.host], [undefined, undefined, host]);
+      assert.match(found.warnings.join(), /do not go to .*, which it names$/, host);
+      assert.equal((await read({ host }, env)).token?.reveal(), "variable", "a believed file");
+    }
+  });
+
+  it("takes a found file's own token, key and cachix.dhall from its folder, by links as well", async () => {
+    const foundFile = join(dir, "project/handpick.toml");
+    const tokenFile = await put("project/secrets/token", "project");
+    const signingKeyFile = await put("project/key", NIX_KEY);
+    const host = "http://127.0.0.1:1";
+    const own = { foundFile, tokenFile, signingKeyFile, host };
+    const env = { CACHIX_AUTH_TOKEN: "variable" };
+    const { token, signingKey } = await read(own, env);
+    assert.deepEqual([token?.reveal(), signingKey?.name], ["project", "tools-1"]);
+    const text = '{ authToken = "t", hostname = "http://h" }';
+    const dhallFile = await put("project/its.dhall", text);
+    const found = await read({ foundFile, dhallFile }, env);
+    assert.deepEqual([found.token?.reveal(), found.host], ["t", "http://h"]);
+    const outside = await put("outside", "OUTSIDE");
+    const link = join(dir, "project/link");
+    await symlink("../outside", link);
+    for (const file of [outside, link, join(dir, "project-2/token"), "/nowhere"]) {
+      const message = /outside of its folder$/;
+      await assert.rejects(read({ ...own, tokenFile: file }), {
+        code: "CONFIG_UNTRUSTED",
+        message,
+      });
+      await assert.rejects(read({ ...own, dhallFile: file }), {
+        code: "CONFIG_UNTRUSTED",
+        message,
+      });
+    }
+    const missing = join(dir, "project/missing");
+    await assert.rejects(read({ ...own, tokenFile: missing }), { code: "TOKEN_MISSING" });
+  });
+
+  it("lets no variable into a found file's cachix.dhall", async () => {
+    const foundFile = join(dir, "handpick.toml");
+    const dhallFile = await put("its.dhall", "{ authToken = env:ANY as Text }");
+    assert.equal((await read({ dhallFile }, { ANY: "t" })).token?.reveal(), "t");
+    const message = /found and not named takes no variables$/;
+    await assert.rejects(read({ dhallFile, foundFile }, { ANY: "t" }), { message });
+  });
+
+  it("takes an optional cache without its files for one without a token", async () => {
+    const absent = { tokenFile: join(dir, "absent"), dhallFile: join(dir, "absent.dhall") };
+    assert.equal((await read({ ...absent, optional: true })).token, undefined);
+    await assert.rejects(read(absent), { code: "TOKEN_MISSING" });
+    const tokenFile = await put("token", "t");
+    assert.equal((await read({ tokenFile, optional: true })).token?.reveal(), "t");
+  });
+
+  it("gives a cache without a table no file of systemd", async () => {
+    const folder = join(dir, "systemd");
+    await put("systemd/tools", "t");
+    const env = { CREDENTIALS_DIRECTORY: folder };
+    assert.equal((await read({ name: "cachix://tools" }, env)).token, undefined);
+    assert.equal((await read({ name: "tools" }, env)).token?.reveal(), "t");
+  });
+
+  it("refuses what is wrapped around a token, or is none, and says what it is", async () => {
+    const cases = [
+      ["CACHIX_AUTH_TOKEN=SECRET", "an assignment"],
+      ["export TOKEN='SECRET'", "an assignment"],
+      ["authToken = SECRET", "an assignment"],
+      ['"SECRET"', "quotes around it"],
+      ["'SECRET'", "quotes around it"],
+      ["ENC[AES256_GCM,data:SECRET,iv:a,tag:b,type:str]", "what sops encrypted"],
+      ["token: ENC[AES256_GCM,data:SECRET]\nsops:\n  kms: []", "what sops encrypted"],
+      [
+        "-----BEGIN AGE ENCRYPTED FILE-----\nSECRET\n-----END AGE ENCRYPTED FILE-----",
+        "a PEM block",
+      ],
+      ["age-encryption.org/v1\n-> X25519 SECRET", "a file of age"],
+      ["AGE-SECRET-KEY-1SECRET", "a file of age"],
+      ["$ANSIBLE_VAULT;1.1;AES256\nSECRET", "a file of Ansible Vault"],
+      ['{ "token": "SECRET" }', "JSON"],
+      ["token: SECRET", "YAML"],
+      ["machine cachix.org password SECRET", "a line of netrc"],
+      ["Bearer SECRET", "a header"],
+      ["SECRET\nSECRET", "several lines"],
+    ] as const;
+    for (const [text, form] of cases) {
+      const tokenFile = await put("token", text);
+      for (const [cache, env] of [
+        [{ tokenFile }, {}],
+        [{}, { CACHIX_AUTH_TOKEN: text }],
+      ] as const) {
+        await assert.rejects(read(cache, env), (error: HandpickError) => {
+          assert.ok(error.message.endsWith(`, found ${form}`), error.message);
+          assert.doesNotMatch(error.message, /SECRET/);
+          assert.match(error.hint ?? "", /^Put the token alone there/);
+          return error.code === "CONFIG_INVALID";
+        });
+      }
+    }
+    const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJkYXRhIjoiMSJ9.c2ln-_";
+    for (const token of [jwt, "dG9rZW4=", "YWJjZA==", "a/b+c=", `"\\/+=&<>%x`, "key:value"]) {
+      assert.equal((await read({}, { CACHIX_AUTH_TOKEN: token })).token?.reveal(), token);
+    }
   });
 
   it("shows no secret when printed", async () => {
