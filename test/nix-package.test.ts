@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, realpath, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 
 import { BUNDLE } from "./handpick.ts";
 import { readProject, ROOT } from "./markdown.ts";
@@ -27,12 +27,12 @@ const LIBRARY = [
 /** Toy nixpkgs whose esbuild, Node and npm are those of this machine. */
 async function toyPackages(
   nix: TestNix,
-  { file = `${ROOT}test/toy-pkgs.nix`, more = "" } = {},
+  { file = `${ROOT}test/toy-pkgs.nix`, more = "", system = "" } = {},
 ): Promise<string> {
   const { stdout: bash } = await nix.run("sh", ["-c", "command -v bash"]);
   const { stdout: npm } = await nix.run("sh", ["-c", "command -v npm || :"]);
   const given = {
-    system: await systemOf(nix),
+    system: system || (await systemOf(nix)),
     bash: bash.trim(),
     node: process.execPath,
     npm: npm === "" ? "" : await realpath(npm.trim()),
@@ -161,32 +161,25 @@ describe("default.nix", { timeout: 300_000 }, () => {
 });
 
 describe("flake.nix", { timeout: 120_000 }, () => {
+  let nix: TestNix;
+  let flake: Flake;
+  before(async () => {
+    nix = await createTestNix();
+    flake = await copyFlake(nix);
+  });
+  after(() => nix[Symbol.asyncDispose]());
+
   it("has the program, an overlay with it, the library, modules and templates", async () => {
-    await using nix = await createTestNix();
-    const project = join(nix.dir, "project");
-    const files = ["flake.nix", "default.nix", "nix", "hook", "src", "templates", "package.json"];
-    for (const file of [...files, "package-lock.json", "tsconfig.json"]) {
-      await cp(join(ROOT, file), join(project, file), { recursive: true });
-    }
-    const toy = join(nix.dir, "nixpkgs");
-    await mkdir(toy);
-    await cp(join(ROOT, "test/toy-pkgs.nix"), join(toy, "toy-pkgs.nix"));
     const system = await systemOf(nix);
-    const packages = await toyPackages(nix, { file: "./toy-pkgs.nix" });
-    await writeFile(
-      join(toy, "flake.nix"),
-      `{ outputs = _: { legacyPackages."${system}" = ${packages}; }; }`,
-    );
     const evaluate = async (attribute: string, apply: string): Promise<string> => {
-      const flake = ["--extra-experimental-features", "flakes", "--offline"];
-      const input = ["--override-input", "nixpkgs", `path:${toy}`, "--no-write-lock-file"];
-      const wanted = [`path:${project}#${attribute}`, "--apply", apply];
-      return (await nix.run("nix", ["eval", ...flake, ...input, ...wanted, "--raw"])).stdout;
+      const wanted = [`path:${flake.project}#${attribute}`, "--apply", apply, "--raw"];
+      return (await nix.run("nix", ["eval", ...flake.options, ...wanted])).stdout;
     };
     const derivation = await evaluate(`packages.${system}.default`, "p: p.drvPath");
     assert.match(derivation, /-handpick-[\d.]+\.drv$/);
     assert.equal(await evaluate(`packages.${system}.handpick`, "p: p.drvPath"), derivation);
-    const modules = 'm: builtins.concatStringsSep " " (map toString (builtins.attrValues m))';
+    const modules =
+      'm: builtins.concatStringsSep " " (map (x: toString x.imports) (builtins.attrValues m))';
     for (const [name, file] of [
       ["homeModules", "home-manager"],
       ["homeManagerModules", "home-manager"],
@@ -207,7 +200,53 @@ describe("flake.nix", { timeout: 120_000 }, () => {
     const overlay = `o: (${names}) (o { } { })`;
     assert.equal(await evaluate("overlays.default", overlay), "handpick");
   });
+
+  it("passes nix flake check", async () => {
+    const check = ["flake", "check", "--no-build", ...flake.options];
+    await nix.run("nix", [...check, `path:${flake.project}`]);
+  });
+
+  it("is locked to a nixpkgs of summer 2026 or later, which its input names", async () => {
+    const metadata = ["flake", "metadata", "--json", "--no-update-lock-file", ...FLAKES];
+    const told = await nix.run("nix", [...metadata, `path:${flake.project}`]);
+    const { locks } = JSON.parse(told.stdout) as {
+      locks: { nodes: { nixpkgs: { locked: Record<string, unknown> } } };
+    };
+    const { narHash, rev, lastModified } = locks.nodes.nixpkgs.locked;
+    assert.match(String(narHash), /^sha256-.{44}$/);
+    assert.match(String(rev), /^[0-9a-f]{40}$/);
+    assert.ok(Number(lastModified) * 1000 > Date.parse("2026-06-01"));
+  });
 });
+
+const FLAKES = ["--extra-experimental-features", "flakes", "--offline"];
+
+interface Flake {
+  readonly project: string;
+  /** For a command of Nix, to evaluate it with toy packages. */
+  readonly options: readonly string[];
+}
+
+/** Puts what the flake has into a folder of the test, and beside it a toy nixpkgs of all systems. */
+async function copyFlake(nix: TestNix): Promise<Flake> {
+  const project = join(nix.dir, "project");
+  const files = ["flake.nix", "flake.lock", "default.nix", "nix", "hook", "src", "templates"];
+  for (const file of [...files, "package.json", "package-lock.json", "tsconfig.json"]) {
+    await cp(join(ROOT, file), join(project, file), { recursive: true });
+  }
+  const toy = join(nix.dir, "nixpkgs");
+  await mkdir(toy);
+  await cp(join(ROOT, "test/toy-pkgs.nix"), join(toy, "toy-pkgs.nix"));
+  const systems = ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"];
+  const packages = systems.map(
+    async (system) =>
+      `"${system}" = ${await toyPackages(nix, { file: "./toy-pkgs.nix", system })};`,
+  );
+  const text = (await Promise.all(packages)).join(" ");
+  await writeFile(join(toy, "flake.nix"), `{ outputs = _: { legacyPackages = { ${text} }; }; }`);
+  const input = ["--override-input", "nixpkgs", `path:${toy}`, "--no-write-lock-file"];
+  return { project, options: [...FLAKES, ...input] };
+}
 
 async function systemOf(nix: TestNix): Promise<string> {
   const args = ["--eval", "-E", "builtins.currentSystem"];
