@@ -1,6 +1,7 @@
 {
   description = "Declare which packages your Nix binary cache holds; handpick keeps it so";
 
+  # flake.lock has the revision and hash that home-manager was locked to in August 2026.
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixpkgs-unstable";
 
   outputs =

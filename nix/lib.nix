@@ -14,8 +14,10 @@
 let
   inherit (builtins)
     elem
+    hasContext
     hashString
     isAttrs
+    isString
     match
     substring
     toJSON
@@ -38,12 +40,28 @@ let
   # A package, or a set of one with options of its own. Some packages have an attribute `package`.
   pick =
     defaults: entry:
-    if (entry.type or null) == "derivation" then
-      pickWith (defaults // { package = entry; })
-    else if isAttrs entry then
-      pickWith (defaults // entry)
+    if isAttrs entry && (entry.type or null) != "derivation" then
+      pickWith (defaults // entry // (if entry ? package then { package = packageOf entry.package; } else { }))
     else
-      throw "handpick: Cannot make a manifest: packages: expected a package or { package, … }, found a ${builtins.typeOf entry}";
+      pickWith (defaults // { package = packageOf entry; });
+
+  # Text such as "${pkgs.hello}" is the one output that it names, and has it built.
+  packageOf =
+    given:
+    let
+      text = unsafeDiscardStringContext given;
+    in
+    if isAttrs given then
+      given
+    else if isString given && hasContext given && dirOf text == builtins.storeDir then
+      {
+        name = substring 33 (-1) (baseNameOf text);
+        out = given;
+      }
+    else
+      throw "handpick: Cannot make a manifest: packages: expected a package or { package, … }, found ${
+        if isString given then toJSON text else "a ${builtins.typeOf given}"
+      }";
 
   pickWith =
     {

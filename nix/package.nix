@@ -5,13 +5,57 @@
   stdenvNoCC,
   runtimeShell,
   esbuild,
-  nodejs_24,
-  nodejs-slim_24,
+  cacert,
   xz,
+  # Each of them may be missing, or an alias that throws.
+  nodejs-slim_26 ? null,
+  nodejs_26 ? null,
+  nodejs-slim_25 ? null,
+  nodejs_25 ? null,
+  nodejs-slim_24 ? null,
+  nodejs_24 ? null,
+  nodejs-slim_latest ? null,
+  nodejs_latest ? null,
+  nodejs-slim ? null,
+  nodejs ? null,
 }:
 let
   json = file: builtins.fromJSON (builtins.readFile file);
-  inherit (json ../package.json) version;
+  inherit (json ../package.json) version engines;
+  oldest = builtins.substring 2 (-1) engines.node; # of ">=24.15"
+
+  # Those that this nixpkgs has and would build: not thrown out, not marked as insecure.
+  isHere = node: (builtins.tryEval (node != null && node.meta.available or true && node ? version)).value;
+  isNewer = a: b: builtins.compareVersions a.version b.version > 0;
+  newest =
+    nodes:
+    builtins.foldl' (best: node: if best == null || isNewer node best then node else best) null (
+      lib.filter isHere nodes
+    );
+
+  withNpm = newest [
+    nodejs_26
+    nodejs_25
+    nodejs_24
+    nodejs_latest
+    nodejs
+  ];
+  # Slim ones first: of two that are as new, the first is taken.
+  found = newest [
+    nodejs-slim_26
+    nodejs-slim_25
+    nodejs-slim_24
+    nodejs-slim_latest
+    nodejs-slim
+    withNpm
+  ];
+  node =
+    if found != null && builtins.compareVersions found.version oldest >= 0 then
+      found
+    else
+      throw "handpick: Cannot build the program: expected a nixpkgs with Node ${oldest} or newer, found ${
+        if found == null then "none" else found.version
+      }; take a newer nixpkgs";
 
   # npm's own builders need the address of each package in the lock file, and fetch the tools for
   # development too. What goes into the bundle is a few small packages, and their hashes are there.
@@ -32,11 +76,17 @@ let
       pname = baseNameOf name;
       inherit version;
       outputHash = integrity;
-      nativeBuildInputs = [ nodejs_24 ];
-      impureEnvVars = lib.fetchers.proxyImpureEnvVars;
-      # npm knows where packages are.
+      nativeBuildInputs = [
+        withNpm
+        cacert
+      ];
+      # Where a proxy or a mirror is used, the environment of Nix (of its daemon) says so.
+      impureEnvVars = lib.fetchers.proxyImpureEnvVars ++ [ "npm_config_registry" ];
+      # npm knows where packages are. The certificates of the builder's environment are none, and
+      # Node reads those of the system only if told to.
       buildCommand = ''
-        HOME=$PWD npm pack --silent ${name}@${version}
+        export HOME=$PWD NODE_EXTRA_CA_CERTS=${cacert}/etc/ssl/certs/ca-bundle.crt
+        npm pack --loglevel=error --update-notifier=false ${name}@${version}
         mv ./*.tgz $out
       '';
     };
@@ -64,10 +114,10 @@ stdenvNoCC.mkDerivation {
     mkdir $out/bin
     cat > $out/bin/handpick <<END
     #!${runtimeShell}
-    # Options of a project's Node, such as --require, are not meant for this one.
-    unset NODE_OPTIONS
+    # As in bin/handpick: what a project sets for its own Node is not meant for this one.
+    unset NODE_OPTIONS NODE_PATH NODE_COMPILE_CACHE NODE_TLS_REJECT_UNAUTHORIZED NODE_DEBUG NODE_DEBUG_NATIVE
     PATH=\''${PATH:+\$PATH:}${lib.makeBinPath [ xz ]}
-    exec ${nodejs-slim_24}/bin/node $out/lib/handpick/handpick.js "\$@"
+    exec ${node}/bin/node $out/lib/handpick/handpick.js "\$@"
     END
     chmod +x $out/bin/handpick
   '';
@@ -76,6 +126,6 @@ stdenvNoCC.mkDerivation {
     description = "Declare which packages your Nix binary cache holds; handpick keeps it so";
     license = lib.licenses.mit;
     mainProgram = "handpick";
-    inherit (nodejs-slim_24.meta) platforms;
+    inherit (node.meta) platforms;
   };
 }

@@ -49,6 +49,8 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
           { package = words; outputs = [ "doc" ]; name = "doc"; caches = [ "theirs" ]; exclude = [ ]; }
           (words.doc // { outputSpecified = true; })
           { package = greet; closure = "self"; pin = "greet"; }
+          "\${words.doc}"
+          { package = "\${greet}"; pin = "greet"; }
         ];
       }`,
     );
@@ -70,6 +72,8 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       },
       { ...usual, name: "words", paths: ["words-1.0-doc"], pin: undefined },
       { ...usual, name: "greet", paths: ["greet-1.0"], closure: "self", pin: "greet" },
+      { ...usual, name: "words", paths: ["words-1.0-doc"], pin: undefined },
+      { ...usual, name: "greet", paths: ["greet-1.0"], pin: "greet" },
     ]);
   });
 
@@ -89,7 +93,12 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
     await using nix = await createTestNix();
     const wrong = [
       [`name = "../m"; packages = [ ];`, 'name: expected up to 64 .*, found "../m"'],
-      [`name = "m"; packages = [ "/nix/store" ];`, "packages: expected a package .* a string"],
+      [
+        `name = "m"; packages = [ "/nix/store" ];`,
+        'packages: expected a package .* found "/nix/store"',
+      ],
+      [`name = "m"; packages = [ "\${pkgs.words}/x" ];`, 'expected a package .* found "/.*/x"'],
+      [`name = "m"; packages = [ 1 ];`, "packages: expected a package .* found a int"],
       [`name = "m"; packages = [ { package = pkgs.words; pins = 1; } ];`, "argument '?pins"],
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
       [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],

@@ -1,11 +1,20 @@
 # As much of nixpkgs as nix/ and a shell need, from the programs of the machine, and packages: `words`
-# with outputs out and doc, `greet`, which refers to words, and `diary`. What nix/package.nix fetches
-# comes from `npmPackages`.
+# with outputs out and doc, `greet`, which refers to words, and `diary`.
+#
+# `node` is a program, `npm` and `esbuild` are scripts for it, `certificates` is a bundle. `nodes` has
+# the versions of packages of Node, or null for an alias that throws; those in `insecure` are not built.
 {
   system ? builtins.currentSystem,
   bash ? "/bin/bash",
   node ? "",
-  npmPackages ? "",
+  npm ? "",
+  esbuild ? "",
+  certificates ? "",
+  insecure ? [ ],
+  nodes ? {
+    nodejs_24 = "24.15.0";
+    nodejs-slim_24 = "24.15.0";
+  },
 }:
 let
   build =
@@ -30,13 +39,41 @@ let
   '';
   program = name: path: build name { } "mkdir -p $out/bin; ln -s ${path} $out/bin/${name}";
 
+  esbuildProgram = esbuild;
+
+  # Node with npm, which knows no certificates but those that it is given: no configuration of the
+  # machine, and OpenSSL's own store, as distributions have it.
+  nodePackage =
+    name: version:
+    build "node-${version}" { } ''
+      mkdir -p $out/bin
+      ln -s ${node} $out/bin/node
+      cat > $out/bin/npm <<'END'
+      #!${bash}
+      export NODE_OPTIONS=--use-openssl-ca SSL_CERT_DIR=/nowhere npm_config_globalconfig=/nowhere
+      export npm_config_fetch_retry_mintimeout=500 npm_config_fetch_retry_maxtimeout=2000
+      exec ${node} ${npm} "$@"
+      END
+      chmod +x $out/bin/npm
+    ''
+    // {
+      inherit version;
+      meta = {
+        available = !builtins.elem name insecure;
+        platforms = [ system ];
+      };
+    };
+  nodePackages = builtins.mapAttrs (
+    name: version: if version == null then throw "${name} is gone" else nodePackage name version
+  ) nodes;
+
   pkgs = rec {
     callPackage =
       file: _overrides:
       let
         function = import file;
       in
-      function (builtins.intersectAttrs (builtins.functionArgs function) pkgs);
+      function (builtins.intersectAttrs (builtins.functionArgs function) (pkgs // nodePackages));
     lib = rec {
       inherit (builtins) attrNames filter;
       last = list: builtins.elemAt list (builtins.length list - 1);
@@ -54,27 +91,31 @@ let
         nativeBuildInputs,
         buildCommand,
         meta ? { },
-        outputHash ? "sha512-",
-        impureEnvVars ? [ ],
-      }:
-      assert builtins.match "sha512-.*" outputHash != null;
-      build "${pname}-${version}" { inherit nativeBuildInputs; } ''
-        set -e
-        for input in $nativeBuildInputs; do PATH=$input/bin:$PATH; done
-        ${buildCommand}
-      '';
-    # Packs what npm would, from a folder; its hash is not that of the real package.
-    nodejs_24 = build "npm" { } ''
-      mkdir -p $out/bin
-      cat > $out/bin/npm <<'END'
-      #!${bash}
-      [ "$1 $2" = "pack --silent" ] || exit 1
-      cd ${npmPackages}/''${3%@*} && tar -czf "$OLDPWD/package.tgz" --transform 's,^[.],package,' .
-      END
-      chmod +x $out/bin/npm
+        ...
+      }@arguments:
+      # The certificates of builders in nixpkgs are a file that does not exist.
+      build "${pname}-${version}"
+        (
+          {
+            inherit nativeBuildInputs;
+            SSL_CERT_FILE = "/no-cert-file.crt";
+            NIX_SSL_CERT_FILE = "/no-cert-file.crt";
+          }
+          // builtins.intersectAttrs {
+            outputHash = null;
+            impureEnvVars = null;
+          } arguments
+        )
+        ''
+          set -e
+          for input in $nativeBuildInputs; do PATH=$input/bin:$PATH; done
+          ${buildCommand}
+        '';
+    cacert = build "cacert" { } ''
+      mkdir -p $out/etc/ssl/certs
+      cat ${certificates} > $out/etc/ssl/certs/ca-bundle.crt
     '';
-    esbuild = program "esbuild" "${npmPackages}/esbuild/bin/esbuild";
-    nodejs-slim_24 = program "node" node // { meta.platforms = [ system ]; };
+    esbuild = program "esbuild" esbuildProgram;
     xz = program "xz" "$(type -P xz)";
 
     writeText = name: text: build name { inherit text; } ''printf %s "$text" > $out'';

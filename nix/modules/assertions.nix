@@ -13,7 +13,7 @@ let
     where: entries:
     lib.imap0 (index: entry: {
       where = "${where}[${toString index}].caches";
-      caches = if lib.isDerivation entry || entry.caches == null then [ ] else entry.caches;
+      caches = if lib.isDerivation entry || lib.isString entry || entry.caches == null then [ ] else entry.caches;
     }) entries;
   named =
     cachesOf "packages" cfg.packages

@@ -23,7 +23,7 @@ let
       {
         inherit caches exclude closure;
       }
-      // (if lib.isDerivation entry then { package = entry; } else given entry)
+      // (if lib.isDerivation entry || lib.isString entry then { package = entry; } else given entry)
     ) packages;
 
   cacheTable =

@@ -30,6 +30,15 @@ in
     environment.systemPackages = [ cfg.package ];
     environment.etc."handpick/config.toml".source = common.configFile;
 
+    # launchd watches a folder that is there when it loads the daemon; this runs before.
+    system.activationScripts.extraActivation.text = mkIf (cfg.trigger == "launchd") ''
+      (
+        mkdir -p /var/lib
+        umask 077
+        mkdir -p ${stateDir}/spool
+      ) || :
+    '';
+
     launchd.daemons.handpick = mkIf (cfg.trigger == "launchd") {
       script = ''
         (

@@ -76,6 +76,27 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
     assert.equal(rules.onHole, "hold");
   });
 
+  it("takes the text of a package, and names the option that has other text", async () => {
+    const text =
+      'packages = [ "${pkgs.hello}" { package = "${pkgs.multi.dev}"; caches = [ "mine" ]; } ];';
+    const { status, stderr } = await activate("tom", text);
+    assert.equal(status, 0, stderr);
+    const manifest = await readlink(state("tom", "wanted/home-manager"));
+    const { picks } = parseManifest(await readFile(manifest, "utf8"), {
+      storeDir: dirname(manifest),
+    });
+    assert.deepEqual(
+      picks.map(({ name, paths }) => [name, paths.length]),
+      [
+        ["multi", 3],
+        ["hello", 1],
+        ["multi", 1],
+      ],
+    );
+    const wrong = await activate("tom", 'packages = [ "hello" ];');
+    assert.match(wrong.stderr, /services\.handpick\.packages/);
+  });
+
   it("does nothing in a dry run but say so", async () => {
     const { status, stdout, stderr } = await activate("ben", "", "--dry");
     assert.equal(status, 0, stderr);

@@ -70,6 +70,7 @@ export interface RigCommand {
 /** As much as tests ask of what the rig reports. */
 export interface Report {
   readonly order: readonly string[];
+  readonly script: string;
   readonly warnings: readonly string[];
   readonly units: Readonly<
     Record<"services" | "paths" | "timers", Readonly<Record<string, string>>>

@@ -35,7 +35,11 @@ describe("the nix-darwin module", { timeout: 120_000 }, () => {
         StandardOutPath: "/var/log/handpick.log",
         StartInterval: 600,
       });
+      const made = report.script.indexOf("mkdir -p /var/lib/handpick/spool");
+      const loaded = report.script.indexOf("setting up launchd services");
+      assert.ok(made > 0 && made < loaded, `${made} is not before ${loaded}`);
       const none = await rig.report("darwin", configuration(`${CACHE} trigger = "none";`));
+      assert.doesNotMatch(none.script, /handpick\/spool/);
       assert.equal(none.launchd.daemons["handpick"], undefined);
       const bare = await rig.report("darwin", configuration());
       assert.match(
