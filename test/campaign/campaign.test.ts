@@ -83,7 +83,7 @@ function found(evidence: Evidence): string[] {
 
 function scheduleOf(...commands: RunCommand[]): Schedule {
   const runs = commands.map((command) => ({ command, faults: [] }));
-  return { caches: 1, token: "file", heal: "day", runs };
+  return { caches: 1, hides: false, token: "file", heal: "day", runs };
 }
 
 function fault(operation: FaultStep["operation"], nth: number, effect: string): FaultStep {

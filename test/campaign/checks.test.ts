@@ -147,7 +147,7 @@ describe("the checks of a campaign", () => {
 function sound(): Evidence {
   const paths = [LIB, APP];
   return {
-    schedule: { caches: 1, token: "file", heal: "recheck", runs: [] },
+    schedule: { caches: 1, hides: false, token: "file", heal: "recheck", runs: [] },
     step: { command: "sync", faults: [] },
     stage: "faults",
     ended: END,

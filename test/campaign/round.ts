@@ -42,6 +42,7 @@ export class Round implements AsyncDisposable {
     const tokens = names.map(() => `tk-${randomUUID()}`);
     const starting = names.map((name, at) => CampaignCache.start(name, tokens[at] ?? ""));
     const caches = await Promise.all(starting);
+    for (const { fake } of caches) fake.service.hidesIncompleteClosures = schedule.hides;
     const dir = join(machine.nix.dir, "rounds", randomUUID().slice(0, 8));
     const round = new Round(machine, schedule, { dir, tokens, caches });
     await round.#prepare();

@@ -31,6 +31,8 @@ export interface RunStep {
 /** A round: the runs of the program on one state folder, one after the other. */
 export interface Schedule {
   readonly caches: 1 | 2;
+  /** Tells whether the caches hide a path until its closure is complete, and say so. */
+  readonly hides: boolean;
   /** Where the program finds the token. */
   readonly token: "file" | "variable";
   /** How the last run, which has no faults, comes to try again: when asked to, or a day later. */
@@ -65,13 +67,14 @@ const ONCE_ONLY: ReadonlySet<string> = new Set(["info", "missing", "pin", "list-
 export function drawSchedule(seed: number, commands: readonly RunCommand[] = COMMANDS): Schedule {
   const random = new SeededRandom(seed);
   const caches = random.pick([1, 1, 2] as const);
+  const hides = random.below(2) === 0;
   const token = random.pick(["file", "variable"] as const);
   const heal = random.pick(["recheck", "day"] as const);
   const runs = Array.from({ length: 1 + random.below(3) }, () => ({
     command: random.pick(commands),
     faults: Array.from({ length: random.pick(FAULTS) }, () => drawFault(random, caches)),
   }));
-  return { caches, token, heal, runs };
+  return { caches, hides, token, heal, runs };
 }
 
 function drawFault(random: SeededRandom, caches: number): FaultStep {
