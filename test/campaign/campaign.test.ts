@@ -34,7 +34,7 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
       ],
     });
     assert.deepEqual(findings, [], transcript);
-    assert.equal(runs, 5);
+    assert.equal(runs, 6);
     assert.ok(disturbed > 0);
   });
 

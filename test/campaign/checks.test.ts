@@ -64,6 +64,7 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
     "an unexpected error": withEnd({ stderr: "handpick: no [UNEXPECTED]\n" }),
     "a warning of Node": withEnd({ stderr: "(node:7) MaxListenersExceededWarning: …\n" }),
     nothing: withEnd({ stdout: "pushed undefined\n" }),
+    "a time that nobody waits": withEnd({ stdout: "next try in 87600 h 0 min\n" }),
     "time that goes backwards": withEnd({ stderr: "failing for -157679996.6 s\n" }),
   },
   pushedIsThere: {

@@ -147,6 +147,7 @@ export class Round implements AsyncDisposable {
 
   async #argumentsFor(command: RunCommand, stage: Evidence["stage"]): Promise<string[]> {
     const config = ["--config", join(this.#dir, "campaign.toml")];
+    if (command === "status") return ["status", ...config];
     if (command === "sync") {
       const again = stage === "heal" && this.#schedule.heal === "recheck" ? ["--recheck"] : [];
       return ["sync", "--json", ...config, ...again];

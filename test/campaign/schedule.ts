@@ -20,7 +20,8 @@ export interface FaultStep {
   readonly effect: Effect;
 }
 
-export type RunCommand = "push" | "sync" | "exec";
+/** `status` is never drawn; it is asked once the faults are over. */
+export type RunCommand = "push" | "sync" | "exec" | "status";
 
 /** One start of the program, and what goes wrong meanwhile. */
 export interface RunStep {
