@@ -13,7 +13,7 @@ const node = isNewEnough() ? process.execPath : join(root, "node_modules", ".bin
 const lockFile = join(root, "package-lock.json");
 /** npm writes this file last, so a newer lock file means dependencies that are out of date. */
 const installed = join(root, "node_modules", ".package-lock.json");
-const needsNix = new Set(["test", "try", "bench"]);
+const needsNix = new Set(["test", "try", "bench", "campaign"]);
 const needsPrograms = new Set([...needsNix, "nix-matrix"]);
 
 const [task, ...args] = process.argv.slice(2);

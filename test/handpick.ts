@@ -31,15 +31,18 @@ export interface StartOptions {
   readonly uncovered?: boolean;
   /** Start it in a session of its own, which has no terminal. */
   readonly detached?: boolean;
+  /** For Node, before the program: its start scripts drop `NODE_OPTIONS`. */
+  readonly nodeArgs?: readonly string[];
 }
 
 /** Starts handpick with the environment of a throw-away Nix and nothing of the user's. */
 export function startHandpick(
   nix: TestNix,
   args: readonly string[],
-  { env = {}, cwd = nix.dir, uncovered = false, detached = false }: StartOptions = {},
+  options: StartOptions = {},
 ): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [uncovered ? BUNDLE : program, ...args], {
+  const { env = {}, cwd = nix.dir, uncovered = false, detached = false, nodeArgs = [] } = options;
+  return spawn(process.execPath, [...nodeArgs, uncovered ? BUNDLE : program, ...args], {
     cwd,
     detached,
     // Node hands the variable down by itself unless it is named here.

@@ -88,9 +88,14 @@ export class FakeService {
     this.cacheName = cacheName;
   }
 
-  /** Uploads that are neither complete nor given up. */
+  /** Uploads that are neither complete nor given up, by their id. */
+  get openUploadIds(): string[] {
+    return [...this.#uploads].flatMap(([id, { state }]) => (state === "open" ? [id] : []));
+  }
+
+  /** How many of those there are. */
   get openUploads(): number {
-    return [...this.#uploads.values()].filter(({ state }) => state === "open").length;
+    return this.openUploadIds.length;
   }
 
   /** Whether readers get the narinfo: at once, or only once its whole closure is here or upstream. */

@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { Agent, createServer, request as requestHttp } from "node:http";
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { operationOf } from "../fakes/cachix.ts";
 import type { Operation } from "../fakes/cachix-service.ts";
@@ -40,6 +41,8 @@ export interface FaultProxy extends AsyncDisposable {
   readonly requests: readonly ProxiedRequest[];
   /** The requests for one thing. */
   of(operation: Operation): ProxiedRequest[];
+  /** Cuts all connections and refuses others; resolves when it listens again, `ms` later. */
+  pause(ms: number): Promise<void>;
 }
 
 /** How an exchange ends whose other side is gone. */
@@ -75,14 +78,25 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     url: urlOf(server.address()),
     requests,
     of: (operation) => requests.filter((request) => request.operation === operation),
+    async pause(ms) {
+      const { port } = server.address() as AddressInfo;
+      await shut(server);
+      await delay(ms);
+      server.listen(port, "127.0.0.1");
+      await once(server, "listening");
+    },
     async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
+      await shut(server);
       agent.destroy();
       if (failures.length > 0) throw failures[0];
     },
   };
+}
+
+async function shut(server: Server): Promise<void> {
+  server.closeAllConnections();
+  server.close();
+  await once(server, "close");
 }
 
 interface Ends {
@@ -96,6 +110,7 @@ export class Exchange {
   readonly #ends: Ends;
   readonly #options: FaultProxyOptions & { readonly agent: Agent };
   #body: Promise<Buffer> | undefined;
+  #status: number | undefined;
 
   constructor(ends: Ends, options: FaultProxyOptions & { readonly agent: Agent }) {
     const { method = "", url: target = "", headers } = ends.incoming;
@@ -133,7 +148,13 @@ export class Exchange {
     return answer;
   }
 
+  /** The status of the answer that was sent whole; undefined without one. */
+  get sentStatus(): number | undefined {
+    return this.#status;
+  }
+
   send({ status, headers, body }: Answer): void {
+    this.#status = status;
     this.#ends.response.writeHead(status, { ...headers, "content-length": body.length });
     this.#ends.response.end(body);
   }
@@ -144,6 +165,17 @@ export class Exchange {
     response.writeHead(status, { ...headers, "content-length": body.length });
     await new Promise((resolve) => response.write(body.subarray(0, bytes), resolve));
     this.cut();
+  }
+
+  /** Sends an answer byte by byte until the client leaves, and never its last byte. */
+  async trickle({ status, headers, body }: Answer): Promise<void> {
+    const { response } = this.#ends;
+    response.writeHead(status, { ...headers, "content-length": body.length + 1 });
+    response.flushHeaders();
+    for (let at = 0; !response.destroyed; at = (at + 1) % Math.max(body.length, 1)) {
+      if (at < body.length - 1) response.write(body.subarray(at, at + 1));
+      await delay(50);
+    }
   }
 
   /** Closes the connection in a while, as servers do with those that they keep open. */

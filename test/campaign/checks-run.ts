@@ -1,0 +1,152 @@
+import { hashPartOf } from "./evidence.ts";
+import type { Check, Evidence } from "./evidence.ts";
+import { missingIn } from "./checks-cache.ts";
+
+/** How long a program may take to end once it was interrupted; it promises two seconds. */
+const END_MS = 8_000;
+
+const REFUSALS: ReadonlySet<string> = new Set(
+  "401|403|404|403, a page|token revoked|expired".split("|"),
+);
+
+const BABBLE: readonly (readonly [string, RegExp])[] = [
+  ["a stack", /^\s+at .+:\d+:\d+\)?$/m],
+  ["an unexpected error", /UNEXPECTED|unexpected error/i],
+  ["a warning of Node", /\(node:\d+\)|Warning: /],
+  ["a value that is none", /\bundefined\b|\bNaN\b|\[object \w+\]/],
+  ["a negative time", /(?<![\w-])-\d[\d.]* ?(?:ms|s|min|h|d)\b|"durationMs":-/],
+  ["a time of years", /\b\d{4,} h\b|\b\d{6,}(?:\.\d)? (?:s|min)\b/],
+];
+
+/** The run ended by itself, in time. */
+export const endsInTime: Check = ({ ended, step, signals, signalledMs }) => {
+  if (ended.hung) return [`did not end, killed after ${Math.round(ended.durationMs / 1000)} s`];
+  // The first signal under exec is for its command.
+  const isTold = step.command !== "exec" || signals.length > 1;
+  return isTold && signalledMs !== undefined && signalledMs > END_MS
+    ? [`went on for ${Math.round(signalledMs)} ms after ${signals.join(", ")}`]
+    : [];
+};
+
+/** The exit code is one of those there are, and fits what happened. */
+export const exitCodeFits: Check = (evidence) => {
+  const { ended, signals, step } = evidence;
+  const { status, signal } = ended;
+  if (ended.hung) return [];
+  if (signal !== undefined) {
+    return signals.includes(signal) && signal === "SIGKILL" ? [] : [`was ended by ${signal}`];
+  }
+  // A signal under exec is for its command, whose exit code counts.
+  if (step.command === "exec" && signals.length > 0) return [];
+  const wrong = (rule: string): string[] => [`exit code ${status}: ${rule}`];
+  if (status === 130) return signals.length > 0 ? [] : wrong("nobody interrupted it");
+  if (status === 3) return hasRefusal(evidence) ? [] : wrong("no cache refused anything");
+  if (status === 1) return step.faults.length > 0 ? [] : wrong("nothing was in its way");
+  return status === 0 ? zeroIsTrue(evidence) : wrong("expected 0, 1, 3 or 130");
+};
+
+function hasRefusal({ step }: Evidence): boolean {
+  return step.faults.some(({ effect }) => REFUSALS.has(effect));
+}
+
+/** A push that says that all is done has done it all. */
+function zeroIsTrue({ step, stage, caches, wanted }: Evidence): string[] {
+  if (step.command !== "push" || stage !== "faults") return [];
+  return caches.flatMap((cache) =>
+    missingIn(cache, wanted)
+      .filter((path) => !isBuilt(path))
+      .map((path) => `exit code 0: ${cache.name} lacks ${path}`),
+  );
+}
+
+/** What is printed is for people and scripts, and no slip of the program. */
+export const outputIsClean: Check = ({ ended: { stdout, stderr } }) =>
+  BABBLE.flatMap(([what, pattern]) => {
+    const found = pattern.exec(`${stdout}\n${stderr}`)?.[0];
+    return found === undefined ? [] : [`prints ${what}: ${found.trim()}`];
+  });
+
+/** What is told as pushed is there for readers. */
+export const pushedIsThere: Check = ({ caches, ended }) =>
+  ended.stdout.split("\n").flatMap((line) => {
+    const { event, cache: name, path } = parse(line);
+    const cache = caches.find((one) => one.name === name);
+    if (event !== "pushed" || path === undefined || cache === undefined) return [];
+    return cache.isVisible(hashPartOf(path)) ? [] : [`tells ${path} as pushed: ${name} lacks it`];
+  });
+
+interface Line {
+  readonly event?: string;
+  readonly cache?: string;
+  readonly path?: string;
+}
+
+/** A line that a killed program was in the middle of says nothing. */
+function parse(line: string): Line {
+  try {
+    return (JSON.parse(line) ?? {}) as Line;
+  } catch {
+    return {};
+  }
+}
+
+/** What the ledger says is in a cache is there. */
+export const ledgerIsTrue: Check = ({ ledger, caches }) =>
+  ledger.flatMap(({ cache: name, path, state }) => {
+    const cache = caches.find((one) => one.name === name);
+    if (state !== "pushed" || cache === undefined || cache.isVisible(hashPartOf(path))) return [];
+    return [`the ledger has ${path} as pushed: ${name} lacks it`];
+  });
+
+/** Promise 5: once nothing is in the way, all that is wanted is where it is wanted. */
+export const allIsThere: Check = ({ stage, step, caches, wanted, ended, ledger }) => {
+  if (stage === "faults") return [];
+  const isSync = step.command === "sync";
+  const left = isSync ? ledger.filter(({ state }) => state !== "pushed") : [];
+  return [
+    ...(ended.status === 0 ? [] : [`in the end ${step.command} exits with ${ended.status}`]),
+    ...left.map(({ cache, path, state }) => `in the end the ledger has ${path} ${state}: ${cache}`),
+    ...caches.flatMap((cache) =>
+      missingIn(cache, wanted)
+        // The sync is about the selection, the push about what exec built.
+        .filter((path) => isBuilt(path) !== isSync)
+        .map((path) => `in the end ${cache.name} lacks ${path}`),
+    ),
+  ];
+};
+
+function isBuilt(path: string): boolean {
+  return /-built-[a-z]+-/.test(path);
+}
+
+/** A run that finds everything done sends nothing. */
+export const doneIsDone: Check = ({ stage, step, caches }) => {
+  if (stage !== "again") return [];
+  const free = step.command === "sync" ? [] : ["info", "missing", "list-pins"];
+  return caches.flatMap(({ name, log }) =>
+    log
+      .filter(({ operation }) => !free.includes(operation))
+      .map(({ operation }) => `${name}: with nothing to do, it sends ${operation}`),
+  );
+};
+
+/** A pin is set once, whatever got lost on the way. */
+export const pinsAreSetOnce: Check = ({ caches }) =>
+  caches.flatMap(({ name, pins }) =>
+    pins.length > 1 ? [`${name}: ${pins.length} pins where one is wanted`] : [],
+  );
+
+/** A run that was not killed leaves no temporary file, no mark and no program. */
+export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step }) => {
+  const isKilled = signals.includes("SIGKILL") || signals.length > 1;
+  const left = ended.leftBehind.map(
+    ({ pid, command }) => `leaves program ${pid} behind: ${command}`,
+  );
+  if (isKilled) return left;
+  const marks = step.command === "sync" ? spool : [];
+  return [
+    ...left,
+    ...temporary.map((name) => `leaves the temporary ${name}`),
+    ...marks.map((name) => `leaves ${name} in the spool`),
+  ];
+};

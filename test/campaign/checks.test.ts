@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { describe, it } from "node:test";
+import { zstdCompressSync } from "node:zlib";
+
+import { encodeBase32 } from "../../src/nix/base32.ts";
+import type { NixRecord } from "../crash/cache-check.ts";
+import type { Published } from "../fakes/cachix-service.ts";
+import type { LoggedRequest } from "./caches.ts";
+import { hashPartOf } from "./evidence.ts";
+import type { CacheEvidence, Evidence } from "./evidence.ts";
+import { UNPICKED_MARK } from "./machine.ts";
+import { CHECKS } from "./play.ts";
+import type { Ended } from "./run-program.ts";
+
+const LIB = storePath("l", "lib");
+const APP = storePath("a", "app");
+const ALIEN = storePath("x", "alien");
+const TOKEN = "tk-0123456789";
+
+type Change = (evidence: Evidence) => Evidence;
+
+/** For each check, what it has to notice. */
+const PLANTED: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
+  closureIsVisible: {
+    "a hole": withCache({ published: published([APP]), isVisible: sees(APP) }),
+  },
+  bytesAreRecorded: {
+    "other bytes": withCache({ published: new Map([[hashPartOf(LIB), publishedOf(LIB, "worm")]]) }),
+    "a path that the store lacks": withCache({ published: published([storePath("z", "none")]) }),
+  },
+  nothingElseIsSent: {
+    "a name": withLog({ operation: "complete", body: Buffer.from(`{"r":["${baseName(ALIEN)}"]}`) }),
+    "a question": withLog({ operation: "missing", body: Buffer.from(`["${hashPartOf(ALIEN)}"]`) }),
+    contents: withLog({ operation: "put", body: zstdCompressSync(`nar ${UNPICKED_MARK}`) }),
+  },
+  uploadsAreEnded: {
+    "an upload that is left": dangling([{ operation: "part-url", narId: "n1" }]),
+  },
+  nothingPublishedIsGivenUp: {
+    "an answer that was not waited for": dangling([
+      { operation: "complete", narId: "n1", status: () => undefined },
+      { operation: "abort", narId: "n1", at: 1 },
+    ]),
+  },
+  protocolIsKept: { "a violation": withCache({ violations: ["put: no length"] }) },
+  endsInTime: {
+    "a hang": withEnd({ hung: true, signal: "SIGKILL", status: undefined }),
+    deafness: (evidence) => ({ ...evidence, signals: ["SIGTERM"], signalledMs: 20_000 }),
+  },
+  exitCodeFits: {
+    "a code that there is not": withEnd({ status: 2 }),
+    "an interruption by nobody": withEnd({ status: 130 }),
+    "a refusal by nobody": withEnd({ status: 3 }),
+    "a failure for nothing": withEnd({ status: 1 }),
+    "a crash": withEnd({ status: undefined, signal: "SIGSEGV" }),
+    "a success that is none": (evidence) => ({
+      ...withCache({ isVisible: sees(LIB) })(evidence),
+      step: { command: "push", faults: [] },
+    }),
+  },
+  outputIsClean: {
+    "a stack": withEnd({ stderr: "Error: no\n    at main (/x/dist/handpick.js:3:14)\n" }),
+    "an unexpected error": withEnd({ stderr: "handpick: no [UNEXPECTED]\n" }),
+    "a warning of Node": withEnd({ stderr: "(node:7) MaxListenersExceededWarning: …\n" }),
+    nothing: withEnd({ stdout: "pushed undefined\n" }),
+    "a time that nobody waits": withEnd({ stdout: "next try in 87600 h 0 min\n" }),
+    "time that goes backwards": withEnd({ stderr: "failing for -157679996.6 s\n" }),
+  },
+  pushedIsThere: {
+    "a lie": (evidence) => ({
+      ...withCache({ isVisible: sees(LIB) })(evidence),
+      ended: { ...evidence.ended, stdout: `{"event":"pushed","cache":"one","path":"${APP}"}\n` },
+    }),
+  },
+  ledgerIsTrue: { "a lie": withCache({ isVisible: sees(LIB) }) },
+  allIsThere: {
+    "a path that stays away": (evidence) => ({
+      ...withCache({ isVisible: sees(LIB) })(evidence),
+      stage: "heal",
+    }),
+    "an entry that waits": (evidence) => ({
+      ...evidence,
+      stage: "heal",
+      ledger: [{ cache: "one", path: APP, state: "failing" }],
+    }),
+    "a failure": (evidence) => ({ ...withEnd({ status: 1 })(evidence), stage: "heal" }),
+  },
+  doneIsDone: {
+    "an upload": (evidence) => ({ ...withLog({ operation: "begin" })(evidence), stage: "again" }),
+  },
+  pinsAreSetOnce: {
+    "a second pin": withCache({
+      pins: [
+        { name: "top", storePath: APP },
+        { name: "top", storePath: APP },
+      ],
+    }),
+  },
+  nothingIsLeft: {
+    "a temporary file": (evidence) => ({ ...evidence, temporary: ["handpick-exec-1"] }),
+    "a mark": (evidence) => ({ ...evidence, spool: ["wanted-home"] }),
+    "a program": withEnd({ leftBehind: [{ pid: 7, command: "sleep 9", environment: "" }] }),
+  },
+  secretsAreKept: {
+    "a token that is printed": withEnd({ stderr: `Cannot send ${TOKEN}\n` }),
+    "a token in arguments": withEnd({
+      sightings: [{ pid: 7, command: `curl ${TOKEN}`, environment: "" }],
+    }),
+    "a token in an environment": withEnd({
+      sightings: [{ pid: 7, command: "xz", environment: `T=${TOKEN}` }],
+    }),
+    "a token in a file": (evidence) => ({
+      ...evidence,
+      files: [{ name: "state/ledger.sqlite", bytes: Buffer.from(`\0\xff${TOKEN}\0`, "latin1") }],
+    }),
+    "a part URL": (evidence) => {
+      const planted = withLog({ operation: "put", target: "/b/n1?X-Amz-Signature=k123" })(evidence);
+      return { ...planted, ended: { ...planted.ended, stderr: "PUT /b/n1?X-Amz-Signature=k123" } };
+    },
+  },
+};
+
+describe("the checks of a campaign", () => {
+  it("find nothing where all is well", () => {
+    for (const [name, check] of Object.entries(CHECKS)) assert.deepEqual(check(sound()), [], name);
+  });
+
+  it("are all tried with something that they have to find", () => {
+    assert.deepEqual(Object.keys(PLANTED).toSorted(), Object.keys(CHECKS).toSorted());
+  });
+
+  for (const [name, plants] of Object.entries(PLANTED)) {
+    for (const [what, plant] of Object.entries(plants)) {
+      it(`notice ${what} (${name})`, () => {
+        assert.notDeepEqual(CHECKS[name]?.(plant(sound())), []);
+      });
+    }
+  }
+
+  it("excuse a killed run for uploads that it left", () => {
+    const planted = dangling([{ operation: "part-url", narId: "n1" }])(sound());
+    assert.deepEqual(CHECKS["uploadsAreEnded"]?.({ ...planted, signals: ["SIGKILL"] }), []);
+  });
+});
+
+/** A sync after which everything is as it should be. */
+function sound(): Evidence {
+  const paths = [LIB, APP];
+  return {
+    schedule: { caches: 1, hides: false, token: "file", heal: "recheck", runs: [] },
+    step: { command: "sync", faults: [] },
+    stage: "faults",
+    ended: END,
+    signals: [],
+    signalledMs: undefined,
+    caches: [
+      {
+        name: "one",
+        published: published(paths),
+        isVisible: sees(...paths),
+        openUploads: [],
+        pins: [{ name: "top", storePath: APP }],
+        violations: [],
+        log: [
+          request({
+            operation: "missing",
+            body: Buffer.from(JSON.stringify(paths.map(hashPartOf))),
+          }),
+        ],
+      },
+    ],
+    records: new Map([...paths, ALIEN].map((path) => [hashPartOf(path), recordOf(path)])),
+    wanted: new Map([["one", new Set(paths)]]),
+    ledger: paths.map((path) => ({ cache: "one", path, state: "pushed" })),
+    spool: [],
+    files: [{ name: "state/notice", bytes: Buffer.from("all is well") }],
+    temporary: [],
+    tokens: [TOKEN],
+  };
+}
+
+const END: Ended = {
+  args: ["sync"],
+  status: 0,
+  signal: undefined,
+  stdout: '{"event":"summary","pushed":2,"durationMs":12}\n',
+  stderr: "",
+  durationMs: 200,
+  hung: false,
+  sightings: [{ pid: 6, command: "nix-store --dump", environment: "HOME=/root" }],
+  leftBehind: [],
+};
+
+function withEnd(change: Partial<Ended>): Change {
+  return (evidence) => ({ ...evidence, ended: { ...evidence.ended, ...change } });
+}
+
+function withCache(change: Partial<CacheEvidence>): Change {
+  return (evidence) => ({
+    ...evidence,
+    caches: evidence.caches.map((cache) => ({ ...cache, ...change })),
+  });
+}
+
+function withLog(...requests: Partial<LoggedRequest>[]): Change {
+  return withCache({ log: requests.map(request) });
+}
+
+/** An upload that is open, and what was asked about it. */
+function dangling(requests: readonly Partial<LoggedRequest>[]): Change {
+  return withCache({ openUploads: ["n1"], log: requests.map(request) });
+}
+
+function request(change: Partial<LoggedRequest>): LoggedRequest {
+  const plain = { operation: "info", target: "/", narId: "", body: undefined } as const;
+  return { ...plain, fault: undefined, status: () => 200, at: 0, ...change };
+}
+
+function sees(...paths: readonly string[]): (hashPart: string) => boolean {
+  return (hashPart) => paths.some((path) => hashPartOf(path) === hashPart);
+}
+
+function published(paths: readonly string[]): Map<string, Published> {
+  return new Map(paths.map((path) => [hashPartOf(path), publishedOf(path, `nar ${path}`)]));
+}
+
+function publishedOf(path: string, nar: string): Published {
+  const { narHash, narSize, references } = recordOf(path);
+  const cReferences = references.map(baseName);
+  const narInfo = { cNarHash: narHash, cNarSize: narSize, cReferences };
+  return { narInfo, compression: "zst", file: zstdCompressSync(nar) };
+}
+
+function recordOf(path: string): NixRecord {
+  const nar = `nar ${path}`;
+  const narHash = `sha256:${encodeBase32(createHash("sha256").update(nar).digest())}`;
+  return { path, narHash, narSize: nar.length, references: path === APP ? [LIB] : [] };
+}
+
+function storePath(letter: string, name: string): string {
+  return `/nix/store/${letter.repeat(32)}-${name}`;
+}
+
+function baseName(path: string): string {
+  return path.slice("/nix/store/".length);
+}

@@ -1,0 +1,303 @@
+import { randomUUID } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+
+import type { NixRecord } from "../crash/cache-check.ts";
+import { CampaignCache } from "./caches.ts";
+import { hashPartOf } from "./evidence.ts";
+import type { CacheEvidence, Evidence, LeftFile, LedgerEntry } from "./evidence.ts";
+import type { Machine, Wanted } from "./machine.ts";
+import { FASTER, runProgram } from "./run-program.ts";
+import type { Ended } from "./run-program.ts";
+import { CACHES } from "./schedule.ts";
+import type { CacheName, RunCommand, RunStep, Schedule } from "./schedule.ts";
+
+const DAY_MS = 25 * 3_600_000;
+
+/** One round under way: caches, a state folder and a configuration of its own, on a shared store. */
+export class Round implements AsyncDisposable {
+  readonly caches: readonly CampaignCache[];
+  readonly #machine: Machine;
+  readonly #schedule: Schedule;
+  readonly #dir: string;
+  readonly #tokens: readonly string[];
+  readonly #selection: Wanted;
+  /** Tags under which `exec` built. */
+  readonly #tags: string[] = [];
+  /** Temporary files that killed runs left. */
+  #temporary: readonly string[] = [];
+
+  private constructor(machine: Machine, schedule: Schedule, parts: Parts) {
+    this.#machine = machine;
+    this.#schedule = schedule;
+    this.#dir = parts.dir;
+    this.#tokens = parts.tokens;
+    this.caches = parts.caches;
+    this.#selection = machine.wanted[schedule.caches - 1] ?? machine.wanted[0];
+  }
+
+  static async start(machine: Machine, schedule: Schedule): Promise<Round> {
+    const names = CACHES.slice(0, schedule.caches);
+    const tokens = names.map(() => `tk-${randomUUID()}`);
+    const starting = names.map((name, at) => CampaignCache.start(name, tokens[at] ?? ""));
+    const caches = await Promise.all(starting);
+    for (const { fake } of caches) fake.service.hidesIncompleteClosures = schedule.hides;
+    const dir = join(machine.nix.dir, "rounds", randomUUID().slice(0, 8));
+    const round = new Round(machine, schedule, { dir, tokens, caches });
+    await round.#prepare();
+    return round;
+  }
+
+  /** True once `exec` built something. */
+  get hasBuilt(): boolean {
+    return this.#tags.length > 0;
+  }
+
+  /** Runs the program once, among the faults of the step, and gathers all that is known then. */
+  async run(step: RunStep, stage: Evidence["stage"]): Promise<Evidence> {
+    const before = await this.#remember();
+    const args = await this.#argumentsFor(step.command, stage);
+    const signals: NodeJS.Signals[] = [];
+    let signalledAt: number | undefined;
+    let kill: (signal: NodeJS.Signals) => void = () => undefined;
+    const signal = (name: NodeJS.Signals): void => {
+      signals.push(name);
+      signalledAt = performance.now();
+      kill(name);
+    };
+    const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGUSR2"));
+    for (const cache of this.caches) cache.begin(step.faults, { signal, stepClock });
+    await this.#setClock(stage === "faults" || this.#schedule.heal === "recheck" ? 0 : DAY_MS);
+    const ended = await this.#start(args, stage, (kills) => (kill = kills));
+    const endedAt = performance.now();
+    for (const cache of this.caches) await cache.calm();
+    return {
+      schedule: this.#schedule,
+      step,
+      stage,
+      ended,
+      signals,
+      signalledMs: signalledAt === undefined ? undefined : endedAt - signalledAt,
+      ...(await this.#gather(before)),
+    };
+  }
+
+  /** Leaves a file in the folder of the round, for tests of the checks. */
+  async leave(name: string, text: string): Promise<void> {
+    await writeFile(join(this.#dir, name), text);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await using stack = new AsyncDisposableStack();
+    for (const cache of this.caches) stack.use(cache);
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  async #start(
+    args: readonly string[],
+    stage: Evidence["stage"],
+    onStart: (kill: (signal: NodeJS.Signals) => void) => void,
+  ): Promise<Ended> {
+    const { nix } = this.#machine;
+    const isVariable = this.#schedule.token === "variable";
+    const tokens = isVariable
+      ? this.caches.map(({ name, token }) => [variableOf(name), token] as const)
+      : [];
+    return runProgram({
+      nix,
+      args,
+      cwd: this.#dir,
+      clock: join(this.#dir, "clock"),
+      faster: stage === "faults" ? FASTER : 1,
+      marks: [this.#dir, ...this.#tokens],
+      env: {
+        HANDPICK_STATE_DIR: join(this.#dir, "state"),
+        TMPDIR: join(this.#dir, "tmp"),
+        ...Object.fromEntries(tokens),
+      },
+      onStart,
+    });
+  }
+
+  async #prepare(): Promise<void> {
+    for (const name of ["", "tmp", "state", "state/wanted", "state/spool"]) {
+      await mkdir(join(this.#dir, name), { mode: 0o700 });
+    }
+    const tables = this.caches.map(({ name, url }) => {
+      const token =
+        this.#schedule.token === "file"
+          ? `token-file = "${join(this.#dir, `token-${name}`)}"`
+          : `token-env = "${variableOf(name)}"`;
+      return `[caches.${name}]\nurl = "cachix://${name}"\nhost = "${url}"\nupstreams = []\n${token}\n`;
+    });
+    await writeFile(join(this.#dir, "campaign.toml"), tables.join(""));
+    for (const { name, token } of this.caches) {
+      await writeFile(join(this.#dir, `token-${name}`), token, { mode: 0o600 });
+    }
+    await this.#setClock(0);
+    await symlink(this.#selection.manifest, join(this.#dir, "state/wanted/home"));
+    await this.#mark();
+  }
+
+  /** Does what a hook does at each change. */
+  async #mark(): Promise<void> {
+    await writeFile(join(this.#dir, "state/spool/wanted-home"), "");
+  }
+
+  async #argumentsFor(command: RunCommand, stage: Evidence["stage"]): Promise<string[]> {
+    const config = ["--config", join(this.#dir, "campaign.toml")];
+    if (command === "status") return ["status", ...config];
+    if (command === "sync") {
+      const again = stage === "heal" && this.#schedule.heal === "recheck" ? ["--recheck"] : [];
+      return ["sync", "--json", ...config, ...again];
+    }
+    if (command === "push" && stage === "faults") {
+      return ["push", "--json", ...config, this.#selection.manifest];
+    }
+    if (command === "push")
+      return ["push", "--json", ...config, "--to", "one", ...(await this.#built())];
+    const tag = randomUUID().slice(0, 8);
+    this.#tags.push(tag);
+    const build = ["nix-build", this.#machine.expression, "--no-out-link", "--argstr", "tag", tag];
+    return ["exec", ...config, "--to", "one", "-i", `built-*-${tag}`, "--", ...build];
+  }
+
+  async #built(): Promise<string[]> {
+    const isOurs = ({ path }: NixRecord): boolean =>
+      /-built-[a-z]+-\w+$/.test(path) && this.#tags.some((tag) => path.endsWith(tag));
+    return (await this.#machine.records()).filter(isOurs).map(({ path }) => path);
+  }
+
+  async #setClock(ms: number): Promise<void> {
+    await writeFile(join(this.#dir, "clock"), String(ms));
+  }
+
+  async #stepClock(ms: number, tell: () => void): Promise<void> {
+    const now = Number(await readFile(join(this.#dir, "clock"), "utf8"));
+    await this.#setClock(now + ms);
+    tell();
+  }
+
+  /** How far the logs of the caches are before a run. */
+  async #remember(): Promise<ReadonlyMap<CacheName, Before>> {
+    return new Map(
+      this.caches.map(({ name, log, fake }) => [
+        name,
+        { log: log.length, violations: fake.violations.length },
+      ]),
+    );
+  }
+
+  async #gather(before: ReadonlyMap<CacheName, Before>): Promise<Gathered> {
+    const records = new Map(
+      (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
+    );
+    const built = this.hasBuilt ? await this.#built() : [];
+    const wanted = new Map(
+      this.caches.map(({ name }) => {
+        const own = this.#selection.paths.get(name) ?? [];
+        return [name, closureOf([...own, ...(name === "one" ? built : [])], records)] as const;
+      }),
+    );
+    const state = join(this.#dir, "state");
+    const copy = join(this.#dir, "copy");
+    await mkdir(copy);
+    const temporary = await namesIn(join(this.#dir, "tmp"));
+    const gathered = {
+      caches: this.caches.map((cache) => evidenceOf(cache, before.get(cache.name))),
+      records,
+      wanted,
+      ledger: await ledgerIn(state, copy),
+      spool: await namesIn(join(state, "spool")),
+      files: [...(await filesBelow(state)), ...(await filesBelow(join(this.#dir, "tmp")))],
+      temporary: temporary.filter((name) => !this.#temporary.includes(name)),
+      tokens: this.#tokens,
+    };
+    this.#temporary = temporary;
+    return gathered;
+  }
+}
+
+interface Parts {
+  readonly dir: string;
+  readonly tokens: readonly string[];
+  readonly caches: readonly CampaignCache[];
+}
+
+interface Before {
+  readonly log: number;
+  readonly violations: number;
+}
+
+type Gathered = Pick<
+  Evidence,
+  "caches" | "records" | "wanted" | "ledger" | "spool" | "files" | "temporary" | "tokens"
+>;
+
+function evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
+  const { service, violations } = cache.fake;
+  return {
+    name: cache.name,
+    published: new Map(service.published),
+    isVisible: (hashPart) => service.isVisible(hashPart),
+    openUploads: service.openUploadIds,
+    pins: service.pins,
+    violations: violations.slice(before?.violations),
+    log: cache.log.slice(before?.log),
+  };
+}
+
+export function closureOf(
+  paths: readonly string[],
+  records: ReadonlyMap<string, NixRecord>,
+): Set<string> {
+  const found = new Set(paths);
+  for (const path of found) {
+    for (const reference of records.get(hashPartOf(path))?.references ?? []) found.add(reference);
+  }
+  return found;
+}
+
+function variableOf(name: CacheName): string {
+  return `CAMPAIGN_TOKEN_${name.toUpperCase()}`;
+}
+
+/** Reads a copy, because to open the database of a killed program is to repair it. */
+async function ledgerIn(state: string, copy: string): Promise<LedgerEntry[]> {
+  try {
+    for (const name of (await readdir(state)).filter((name) => name.startsWith("ledger.sqlite"))) {
+      await copyFile(join(state, name), join(copy, name));
+    }
+    using db = new DatabaseSync(join(copy, "ledger.sqlite"));
+    return db
+      .prepare("SELECT cache, path, state FROM entries")
+      .all()
+      .map((row) => ({
+        cache: String(row["cache"]),
+        path: String(row["path"]),
+        state: String(row["state"]),
+      }));
+  } catch (error) {
+    // No sync has been there, or it was killed before it made the tables.
+    if (error instanceof Error && /no such table/.test(error.message)) return [];
+    throw error;
+  } finally {
+    await rm(copy, { recursive: true });
+  }
+}
+
+async function namesIn(dir: string): Promise<string[]> {
+  return (await readdir(dir)).toSorted();
+}
+
+async function filesBelow(dir: string): Promise<LeftFile[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return Promise.all(
+    files.map(async ({ parentPath, name }) => ({
+      name: join(parentPath, name),
+      bytes: await readFile(join(parentPath, name)),
+    })),
+  );
+}
