@@ -32,9 +32,14 @@ export class LivePicks {
    * valid.
    */
   async choose(paths: readonly StorePath[]): Promise<Pick[]> {
-    const builds = await Promise.all(paths.map(builtPicksBy(this.#options)));
-    for (const note of builds.flatMap(({ notes }) => notes)) this.#options.onNote(note);
-    return [...builds.flatMap(({ picks }) => picks), ...(await this.wantedParts(paths))];
+    const builtPicks = builtPicksBy(this.#options);
+    const chosen: Pick[] = [];
+    for (const path of paths) {
+      const { picks, notes } = await builtPicks(path);
+      chosen.push(...picks);
+      for (const note of notes) this.#options.onNote(note);
+    }
+    return [...chosen, ...(await this.wantedParts(paths))];
   }
 
   /** The parts of wanted selections that new paths are. */
