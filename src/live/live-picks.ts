@@ -36,7 +36,7 @@ export class LivePicks {
     const chosen: Pick[] = [];
     for (const path of paths) {
       const { picks, notes } = await builtPicks(path);
-      chosen.push(...picks);
+      for (const pick of picks) chosen.push(pick);
       for (const note of notes) this.#options.onNote(note);
     }
     return [...chosen, ...(await this.wantedParts(paths))];
