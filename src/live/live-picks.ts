@@ -32,11 +32,15 @@ export class LivePicks {
    * configuration that was found does not decide. The paths have to be valid.
    */
   async choose(paths: readonly StorePath[]): Promise<Pick[]> {
-    const builds = await Promise.all(paths.map(builtPicksBy(this.#options)));
-    for (const note of builds.flatMap(({ notes }) => notes)) this.#options.onNote(note);
-    const picks = builds.flatMap((build) => build.picks);
-    if (this.#options.config.isFound) return picks;
-    return [...picks, ...(await this.wantedParts(paths))];
+    const builtPicks = builtPicksBy(this.#options);
+    const chosen: Pick[] = [];
+    for (const path of paths) {
+      const { picks, notes } = await builtPicks(path);
+      for (const pick of picks) chosen.push(pick);
+      for (const note of notes) this.#options.onNote(note);
+    }
+    if (this.#options.config.isFound) return chosen;
+    return [...chosen, ...(await this.wantedParts(paths))];
   }
 
   /** The parts of wanted selections that new paths are. */

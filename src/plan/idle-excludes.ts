@@ -18,7 +18,11 @@ export function idleExcludes(
   const all = closed.map(({ members }) => members);
   const ofPicks = new Map<string, ReadonlySet<StorePath>[]>();
   for (const { exclude, members } of closed) {
-    for (const glob of exclude) ofPicks.set(glob, [...(ofPicks.get(glob) ?? []), members]);
+    for (const glob of exclude) {
+      const known = ofPicks.get(glob) ?? [];
+      known.push(members);
+      ofPicks.set(glob, known);
+    }
   }
   const idleOfPicks = [...ofPicks].filter(([glob, members]) => isIdle(glob, members));
   return [

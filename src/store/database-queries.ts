@@ -57,6 +57,30 @@ export function selectByHashPart(
   return text.startsWith(prefix) ? toStorePath(text, storeDir) : undefined;
 }
 
+/** The valid paths that were built of outputs with these hashes, by output name. */
+export function selectRealised(
+  connection: DatabaseSync,
+  hashes: ReadonlyMap<string, string>,
+  storeDir: string,
+): Map<string, StorePath> {
+  const statement = connection.prepare(
+    `select path from Realisations join ValidPaths on ValidPaths.id = outputPath
+     where drvPath = ? and outputName = ? order by Realisations.id desc limit 1`,
+  );
+  const found = new Map<string, StorePath>();
+  for (const [name, hash] of hashes) {
+    const row = statement.get(`sha256:${hash}`, name);
+    if (row !== undefined) found.set(name, toStorePath(textOf(row["path"]), storeDir));
+  }
+  return found;
+}
+
+/** Whether Nix ever built content-addressed derivations here. */
+export function hasRealisations(connection: DatabaseSync): boolean {
+  const tables = "select 1 from sqlite_master where type = 'table' and name = 'Realisations'";
+  return connection.prepare(tables).get() !== undefined;
+}
+
 /** Paths registered after `mark`, oldest first, and the mark of now. */
 export function selectNew(
   connection: DatabaseSync,

@@ -1,10 +1,12 @@
 import type { PathInfo } from "../nix/path-info.ts";
 import { type HashPart, parseHashPart, type StorePath } from "../nix/store-path.ts";
 import {
+  hasRealisations,
   selectByHashPart,
   selectClosure,
   selectNew,
   selectPathInfos,
+  selectRealised,
   selectValid,
 } from "./database-queries.ts";
 import type { Database } from "./database.ts";
@@ -12,6 +14,7 @@ import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-
 import { addAutoRoot } from "./auto-root.ts";
 import { holdOpen } from "./hold-open.ts";
 import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
+import { OutputHasher } from "./output-hasher.ts";
 import { toQuestion } from "./path-record.ts";
 import type { Hold, Store } from "./store.ts";
 
@@ -23,12 +26,14 @@ export class DatabaseStore implements Store {
   readonly #layout: StoreLayout;
   readonly #database: Database;
   readonly #signal: AbortSignal;
+  readonly #hasher: OutputHasher;
 
   constructor(layout: StoreLayout, database: Database, signal: AbortSignal) {
     this.storeDir = layout.storeDir;
     this.#layout = layout;
     this.#database = database;
     this.#signal = signal;
+    this.#hasher = new OutputHasher(layout);
   }
 
   physicalPath(path: StorePath): string {
@@ -63,11 +68,17 @@ export class DatabaseStore implements Store {
     );
   }
 
-  /** Names no path for a floating output, built or not: the database does not tell. */
   async derivationOutputs(derivation: StorePath): Promise<Map<string, StorePath | undefined>> {
     assertDerivation(derivation);
     if ((await this.validPaths([derivation])).size === 0) throw notValid(derivation);
-    return readDerivationOutputs(this.#layout, derivation);
+    const outputs = await readDerivationOutputs(this.#layout, derivation);
+    const isFloating = [...outputs.values()].includes(undefined);
+    if (!isFloating || !(await this.#database.read(hasRealisations))) return outputs;
+    const hashes = await this.#hasher.hashesOf(derivation);
+    const realised = await this.#database.read((connection) =>
+      selectRealised(connection, hashes, this.storeDir),
+    );
+    return new Map(Array.from(outputs, ([name, path]) => [name, path ?? realised.get(name)]));
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {

@@ -1,6 +1,6 @@
 import { HandpickError } from "../error.ts";
 import { openFile } from "../files/open-file.ts";
-import { parseDerivation } from "../nix/derivation.ts";
+import { type Derivation, parseDerivation } from "../nix/derivation.ts";
 import { FormatError, quote } from "../nix/format-error.ts";
 import { isDerivation, type StorePath } from "../nix/store-path.ts";
 import { physicalPathOf, type StoreLayout } from "./layout.ts";
@@ -11,23 +11,32 @@ const MAX_FILE_BYTES = 64 << 20;
  * Output names and paths as the file of a derivation tells them; no path where only a build can
  * tell it.
  *
- * @throws {HandpickError} `STORE_PATH_GONE`, `STORE_PATH_UNREADABLE` or `STORE_PATH_CORRUPT`.
+ * @throws {HandpickError} As {@link readDerivation} does.
  */
 export async function readDerivationOutputs(
   layout: StoreLayout,
   derivation: StorePath,
 ): Promise<Map<string, StorePath | undefined>> {
+  const { outputs } = await readDerivation(layout, derivation);
+  return new Map([...outputs].map(([name, output]) => [name, output.path]));
+}
+
+/**
+ * Reads the file of a derivation. Its texts have one character for each byte of the file.
+ *
+ * @throws {HandpickError} `STORE_PATH_GONE`, `STORE_PATH_UNREADABLE` or `STORE_PATH_CORRUPT`.
+ */
+export async function readDerivation(layout: StoreLayout, path: StorePath): Promise<Derivation> {
   try {
-    const file = physicalPathOf(layout, derivation);
+    const file = physicalPathOf(layout, path);
     // Any output may have a name like that of a derivation, and be a link to a pipe.
     await using opened = await openFile(file, { noFollow: true, regularOnly: true });
     if (opened.status.size > MAX_FILE_BYTES) {
       throw new FormatError("derivation", `it exceeds ${MAX_FILE_BYTES} bytes`);
     }
-    const { outputs } = parseDerivation(await opened.handle.readFile());
-    return new Map([...outputs].map(([name, output]) => [name, output.path]));
+    return parseDerivation(await opened.handle.readFile("latin1"));
   } catch (error) {
-    throw unreadable(derivation, error);
+    throw derivationUnusable(path, error);
   }
 }
 
@@ -49,7 +58,8 @@ export function notValid(derivation: StorePath): HandpickError {
   );
 }
 
-function unreadable(derivation: StorePath, cause: unknown): HandpickError {
+/** The error for a derivation that cannot be read, or makes no sense. */
+export function derivationUnusable(derivation: StorePath, cause: unknown): HandpickError {
   const action = `Cannot list outputs of ${quote(derivation)}`;
   if (cause instanceof FormatError) {
     const message = `${action}: ${cause.message}`;
