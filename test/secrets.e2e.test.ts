@@ -379,14 +379,20 @@ ${rest}
   it("keeps the password of a proxy to the proxy", async () => {
     await using proxy = await startStranger();
     const url = proxy.url.replace("//", `//user:${PASSWORD}@`);
-    const result = await run(["doctor"], { env: { http_proxy: url } });
+    const file = join(nix.dir, "far.toml");
+    await writeFile(file, '[caches.far]\nurl = "cachix://far"\nhost = "http://cache.invalid"\n');
+    const doctor = (http_proxy: string): Promise<Result> =>
+      run(["doctor", "-c", file, "far"], { env: { http_proxy } });
+    const result = await doctor(url);
     assert.notEqual(result.status, 0);
     assert.ok(findMarks(MARKS, proxy.seen).includes("password in a request to a stranger"));
     assert.deepEqual(findMarks(MARKS, placesOf(result)), []);
-    const unreachable = `http://user:${PASSWORD}@[`;
-    const broken = await run(["doctor"], { env: { http_proxy: unreachable } });
-    assert.notEqual(broken.status, 0);
-    assert.deepEqual(findMarks(MARKS, placesOf(broken)), []);
+    for (const unusable of [`http://user:${PASSWORD}@[`, `socks5://user:${PASSWORD}@127.0.0.1`]) {
+      const broken = await doctor(unusable);
+      assert.equal(broken.status, 2);
+      assert.match(broken.stdout, /http_proxy/);
+      assert.deepEqual(findMarks(MARKS, placesOf(broken)), []);
+    }
   });
 
   it("makes keys that only their owner may read, and shows the public half", async () => {

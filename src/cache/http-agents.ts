@@ -1,77 +1,64 @@
-import { readFileSync, statSync } from "node:fs";
 import type { Agent as HttpAgent } from "node:http";
-import type { Agent as HttpsAgent } from "node:https";
 
-import { HandpickError } from "../error.ts";
+import { readAuthorities } from "./certificate-files.ts";
 import { http as httpModule, loadHttps } from "./http-modules.ts";
+import { chooseProxy, unusable } from "./proxy.ts";
+import type { Proxy } from "./proxy.ts";
+
+/** How a request gets to its server. */
+export interface Route {
+  readonly agent: HttpAgent;
+  readonly proxy: Proxy | undefined;
+}
 
 /** Connections kept open between requests; proxies and extra authorities come from `env`. */
 export interface Agents {
-  agentFor(url: URL): HttpAgent;
+  /** @throws {HandpickError} `CONFIG_INVALID` or `FILE_UNUSABLE` if `env` names what cannot be used. */
+  routeTo(url: URL): Route;
   close(): void;
 }
 
 /**
- * Makes the pools of connections. Proxies: `http_proxy`, `https_proxy`, `no_proxy`. The
- * certificates in `NIX_SSL_CERT_FILE` and `SSL_CERT_FILE` are trusted besides those of Node.
+ * Makes the pools of connections. {@link chooseProxy} tells the proxies. The certificates in
+ * `NIX_SSL_CERT_FILE` and `SSL_CERT_FILE` are trusted besides those of Node.
  */
 export function createAgents(env: NodeJS.ProcessEnv): Agents {
-  const options = { keepAlive: true, proxyEnv: env };
-  let http: HttpAgent | undefined;
-  let https: HttpsAgent | undefined;
+  const agents = new Map<string, HttpAgent>();
   return {
-    agentFor(url) {
-      if (url.protocol === "http:")
-        return (http ??= withProxy(() => new httpModule.Agent(options)));
-      const extra = https === undefined ? extraAuthorities(env) : {};
-      const { Agent } = loadHttps();
-      return (https ??= withProxy(() => new Agent({ ...options, ...extra })));
+    routeTo(url) {
+      const proxy = chooseProxy(url, env);
+      const key = `${url.protocol} ${proxy?.url.href ?? ""}`;
+      let agent = agents.get(key);
+      if (agent === undefined) {
+        agent = createAgent(url.protocol, proxy, env);
+        agents.set(key, agent);
+      }
+      return { agent, proxy };
     },
     close() {
-      http?.destroy();
-      https?.destroy();
+      for (const agent of agents.values()) agent.destroy();
     },
   };
 }
 
-/** Node quotes a proxy that it does not understand, with the password in it. */
-function withProxy<T>(create: () => T): T {
+function createAgent(
+  protocol: string,
+  proxy: Proxy | undefined,
+  env: NodeJS.ProcessEnv,
+): HttpAgent {
+  const href = proxy?.url.href;
   try {
-    return create();
-  } catch {
-    throw new HandpickError(
-      "CONFIG_INVALID",
-      "Cannot use the proxy in http_proxy or https_proxy: expected a URL",
-      { hint: "Write it like http://user:password@host:port, or unset the variable." },
-    );
-  }
-}
-
-/** A file of all authorities there are has about 0.2 MiB. */
-const MOST_CERTIFICATE_BYTES = 16 << 20;
-
-function extraAuthorities(env: NodeJS.ProcessEnv): { ca?: string[] } {
-  const files = [env["NIX_SSL_CERT_FILE"], env["SSL_CERT_FILE"]];
-  const extra = [...new Set(files)].flatMap((file) => (file ? readAuthorities(file) : []));
-  if (extra.length === 0) return {};
-  const { getCACertificates } = process.getBuiltinModule("node:tls");
-  return { ca: [...getCACertificates("default"), ...extra] };
-}
-
-function readAuthorities(file: string): string[] {
-  try {
-    const found = statSync(file);
-    if (!found.isFile() || found.size > MOST_CERTIFICATE_BYTES) {
-      throw new Error("it is no file of at most 16 MiB");
+    if (protocol === "http:") {
+      const proxyEnv = href === undefined ? {} : { proxyEnv: { http_proxy: href } };
+      return new httpModule.Agent({ keepAlive: true, ...proxyEnv });
     }
-    return [readFileSync(file, "utf8")];
+    const proxyEnv = href === undefined ? {} : { proxyEnv: { https_proxy: href } };
+    return new (loadHttps().Agent)({ keepAlive: true, ...proxyEnv, ...readAuthorities(env) });
   } catch (error) {
-    // Nix shells set the variable to "/no-cert-file.crt" on purpose; OpenSSL ignores that as well.
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw new HandpickError(
-      "FILE_UNUSABLE",
-      `Cannot read the certificates in ${JSON.stringify(file)}`,
-      { cause: error, hint: "Correct NIX_SSL_CERT_FILE or SSL_CERT_FILE, or unset it." },
-    );
+    // Node quotes a proxy that it does not understand, with the password in it.
+    if (proxy !== undefined && error instanceof URIError) {
+      throw unusable(proxy.variable, "a password with a stray %");
+    }
+    throw error;
   }
 }

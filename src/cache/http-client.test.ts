@@ -470,14 +470,20 @@ describe("createHttpClient() and secrets", () => {
     assert.equal(response.body.toString(), '{"token":"…","url":"/?token=…"}');
   });
 
-  it("does not show the password of a proxy that is no URL", async () => {
-    await using rig = await serve((_incoming, response) => void response.end(), {
-      env: { http_proxy: "http://user:secret@[" },
-    });
-    await assert.rejects(rig.get("/"), {
-      code: "CONFIG_INVALID",
-      message: /^(?!.*secret)/,
-    });
+  it("does not show the password of a proxy that cannot be used", async () => {
+    for (const [http_proxy, found] of [
+      ["http://user:secret@[", /http_proxy.*found something else$/],
+      ["http://user:secret%zz@127.0.0.1:1", /http_proxy.*found a password with a stray %$/],
+    ] as const) {
+      const asked = askThrough({ http_proxy }, "http://cache.example/");
+      await assert.rejects(asked, (error: unknown) => {
+        assert.ok(error instanceof HandpickError);
+        assert.equal(error.code, "CONFIG_INVALID");
+        assert.match(error.message, found);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      });
+    }
   });
 
   it("removes them from a success too, but not what stands there by chance", async () => {
@@ -493,33 +499,100 @@ describe("createHttpClient() and secrets", () => {
     }
   });
 
-  it("goes through the proxy of the environment, except where no_proxy says not to", async () => {
-    const asked: string[] = [];
-    await using proxy = await serve((incoming, response) => {
-      asked.push(incoming.url ?? "");
-      response.end("by proxy");
-    });
-    await using rig = await serve((_incoming, response) => void response.end("direct"));
-    for (const [no_proxy, expected] of [
-      ["", "by proxy"],
-      ["127.0.0.1", "direct"],
-    ] as const) {
-      const env = { http_proxy: proxy.url.href, no_proxy };
-      const client = createHttpClient({ env });
-      const { signal } = new AbortController();
-      const request = { action: "read it", method: "GET", url: rig.url, signal } as const;
-      assert.equal((await client.request(request)).body.toString(), expected);
-      client.close();
-    }
-    assert.deepEqual(asked, [rig.url.href]);
-  });
-
   it("is an error of its own class, with the cause", async () => {
     await using rig = await serveRaw((socket) => socket.destroy());
     const error: unknown = await rig.get("/").catch((found: unknown) => found);
     assert.ok(error instanceof HandpickError);
     assert.ok(error.cause instanceof Error);
     assert.match(error.hint ?? "", /Check the network/);
+  });
+});
+
+/** Sends one request as a program with this environment does. */
+async function askThrough(env: NodeJS.ProcessEnv, url: string): Promise<HttpResponse> {
+  const client = createHttpClient({ env });
+  const { signal } = new AbortController();
+  try {
+    return await client.request({ action: "read it", method: "GET", url: new URL(url), signal });
+  } finally {
+    client.close();
+  }
+}
+
+describe("createHttpClient() with a proxy", () => {
+  it("goes through it, written with scheme or without, except where no_proxy says not to", async () => {
+    const asked: string[] = [];
+    await using proxy = await serve((incoming, response) => {
+      asked.push(`${incoming.url} ${incoming.headers["proxy-authorization"]}`);
+      response.end("by proxy");
+    });
+    const { host } = proxy.url;
+    for (const env of [
+      { http_proxy: proxy.url.href },
+      { http_proxy: `u:p%20w@${host}`, no_proxy: "other.example, 10.0.0.0/8" },
+      { all_proxy: host },
+    ]) {
+      const response = await askThrough(env, "http://cache.example/x");
+      assert.equal(response.body.toString(), "by proxy");
+    }
+    const basic = `Basic ${Buffer.from("u:p w").toString("base64")}`;
+    assert.deepEqual(asked, [
+      "http://cache.example/x undefined",
+      `http://cache.example/x ${basic}`,
+      "http://cache.example/x undefined",
+    ]);
+    const direct = askThrough({ http_proxy: host, no_proxy: "invalid" }, "http://cache.invalid/x");
+    await assert.rejects(direct, { code: "NETWORK", message: /the host name does not resolve/ });
+    assert.equal(asked.length, 3);
+  });
+
+  it("asks this machine without it", async () => {
+    await using proxy = await serve((_incoming, response) => void response.end("by proxy"));
+    const env = { http_proxy: proxy.url.href };
+    await using rig = await serve((_incoming, response) => void response.end("direct"), { env });
+    assert.equal((await rig.get("/")).body.toString(), "direct");
+  });
+
+  it("names the proxy and its credentials where it answers 407", async () => {
+    const proxy = createServer((_incoming, response) => void response.writeHead(407).end());
+    proxy.on("connect", (_incoming, socket: Socket) => {
+      socket.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    });
+    await using rig = await rigFor(proxy);
+    const { host, port } = rig.url;
+    for (const [scheme, variable, value, hint] of [
+      ["http", "http_proxy", host, "Put"],
+      ["https", "https_proxy", host, "Put"],
+      ["http", "http_proxy", `u:secret@${host}`, "Correct"],
+      ["https", "ALL_PROXY", `u:secret@${host}`, "Correct"],
+    ] as const) {
+      await assert.rejects(askThrough({ [variable]: value }, `${scheme}://cache.example/`), {
+        code: "NETWORK",
+        message: `Cannot read it: expected an answer from cache.example:${scheme === "http" ? 80 : 443}, but the proxy 127.0.0.1:${port} wants other credentials (status 407)`,
+        hint: `${hint} user and password in ${variable}: http://USER:PASSWORD@127.0.0.1:${port}.`,
+      });
+    }
+    await assert.rejects(rig.get("/"), {
+      code: "NETWORK",
+      message: /a proxy in between wants other credentials/,
+      hint: /^Name that proxy/,
+    });
+  });
+
+  it("tells of a proxy that lets nobody through, and of one that is not there", async () => {
+    const proxy = createServer();
+    proxy.on("connect", (_incoming, socket: Socket) => socket.end("HTTP/1.1 403 No\r\n\r\n"));
+    const rig = await rigFor(proxy);
+    const { host, port } = rig.url;
+    await assert.rejects(askThrough({ https_proxy: host }, "https://cache.example/"), {
+      message: new RegExp(`the proxy 127.0.0.1:${port} did not let us through \\(status 403\\)$`),
+      hint: /^Check the proxy in https_proxy/,
+    });
+    await rig[Symbol.asyncDispose]();
+    await assert.rejects(askThrough({ https_proxy: host }, "https://cache.example/"), {
+      message: new RegExp(`the connection was refused \\(127.0.0.1:${port}\\)$`),
+      hint: /the proxy in https_proxy/,
+    });
   });
 });
 
@@ -558,9 +631,29 @@ describe("createHttpClient() over TLS", () => {
     });
   });
 
-  it("ignores a certificate file that does not exist", async () => {
+  it("ignores a certificate file that is of no use, and names it where one is needed", async () => {
     const env = { SSL_CERT_FILE: "/no-cert-file.crt" };
-    await assert.rejects(readOverTls(env), { code: "NETWORK" });
+    const hint = /^Correct SSL_CERT_FILE: the file "\/no-cert-file.crt" does not exist/;
+    await assert.rejects(readOverTls(env), { code: "NETWORK", hint });
+    await withFile("not PEM", async (file) => {
+      const hint = /^Correct NIX_SSL_CERT_FILE: the file .* holds no certificate/;
+      await assert.rejects(readOverTls({ NIX_SSL_CERT_FILE: file }), { code: "NETWORK", hint });
+    });
+  });
+
+  it("tells of a certificate for another name without talk of files", async () => {
+    await withFile(TLS_CERTIFICATE, async (file) => {
+      const server = createTlsServer({ key: TLS_KEY, cert: TLS_CERTIFICATE }, listener);
+      server.listen(0, "127.0.0.2");
+      await once(server, "listening");
+      const url = `https://127.0.0.2:${(server.address() as AddressInfo).port}/`;
+      const asked = askThrough({ NIX_SSL_CERT_FILE: file }, url);
+      await assert.rejects(asked, {
+        code: "NETWORK",
+        hint: /^(?!.*CERT_FILE).*the certificate is for another name/,
+      });
+      server.close();
+    });
   });
 
   it("reports a certificate file that cannot be read, or is too large for one", async () => {

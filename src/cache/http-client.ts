@@ -34,14 +34,16 @@ export interface HttpClient {
 }
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const agents = createAgents(options.env ?? process.env);
+  const env = options.env ?? process.env;
+  const agents = createAgents(env);
   const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
   return {
     async request(request) {
       const headers = { "user-agent": USER_AGENT, ...request.headers };
       let current: HttpRequest = { ...request, headers };
       for (let redirects = 0; ; redirects++) {
-        const response = await exchange(current, { agent: agents.agentFor(current.url), timeouts });
+        const route = agents.routeTo(current.url);
+        const response = await exchange(current, { ...route, timeouts, env });
         const target = redirectTarget(current, response);
         if (target === undefined) return withoutCredentials(response, request);
         if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");

@@ -6,7 +6,8 @@ import { GatheredBytes } from "../gathered-bytes.ts";
 import { endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 import { http, loadHttps } from "./http-modules.ts";
-import { networkError } from "./network-error.ts";
+import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
+import type { Circumstances } from "./network-error.ts";
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 
@@ -14,6 +15,11 @@ const DEFAULT_MAX_BYTES = 1024 * 1024;
 const SLICE_BYTES = 64 * 1024;
 /** What an answer has to bring to count as progress: single bytes could go on for hours. */
 const PROGRESS_BYTES = 16 * 1024;
+
+export interface ExchangeOptions extends Circumstances {
+  readonly agent: Agent;
+  readonly timeouts: Timeouts;
+}
 
 /**
  * Sends one request and reads its answer, once: no redirect, no retry. Settles only when the
@@ -25,7 +31,7 @@ const PROGRESS_BYTES = 16 * 1024;
  */
 export async function exchange(
   request: HttpRequest,
-  { agent, timeouts }: { readonly agent: Agent; readonly timeouts: Timeouts },
+  { agent, timeouts, ...circumstances }: ExchangeOptions,
 ): Promise<HttpResponse> {
   const { signal } = request;
   signal.throwIfAborted();
@@ -46,10 +52,12 @@ export async function exchange(
     sendFrom(0, sending);
     const response = await answer.promise;
     isIdle = sending.watchdog.isSent;
+    // Caches never ask for the credentials of a proxy, so this is no answer of one.
+    if (isProxyRefusal(response.status)) throw refusedByProxy(response.status);
     return response;
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof HandpickError ? error : networkError(request, error);
+    throw error instanceof HandpickError ? error : networkError(request, error, circumstances);
   } finally {
     sending.watchdog.stop();
     signal.removeEventListener("abort", abort);

@@ -14,6 +14,12 @@ export function isRefusal({ status }: HttpResponse): boolean {
   return status === 401 || status === 403;
 }
 
+/** Tells whether an answer is a page for people: that of a gateway in between, not of a cache. */
+export function isPage({ headers, body }: HttpResponse): boolean {
+  if (/html/i.test(headers["content-type"] ?? "")) return true;
+  return /^\s*<(?:!doctype\s+html|html|head|body)\b/i.test(body.toString("latin1", 0, 200));
+}
+
 /**
  * The error for an answer that is no success.
  *
@@ -41,6 +47,9 @@ function codeOf(response: HttpResponse, rejected: ErrorCode): ErrorCode {
 }
 
 function hintOf(response: HttpResponse): string | undefined {
+  if (isRefusal(response) && isPage(response)) {
+    return "Check which gateway, proxy or login page answers in place of the cache: its page says nothing of the token.";
+  }
   if (isRefusal(response)) {
     return "Check that the token is valid, belongs to this cache and may do this.";
   }

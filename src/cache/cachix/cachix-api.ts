@@ -5,7 +5,7 @@ import type { HttpClient } from "../http-client.ts";
 import type { HttpResponse } from "../http-message.ts";
 import { retry } from "../retry.ts";
 import type { RetryNotice, RetryOptions } from "../retry.ts";
-import { isRefusal, isSuccess, statusError } from "../status-error.ts";
+import { isPage, isRefusal, isSuccess, statusError } from "../status-error.ts";
 
 /** One call of the API. */
 export interface Call {
@@ -103,7 +103,8 @@ export class CachixApi {
 
   /** The error for an answer of the API that is no success; see {@link statusError}. */
   error(response: HttpResponse, rejected?: ErrorCode): HandpickError {
-    if (!this.isReadOnly || !isRefusal(response)) return statusError(response, rejected);
+    if (!this.isReadOnly || !isRefusal(response) || isPage(response))
+      return statusError(response, rejected);
     return new HandpickError(
       "CACHE_READ_ONLY",
       `Cannot ${response.action}: expected a token that may write, received status ${response.status}`,

@@ -7,7 +7,7 @@ import type { Cache, CacheInfo, Compression, PinRequest, Upload } from "../contr
 import { createHttpClient } from "../http-client.ts";
 import type { HttpResponse, Timeouts } from "../http-message.ts";
 import type { RetryNotice } from "../retry.ts";
-import { isSuccess, statusMessage } from "../status-error.ts";
+import { isPage, isSuccess, statusMessage } from "../status-error.ts";
 import { readCacheInfo, readMissing, readPins, readUploadIds } from "./answers.ts";
 import { CachixApi } from "./cachix-api.ts";
 import type { Call, Patience } from "./cachix-api.ts";
@@ -160,7 +160,8 @@ class CachixCache implements Cache {
       ? await this.#api.call(call, signal)
       : await this.#firstContact(call, signal);
     // The service answers 401 for a name that does not exist as well.
-    if (response.status === 404 || (response.status === 401 && !this.#isKnown)) {
+    const isHidden = response.status === 401 && !this.#isKnown && !isPage(response);
+    if (response.status === 404 || isHidden) {
       throw this.#notFound(response);
     }
     this.#checked(response);
