@@ -26,6 +26,8 @@ export interface RetryOptions {
   /** Uniform in [0, 1). @default {Math.random} */
   readonly random?: (() => number) | undefined;
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
+  /** How long all waits together may be. @default {90_000, but 120_000 where a server asks for it} */
+  readonly delaysMs?: number | undefined;
   /** How long all waits together may be while there is no answer at all. @default {90_000} */
   readonly offlineMs?: number | undefined;
   /** How long after the first try a failure is still answered by another. @default {300_000} */
@@ -47,18 +49,21 @@ export async function retry(
   { clock, random = Math.random, signal, ...options }: RetryOptions,
 ): Promise<HttpResponse> {
   const { offlineMs = ALL_DELAYS_MS, triesMs = ALL_TRIES_MS, onRetry } = options;
+  const { delaysMs = ALL_DELAYS_MS } = options;
+  const longestHintMs = options.delaysMs ?? LONGEST_HINT_MS;
   const startMs = clock.elapsed();
   const isLate = (): boolean => clock.elapsed() - startMs > triesMs;
   let waitedMs = 0;
   for (let tries = 0; ; tries++) {
     const half = (1000 * 2 ** tries) / 2;
     const ownMs = Math.min(half + random() * half, LONGEST_DELAY_MS);
-    const isLast = waitedMs + ownMs > ALL_DELAYS_MS;
     const mayThrow = (): boolean => waitedMs + ownMs > offlineMs || isLate();
     const outcome = await outcomeOf(() => attempt(tries), mayThrow);
     const isAnswer = !(outcome instanceof HandpickError);
+    const hintMs = isAnswer ? serverHintMs(outcome, clock.now()) : undefined;
+    const isLast = waitedMs + ownMs > delaysMs || (hintMs ?? 0) > longestHintMs;
     if (isAnswer && (isLast || !isRetryable(outcome.status) || isLate())) return outcome;
-    const delayMs = (isAnswer ? serverHintMs(outcome, clock.now()) : undefined) ?? ownMs;
+    const delayMs = hintMs ?? ownMs;
     const reason = isAnswer ? `${outcome.action}: status ${outcome.status}` : outcome.message;
     onRetry?.({ reason, delayMs });
     await clock.sleep(delayMs, signal);

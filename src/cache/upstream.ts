@@ -1,5 +1,8 @@
 import { HandpickError } from "../error.ts";
-import type { HashPart } from "../nix/store-path.ts";
+import { FormatError } from "../nix/format-error.ts";
+import { parseNarInfo } from "../nix/narinfo.ts";
+import { hashPartOf, storeDirOf } from "../nix/store-path.ts";
+import type { HashPart, StorePath } from "../nix/store-path.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { excerpt } from "./excerpt.ts";
@@ -7,14 +10,22 @@ import { forEachConcurrent } from "./for-each-concurrent.ts";
 import { createHttpClient } from "./http-client.ts";
 import type { HttpClient } from "./http-client.ts";
 import { endpointOf } from "./http-message.ts";
-import type { Timeouts } from "./http-message.ts";
+import type { HttpResponse, Timeouts } from "./http-message.ts";
 import { retry } from "./retry.ts";
 import type { RetryNotice } from "./retry.ts";
 import { isSuccess, statusError } from "./status-error.ts";
 
 const REQUESTS_AT_ONCE = 64;
-/** Nothing was sent yet, so a host that does not answer ends the run soon. */
-const OFFLINE_MS = 4_000;
+/** A push waits for the answer, and can do without it: an upstream that gives none is left soon. */
+const PATIENCE = { offlineMs: 4_000, delaysMs: 8_000, triesMs: 15_000 } as const;
+const TIMEOUTS: Timeouts = { idleMs: 15_000, answerMs: 15_000, totalMs: 30_000 };
+/**
+ * How caches say that they lack a path. Storage that may not be listed answers 403 for it. We send no
+ * credentials, so 401 is that of a cache which readers without a password do not have.
+ */
+const ABSENT: readonly number[] = [401, 403, 404, 410];
+/** The failures of an upstream, as against those of our own settings. */
+const SILENCE: ReadonlySet<string> = new Set(["NETWORK", "CACHE_UNAVAILABLE", "CACHE_PROTOCOL"]);
 
 export interface UpstreamOptions {
   readonly signal: AbortSignal;
@@ -27,39 +38,92 @@ export interface UpstreamOptions {
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
 }
 
+/** What upstreams said. */
+export interface UpstreamAnswer {
+  /** The paths that one of them serves. */
+  readonly available: ReadonlySet<HashPart>;
+  /** The paths that none of them serves, as far as it answered, and one that did not answer may have. */
+  readonly unknown: ReadonlySet<HashPart>;
+  /** Why upstreams did not answer, once each. */
+  readonly failures: readonly HandpickError[];
+  /** Which of them answered with something that is no narinfo, once each. */
+  readonly warnings: readonly string[];
+}
+
 /**
- * The subset of `hashParts` that at least one of the binary caches at `urls` serves. They are
- * asked in order, each only for what those before it lack.
+ * Asks which of `paths` at least one of the binary caches at `urls` serves: in order, each only for
+ * what those before it do not have. One that fails is asked no more.
  *
  * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if a URL is not one of http or https;
- *   `NETWORK`, `CACHE_UNAVAILABLE`, `CACHE_REFUSED` or `CACHE_PROTOCOL` if one did not tell.
+ *   `CONFIG_INVALID` or `FILE_UNUSABLE` if proxy or certificate file cannot be used.
  */
-export async function availableUpstream(
-  hashParts: Iterable<HashPart>,
+export async function askUpstreams(
+  paths: Iterable<StorePath>,
   urls: readonly string[],
   options: UpstreamOptions,
-): Promise<Set<HashPart>> {
-  const { signal, env, timeouts } = options;
+): Promise<UpstreamAnswer> {
+  const { env, timeouts = TIMEOUTS } = options;
   const bases = urls.map(parseUpstream);
-  const asked = new Set(hashParts);
+  const asked = new Set(paths);
   const available = new Set<HashPart>();
+  const unknown = new Set<HashPart>();
+  const failures: HandpickError[] = [];
+  const warnings: string[] = [];
   const client = createHttpClient({ env, timeouts });
   try {
     for (const base of bases) {
-      const unknown = asked.difference(available);
-      await forEachConcurrent(
-        unknown,
-        { limit: REQUESTS_AT_ONCE, signal },
-        async (hash, signal) => {
-          const url = new URL(`${hash}.narinfo`, base);
-          if (await isServed(client, url, { ...options, signal })) available.add(hash);
-        },
-      );
+      const open = new Set([...asked].filter((path) => !available.has(hashPartOf(path))));
+      const answer = await askOne(open, { base, client }, options);
+      for (const path of answer.served) available.add(hashPartOf(path));
+      for (const path of answer.open) unknown.add(hashPartOf(path));
+      failures.push(...answer.failures);
+      warnings.push(...answer.warnings);
     }
   } finally {
     client.close();
   }
-  return available;
+  return { available, unknown: unknown.difference(available), failures, warnings };
+}
+
+interface OneAnswer extends Pick<UpstreamAnswer, "failures" | "warnings"> {
+  readonly served: ReadonlySet<StorePath>;
+  /** What it did not tell. */
+  readonly open: ReadonlySet<StorePath>;
+}
+
+interface Upstream {
+  readonly base: URL;
+  readonly client: HttpClient;
+}
+
+async function askOne(
+  paths: ReadonlySet<StorePath>,
+  upstream: Upstream,
+  options: UpstreamOptions,
+): Promise<OneAnswer> {
+  const { signal } = options;
+  const served = new Set<StorePath>();
+  const answered = new Set<StorePath>();
+  let warning: string | undefined;
+  const end = (failures: HandpickError[]): OneAnswer => ({
+    served,
+    open: paths.difference(answered),
+    failures,
+    warnings: warning === undefined ? [] : [warning],
+  });
+  try {
+    await forEachConcurrent(paths, { limit: REQUESTS_AT_ONCE, signal }, async (path, signal) => {
+      const found = await ask(path, upstream, { ...options, signal });
+      if (found === "served") served.add(path);
+      else if (found !== "absent") warning ??= found;
+      answered.add(path);
+    });
+    return end([]);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof HandpickError) || !SILENCE.has(error.code)) throw error;
+    return end([error]);
+  }
 }
 
 /** The folder of the cache. Settings that Nix takes in the query (`?priority=`) are its own. */
@@ -76,30 +140,34 @@ function parseUpstream(text: string): URL {
   return new URL(`${url.origin}${url.pathname.replace(/\/*$/, "/")}`);
 }
 
-async function isServed(client: HttpClient, url: URL, options: UpstreamOptions): Promise<boolean> {
-  const { signal, clock = systemClock, random, onRetry } = options;
+/** Returns what the answer is taken for, a text for one that says neither. */
+async function ask(
+  path: StorePath,
+  { base, client }: Upstream,
+  { signal, clock = systemClock, random, onRetry }: UpstreamOptions,
+): Promise<string> {
+  const url = new URL(`${hashPartOf(path)}.narinfo`, base);
   const action = `ask upstream ${endpointOf(url)} for a path`;
-  const response = await retry(() => client.request({ action, method: "HEAD", url, signal }), {
+  const response = await retry(() => client.request({ action, method: "GET", url, signal }), {
+    ...PATIENCE,
     clock,
     random,
     onRetry,
-    offlineMs: OFFLINE_MS,
     signal,
   });
-  // Storage that may not be listed answers 403 for what it does not have.
-  if (response.status === 404 || response.status === 403) return false;
+  if (ABSENT.includes(response.status)) return "absent";
   if (!isSuccess(response)) throw statusError(response);
-  // A login page answers everything; taking it for a path would leave that path out everywhere.
-  if (response.headers["content-type"]?.startsWith("text/html")) throw noCache(action);
-  return true;
+  const fault = faultOf(response, path);
+  return fault === undefined ? "served" : `Cannot ${action}: ${fault}, which does not count`;
 }
 
-function noCache(action: string): HandpickError {
-  return new HandpickError(
-    "CACHE_PROTOCOL",
-    `Cannot ${action}: expected a cache, found web pages`,
-    {
-      hint: "Check the upstreams of this cache, and that no login page answers in their place.",
-    },
-  );
+/** Says why an answer proves nothing: login pages, for one, say 200 to everything. */
+function faultOf({ body }: HttpResponse, path: StorePath): string | undefined {
+  try {
+    const { storePath } = parseNarInfo(body.toString(), { storeDir: storeDirOf(path) });
+    return storePath === path ? undefined : "expected its narinfo, found that of another path";
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return `expected its narinfo, found ${body.length === 0 ? "nothing" : "something else"}`;
+  }
 }

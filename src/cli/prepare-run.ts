@@ -25,6 +25,7 @@ export interface PathOptions extends CommonOptions {
   readonly to?: string;
   readonly store?: string;
   readonly stdin?: boolean;
+  readonly assumeMissing?: boolean;
 }
 
 export const PATH_OPTIONS: readonly (readonly [string, string])[] = [
@@ -33,6 +34,10 @@ export const PATH_OPTIONS: readonly (readonly [string, string])[] = [
     "Cache name, or URL such as cachix://NAME (default: as manifests say, else the first)",
   ],
   ["--stdin", "Read more paths from stdin, separated by white space (default: off)"],
+  [
+    "--assume-missing",
+    "Push what a silent upstream may have (default: hold what was not built here)",
+  ],
   ["--store <store>", "Nix store to read: daemon, local, unix://…, local?root=… (default: auto)"],
 ];
 
@@ -68,6 +73,7 @@ export async function withPrepared(
     env,
     uid,
     signal,
+    assumeMissing: options.assumeMissing === true,
     notify: rarely(note),
     ...(inspect === undefined ? {} : { inspect }),
   });

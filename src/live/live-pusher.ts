@@ -127,6 +127,7 @@ export class LivePusher {
       await using _cache = opened.cache;
       this.#warn(opened.credentials.warnings);
       const decided = await prepareCache(opened, held, { ...options, inspect: assertWritable });
+      this.#warn(decided.warnings);
       this.outcomes.plan(decided.plan);
       const onEvent = (event: RunEvent): void => {
         this.#show(event);

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { Sha256 } from "../nix/hash.ts";
 import { hashPartOf, parseStorePath, type StorePath } from "../nix/store-path.ts";
-import { makePlan, type PlanCache, type PlanInput, queryHashes } from "./make-plan.ts";
+import { makePlan, type PlanCache, type PlanInput, queryPaths } from "./make-plan.ts";
 import type { PlanPick, PlanRules } from "./needs.ts";
 import type { Action, Plan } from "./plan.ts";
 
@@ -47,11 +47,12 @@ function pick(
 function cache(
   name: string,
   missing: readonly string[],
-  upstream: readonly string[] = [],
+  ...[upstream = [], unknown = []]: (readonly string[])[]
 ): PlanCache {
   const hashes = (names: readonly string[]): PlanCache["missing"] =>
     new Set(names.map((n) => hashPartOf(storePath(n))));
-  return { name, missing: hashes(missing), upstream: hashes(upstream) };
+  const answer = { missing: hashes(missing), upstream: hashes(upstream), unknown: hashes(unknown) };
+  return { name, ...answer };
 }
 
 /** `action code` by name, of one cache. */
@@ -238,12 +239,70 @@ describe("makePlan()", () => {
   });
 });
 
-describe("queryHashes()", () => {
+describe("makePlan() where an upstream did not answer", () => {
+  /** All of {@link APP}, of which only `built` was built here. */
+  const builtHere = (built: readonly string[]): Map<StorePath, PathInfo> => {
+    const names = new Set(built.map(storePath));
+    const infos = [...infosOf(APP).values()];
+    return new Map(infos.map((one) => [one.path, { ...one, ultimate: names.has(one.path) }]));
+  };
+
+  it("pushes what was built here and holds the rest, with what needs it", () => {
+    const change = { caches: [cache("c", ALL, [], ["libc", "data", "lib", "app"])] };
+    assert.deepEqual(decided(planApp({ ...change, infos: builtHere(ALL) })), {
+      data: "push missing",
+      libc: "push missing",
+      lib: "push missing",
+      app: "push missing",
+    });
+    const plan = planApp({ ...change, infos: builtHere(["app", "lib", "data"]) });
+    assert.deepEqual(decided(plan), {
+      data: "push missing",
+      libc: "held upstream-unreachable",
+      lib: "held upstream-unreachable",
+      app: "held upstream-unreachable",
+    });
+    const texts = plan.paths.map(({ reason }) => reason.text);
+    assert.equal(texts.filter((text) => text.includes("did not answer")).length, 1);
+    assert.equal(texts.filter((text) => text.includes(`needs ${storePath("libc")}`)).length, 2);
+  });
+
+  it("takes the answer of another upstream, the cache and a rule for what they are", () => {
+    const rest = { infos: builtHere([]), rules: { ...RULES, exclude: ["libc"] } };
+    const answers = cache("c", ["app", "lib", "libc"], ["lib"], ["app", "libc"]);
+    assert.deepEqual(decided(planApp({ ...rest, caches: [answers] })), {
+      data: "present in-cache",
+      libc: "excluded exclude-rule",
+      lib: "upstream in-upstream",
+      app: "held upstream-unreachable",
+    });
+  });
+
+  it("holds what needs a path outside the selection that it may have", () => {
+    const closed = [pick("lib", ["lib"])];
+    const plan = planApp({ closed, caches: [cache("c", ["lib", "libc"], [], ["libc"])] });
+    assert.deepEqual(decided(plan), { lib: "held upstream-unreachable" });
+  });
+
+  it("pushes what needs such a path where holes are allowed", () => {
+    const rules = { ...RULES, onHole: "push-anyway" } as const;
+    const infos = builtHere(["app", "lib", "data"]);
+    const plan = planApp({ rules, infos, caches: [cache("c", ALL, [], ["libc"])] });
+    assert.deepEqual(decided(plan), {
+      data: "push missing",
+      libc: "held upstream-unreachable",
+      lib: "push missing-hole-allowed",
+      app: "push missing",
+    });
+  });
+});
+
+describe("queryPaths()", () => {
   it("asks for members and their direct references, nothing else", () => {
     const closed = [pick("app", ["app"]), pick("data", ["data"])];
-    const expected = ["app", "data", "lib"].map((name) => hashPartOf(storePath(name)));
-    const hashes = queryHashes({ closed, infos: infosOf(APP) });
-    assert.deepEqual([...hashes].toSorted(), expected.toSorted());
+    const expected = ["app", "data", "lib"].map(storePath);
+    const paths = queryPaths({ closed, infos: infosOf(APP) });
+    assert.deepEqual([...paths].toSorted(), expected.toSorted());
   });
 });
 
@@ -267,13 +326,21 @@ describe("makePlan() on random graphs", () => {
       picks: fc.array(aPick, { maxLength: 4 }),
       exclude: fc.oneof(fc.constant([]), subset),
       onHole: fc.constantFrom("hold", "fail", "push-anyway"),
-      caches: fc.tuple(fc.tuple(subset, subset), fc.tuple(subset, subset)),
+      fetched: subset,
+      caches: fc.tuple(fc.tuple(subset, subset, subset), fc.tuple(subset, subset, subset)),
     })
-    .map(({ graph: g, picks, exclude, onHole, caches }) => ({
+    .map(({ graph: g, picks, exclude, onHole, caches, fetched }) => ({
       closed: picks.map(({ members, ...rest }, i) => pick(`p${i}`, members, rest)),
-      infos: infosOf(g),
+      infos: new Map(
+        [...infosOf(g)].map(([path, one]) => [
+          path,
+          { ...one, ultimate: !fetched.includes(path.slice(44)) },
+        ]),
+      ),
       rules: { exclude, maxNarSize: undefined, onHole },
-      caches: cacheNames.map((n, i) => cache(n, caches[i]?.[0] ?? [], caches[i]?.[1] ?? [])),
+      caches: cacheNames.map((n, i) =>
+        cache(n, caches[i]?.[0] ?? [], ...(caches[i]?.slice(1) ?? [])),
+      ),
     }));
   const check = (property: (given: PlanInput, plan: Plan) => void): void => {
     fc.assert(
@@ -327,6 +394,16 @@ describe("makePlan() on random graphs", () => {
             !p.exclude.includes(short),
         );
         assert.ok(wants);
+      }
+    });
+  });
+
+  it("never pushes what an upstream may have and was not built here", () => {
+    check(({ infos, caches }, { paths }) => {
+      for (const { path, cache: cacheName, action } of paths) {
+        if (action !== "push" || infos.get(path)?.ultimate === true) continue;
+        const asked = caches.find((each) => each.name === cacheName);
+        assert.ok(asked?.unknown.has(hashPartOf(path)) === false);
       }
     });
   });

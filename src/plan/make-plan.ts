@@ -4,12 +4,14 @@ import { exclusionCheck, type Need, needsOf, type PlanPick, type PlanRules } fro
 import { referenceOrder } from "./order.ts";
 import type { Action, Decision, Plan, ReasonCode, Total } from "./plan.ts";
 
-/** What one cache answered about the hashes of {@link queryHashes}. */
+/** What one cache answered about the hashes of {@link queryPaths}. */
 export interface PlanCache {
   readonly name: string;
   readonly missing: ReadonlySet<HashPart>;
   /** Those found in an upstream that the configuration declares. */
   readonly upstream: ReadonlySet<HashPart>;
+  /** Those that an upstream may have which did not answer. */
+  readonly unknown: ReadonlySet<HashPart>;
 }
 
 export interface PlanInput {
@@ -24,6 +26,8 @@ export interface PlanInput {
 interface Hole {
   readonly path: StorePath;
   readonly state: string;
+  /** True if nobody knows yet: an upstream may have it. */
+  readonly isUnknown?: boolean;
 }
 
 interface Verdict {
@@ -46,14 +50,14 @@ const PUSH: Verdict = {
   reason: { code: "missing", text: "missing from the cache" },
 };
 
-/** The hashes that every cache and upstream has to be asked about before planning. */
-export function queryHashes({ closed, infos }: Pick<PlanInput, "closed" | "infos">): Set<HashPart> {
-  const hashes = new Set<HashPart>();
+/** The paths that every cache and upstream has to be asked about before planning. */
+export function queryPaths({ closed, infos }: Pick<PlanInput, "closed" | "infos">): Set<StorePath> {
+  const paths = new Set<StorePath>();
   for (const path of allMembers(closed)) {
-    hashes.add(hashPartOf(path));
-    for (const reference of infoOf(infos, path).references) hashes.add(hashPartOf(reference));
+    paths.add(path);
+    for (const reference of infoOf(infos, path).references) paths.add(reference);
   }
-  return hashes;
+  return paths;
 }
 
 /**
@@ -102,6 +106,8 @@ function judge(info: PathInfo, around: Surroundings): Verdict {
   if (excluded !== undefined) {
     return { action: "excluded", reason: excluded, hole: { path, state: excluded.text } };
   }
+  // A build of our own may be nowhere else. Anything else may be upstream, and is no small matter: libc.
+  if (around.cache.unknown.has(hash) && !info.ultimate) return openQuestion(path);
   const needed = firstHole(info, around);
   if (needed === undefined) return PUSH;
   const { code, hole, reference } = needed;
@@ -111,6 +117,17 @@ function judge(info: PathInfo, around: Surroundings): Verdict {
     return { action: "held", reason: { code, text }, hole };
   const reason = { code: "missing-hole-allowed", text: `missing from the cache; ${text}` } as const;
   return { action: "push", reason };
+}
+
+function openQuestion(path: StorePath): Verdict {
+  return {
+    action: "held",
+    reason: {
+      code: "upstream-unreachable",
+      text: "not built here, and an upstream that may have it did not answer",
+    },
+    hole: { path, state: "held until an upstream that may have it answers", isUnknown: true },
+  };
 }
 
 /** The first reference that readers will not get. */
@@ -123,7 +140,8 @@ function firstHole(
     const verdict = verdicts.get(reference);
     if (verdict !== undefined) {
       const { action, hole } = verdict;
-      const code = action === "excluded" ? "reference-excluded" : "reference-held";
+      const lasting = action === "excluded" ? "reference-excluded" : "reference-held";
+      const code = hole?.isUnknown === true ? "upstream-unreachable" : lasting;
       if (hole !== undefined) return { code, hole, reference };
     } else if (needs.has(reference)) {
       // Only a cycle leaves a needed reference undecided here, and no order can publish one.
@@ -131,9 +149,13 @@ function firstHole(
       return { code: "reference-held", hole, reference };
     } else {
       const hash = hashPartOf(reference);
-      const hole = { path: reference, state: "neither selected nor in the cache" };
       const available = cache.upstream.has(hash) || !cache.missing.has(hash);
-      if (!available) return { code: "reference-outside", hole, reference };
+      if (available) continue;
+      const hole = { path: reference, state: "neither selected nor in the cache" };
+      if (!cache.unknown.has(hash)) return { code: "reference-outside", hole, reference };
+      const state = `${hole.state}; an upstream that may have it did not answer`;
+      const open = { path: reference, state, isUnknown: true };
+      return { code: "upstream-unreachable", hole: open, reference };
     }
   }
   return undefined;

@@ -14,6 +14,7 @@ export type ReasonCode =
   | "reference-excluded" // held: it needs a path that is excluded
   | "reference-held" // held: it needs a path that is held
   | "reference-outside" // held: `closure = "self"` and a reference is not available to readers
+  | "upstream-unreachable" // held: not built here, and an upstream that may have it did not answer
   | "reference-failed"; // held: a reference could not be pushed in this run
 
 /** What happens to one path in one cache, and why. */

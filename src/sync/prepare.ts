@@ -1,12 +1,15 @@
 import type { CacheInfo } from "../cache/contract.ts";
-import { availableUpstream } from "../cache/upstream.ts";
+import { askUpstreams } from "../cache/upstream.ts";
+import type { UpstreamAnswer } from "../cache/upstream.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { withoutSecrets } from "../config/credentials.ts";
 import { HandpickError } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { Pick } from "../nix/manifest.ts";
+import { hashPartOf } from "../nix/store-path.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
-import { makePlan, queryHashes } from "../plan/make-plan.ts";
+import { makePlan, queryPaths } from "../plan/make-plan.ts";
+import type { PlanCache } from "../plan/make-plan.ts";
 import type { Plan } from "../plan/plan.ts";
 import { closePicks } from "../select/closure.ts";
 import type { ClosedPick } from "../select/closure.ts";
@@ -24,6 +27,10 @@ export interface PrepareRequest extends OpenOptions {
   readonly store: Store;
   readonly cwd: string;
   readonly signal: AbortSignal;
+  /** Paths that an upstream had when it last answered: taken as there where one does not. */
+  readonly remembered?: ReadonlySet<StorePath>;
+  /** Whether to push what an upstream may have that does not answer. @default {false} */
+  readonly assumeMissing?: boolean;
   /**
    * Looks at each cache that lacks something, before anything is sent; throws to stop. Without it
    * caches are asked for nothing but what they lack.
@@ -106,7 +113,10 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
       ready.failures.length === 0
         ? plan
         : planFor(asked.results.filter(({ name }) => usable.has(name))),
-    warnings: opened.flatMap(({ credentials }) => credentials.warnings),
+    warnings: [
+      ...opened.flatMap(({ credentials }) => credentials.warnings),
+      ...asked.results.flatMap(({ warnings }) => warnings),
+    ],
     failures: [...asked.failures, ...ready.failures],
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
@@ -167,7 +177,10 @@ export async function closeHeld(
 
 export type DecideOptions = Omit<PrepareRequest, "inputs" | "to" | "store" | "cwd">;
 
-/** Asks one cache and decides for it alone; other caches may fail meanwhile. */
+/**
+ * Asks one cache and decides for it alone; other caches may fail meanwhile. Its warnings are those of
+ * upstreams only: the others were known when the cache was opened.
+ */
 export async function prepareCache(
   one: OpenedCache,
   { planned, infos }: Members,
@@ -182,7 +195,7 @@ export async function prepareCache(
     caches: [await inspectCache(one, plan, options)],
     infos,
     plan,
-    warnings: one.credentials.warnings,
+    warnings: answer.warnings,
     failures: [],
   };
 }
@@ -216,25 +229,46 @@ function uniqueCaches(caches: readonly CacheConfig[]): CacheConfig[] {
   return [...new Map(caches.map((cache) => [cache.name, cache])).values()];
 }
 
-interface Answer {
-  readonly name: string;
-  readonly missing: ReadonlySet<HashPart>;
-  readonly upstream: ReadonlySet<HashPart>;
+interface Answer extends PlanCache {
+  /** About upstreams. */
+  readonly warnings: readonly string[];
 }
 
 /** Only what the cache lacks is looked for upstream, and only where upstreams are declared. */
 async function askCache(
   { cache, config }: OpenedCache,
   { planned, infos }: Members,
-  { env, signal, notify }: DecideOptions,
+  options: DecideOptions,
 ): Promise<Answer> {
+  const { env, signal, notify } = options;
   // A cache learns the hashes of what may go there, and no others.
   const closed = planned.filter((pick) => pick.caches.includes(cache.name));
-  const missing = await cache.missing(queryHashes({ closed, infos }), signal);
-  const upstream = await availableUpstream(missing, config.upstreams ?? [], {
+  const paths = queryPaths({ closed, infos });
+  const missing = await cache.missing(new Set([...paths].map(hashPartOf)), signal);
+  const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
+  const answer = await askUpstreams(lacked, config.upstreams ?? [], {
     env,
     signal,
     onRetry: retryNotice(cache.name, notify),
   });
-  return { name: cache.name, missing, upstream };
+  return { name: cache.name, missing, ...settle(answer, options) };
+}
+
+/** Decides what counts as there and what stays open where upstreams did not answer. */
+function settle(
+  { available, unknown, failures, warnings }: UpstreamAnswer,
+  { remembered = new Set(), assumeMissing = false }: DecideOptions,
+): Omit<Answer, "name" | "missing"> {
+  const known = new Set([...remembered].map(hashPartOf)).intersection(unknown);
+  const fate = assumeMissing
+    ? "what it may have is pushed"
+    : "what was not built here is held until it answers (push --assume-missing pushes it)";
+  return {
+    upstream: assumeMissing ? available : available.union(known),
+    unknown: assumeMissing ? new Set<HashPart>() : unknown.difference(known),
+    warnings: [
+      ...warnings,
+      ...failures.map(({ message, code }) => `${message} [${code}]; ${fate}`),
+    ],
+  };
 }

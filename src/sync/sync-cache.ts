@@ -27,6 +27,8 @@ export interface CacheWork extends Omit<DecideOptions, "inspect"> {
 
 /** A path evicted from a cache, or one that came there otherwise, is noticed about so often. */
 const RECHECK_MS = 24 * 60 * 60_000;
+/** The reason of what is held for a while: it is tried again as what fails is, later and later. */
+const PASSING = "upstream-unreachable";
 /** Spreads questions of many machines. */
 const RECHECK_SPREAD = 0.2;
 
@@ -42,7 +44,10 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     const opened = await openConfigured(chooseCache(work.config, name), { ...work, name });
     await using _cache = opened.cache;
     for (const text of opened.credentials.warnings) onEvent({ event: "note", text });
-    const decided = await prepareCache(opened, work.members, { ...work, inspect: assertWritable });
+    const remembered = rememberedUpstream(name, ledger);
+    const options = { ...work, remembered, inspect: assertWritable };
+    const decided = await prepareCache(opened, work.members, options);
+    for (const text of decided.warnings) onEvent({ event: "note", text: `${name}: ${text}` });
     const outage = await push(name, decided, work);
     if (outage !== undefined) ledger.cacheFailed(name, outage, Date.now());
     else {
@@ -58,6 +63,14 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     const hint = failure.hint === undefined ? "" : `\n  ${failure.hint}`;
     onEvent({ event: "note", text: `${name}: ${failure.message} [${failure.code}]${hint}` });
   }
+}
+
+/** Paths that were in an upstream when that last answered, as the ledger has them. */
+function rememberedUpstream(name: string, ledger: Ledger): Set<StorePath> {
+  const mine = ledger
+    .entries()
+    .filter(({ cache, state }) => cache === name && state === "upstream");
+  return new Set(mine.map(({ path }) => path));
 }
 
 /** Returns why the cache stopped answering, if it did. */
@@ -80,7 +93,7 @@ async function push(name: string, decided: Decided, work: CacheWork): Promise<Fa
       work.onEvent(event);
       if (event.event === "pushed") {
         recorder.add({ path: event.path, state: "pushed", byUs: true });
-      } else if (event.event === "held") {
+      } else if (event.event === "held" && event.reason.code !== PASSING) {
         const { code, text } = event.reason;
         recorder.add({ path: event.path, state: "held", trouble: { code, message: text } });
       } else if (event.event === "failed" && isOutage(event.error.code)) {
@@ -115,9 +128,9 @@ function sift(
   for (const { path, action, reason } of plan.paths) {
     const trouble = { code: reason.code, message: reason.text };
     if (action !== "push") {
-      outcomes.push(
-        action === "present" ? { path, state: "pushed" } : { path, state: action, trouble },
-      );
+      if (action === "present") outcomes.push({ path, state: "pushed" });
+      else if (reason.code === PASSING) outcomes.push({ path, state: "failing", trouble });
+      else outcomes.push({ path, state: action, trouble });
       continue;
     }
     const entry = known.get(path);

@@ -7,7 +7,7 @@ import type { Clock } from "../../src/cache/clock.ts";
 import { HandpickError } from "../../src/error.ts";
 import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
-import { makePlan, queryHashes } from "../../src/plan/make-plan.ts";
+import { makePlan, queryPaths } from "../../src/plan/make-plan.ts";
 import { pushPlan } from "../../src/sync/push-plan.ts";
 import type { RunEvent } from "../../src/sync/push-plan.ts";
 import type { Graph } from "./graph.ts";
@@ -88,10 +88,10 @@ async function prepareGraph(
 ): Promise<Prepared> {
   const info = await cache.info(signal);
   const routed = { ...pick, caches: [CACHE], members: new Set(infos.keys()) };
-  const hashes = queryHashes({ closed: [routed], infos });
-  const missing = await cache.missing(hashes, signal);
+  const paths = queryPaths({ closed: [routed], infos });
+  const missing = await cache.missing([...paths].map(hashPartOf), signal);
   const rules = { exclude: [], maxNarSize: undefined, onHole: "hold" } as const;
-  const caches = [{ name: CACHE, missing, upstream: new Set<HashPart>() }];
+  const caches = [{ name: CACHE, missing, upstream: NONE, unknown: NONE }];
   return {
     picks: [routed],
     plan: makePlan({ closed: [routed], infos, rules, caches }),
@@ -101,6 +101,8 @@ async function prepareGraph(
     failures: [],
   };
 }
+
+const NONE: ReadonlySet<HashPart> = new Set();
 
 const CONFIG: Prepared["caches"][number]["config"] = {
   name: CACHE,
