@@ -67,6 +67,7 @@ const FILE_FAILURES: Readonly<Record<string, string>> = {
   EROFS: "the disk is read-only",
   ENOSPC: "the disk is full",
   ENOTDIR: "a file is in its way",
+  ENOENT: "nothing can be made there",
 };
 
 /** Says in a few words why something could not be written. */

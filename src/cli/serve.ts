@@ -14,6 +14,7 @@ interface ServeCommandOptions extends CommonOptions {
   readonly listen?: string;
   readonly name?: string;
   readonly private?: boolean;
+  readonly publicUrl?: string;
   readonly upstream?: string[];
 }
 
@@ -32,6 +33,7 @@ export function serveCommand(io: Io): CommandSpec<ServeCommandOptions> {
       ["-l, --listen <host:port>", `Address; port 0 picks a free one (default: ${DEFAULT_LISTEN})`],
       ["-n, --name <name>", "The cache's name, as in cachix://NAME (default: local)"],
       ["--private", "Let only holders of the token read (default: everybody)"],
+      ["--public-url <url>", "Address that others reach it by, as behind a proxy (default: none)"],
       ["--upstream <url...>", "Caches that readers have besides this one (default: none)"],
     ],
     examples: [
@@ -54,6 +56,7 @@ async function serve(options: ServeCommandOptions, io: Io): Promise<number> {
     dir,
     name,
     isPrivate: options.private === true,
+    publicUrl: options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl),
     upstreams: (options.upstream ?? []).map(parseUpstream),
     log: (line) => {
       if (options.quiet !== true) io.stderr.write(`${line}\n`);
@@ -81,6 +84,16 @@ function parseUpstream(text: string): string {
   if (url?.protocol === "https:" || url?.protocol === "http:") return text;
   const message = `Cannot use the upstream ${quoteUrl(text)}: expected a URL of https:// or http://`;
   throw new HandpickError("USAGE", message, { hint: "For example https://cache.nixos.org." });
+}
+
+function parsePublicUrl(text: string): string {
+  const url = URL.parse(text);
+  const isWeb = url?.protocol === "https:" || url?.protocol === "http:";
+  if (isWeb && url.username === "" && url.password === "" && url.search + url.hash === "") {
+    return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+  }
+  const message = `Cannot be served at ${quoteUrl(text)}: expected a URL of https:// or http://`;
+  throw new HandpickError("USAGE", message, { hint: "For example https://cache.example.org." });
 }
 
 function parseListen(text: string): { host: string; port: number } {

@@ -1,9 +1,12 @@
+import type { ServedAs } from "./host-check.ts";
+
 /** What the routes know of the server around them. */
 export interface AppOptions {
   /** Name of the cache in the API. */
   readonly name: string;
   /** Whether reading needs the token, too. */
   readonly isPrivate: boolean;
+  readonly servedAs: ServedAs;
   /** The URL of this server for the sender of a request with that Host header. */
   readonly baseUrl: (hostHeader: string | undefined) => string;
   readonly log: (line: string) => void;

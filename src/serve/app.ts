@@ -5,6 +5,7 @@ import { FormatError } from "../nix/format-error.ts";
 import { judgeAccess } from "./access.ts";
 import { queryRoutes, settingRoutes } from "./api-routes.ts";
 import type { AppOptions } from "./app-options.ts";
+import { hostCheck } from "./host-check.ts";
 import { readRoutes } from "./read-routes.ts";
 import { refusal } from "./refusal.ts";
 import type { Storage } from "./storage.ts";
@@ -21,6 +22,7 @@ export function createApp(storage: Storage, options: AppOptions): Hono {
   const app = new Hono();
   app.use(logRequests(options));
   app.onError((error, c) => answerError(error, c, options));
+  app.use(hostCheck(options.servedAs));
   app.notFound((c) => c.text("There is nothing here", 404));
   // Parts come with no other credentials than their URL, so this route stands before the guards.
   app.route("/", partRoute(storage, options));

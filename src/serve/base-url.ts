@@ -9,6 +9,8 @@ const LOOPBACK_OF_WILDCARD: ReadonlyMap<string, string> = new Map([
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
+  /** What others reach it by, through a proxy say, without trailing slash. */
+  readonly publicUrl?: string | undefined;
 }
 
 /** The URL of the server for programs on this machine, without trailing slash. */
@@ -19,10 +21,11 @@ export function localUrl({ host, port }: ListenAddress): string {
 
 /**
  * The URL by which the sender of a request reaches the server. A server that listens on one address
- * is reached there. One that listens on all of them is reached under the name that the client used,
+ * is reached there, or at the public URL it was given. One that listens on all of them is reached under the name that the client used,
  * if that looks like one: the answer goes to nobody but the client that said it.
  */
 export function urlForClient(address: ListenAddress, hostHeader: string | undefined): string {
+  if (address.publicUrl !== undefined) return address.publicUrl;
   const isWildcard = LOOPBACK_OF_WILDCARD.has(address.host);
   if (!isWildcard || hostHeader === undefined || !HOST.test(hostHeader)) return localUrl(address);
   return `http://${hostHeader}`;

@@ -1,10 +1,12 @@
 import * as v from "valibot";
 
+import { FormatError } from "../nix/format-error.ts";
 import { parseSha256, sha256FromHex, type Sha256 } from "../nix/hash.ts";
 import {
   compareStorePaths,
   fromBaseName,
   isDerivation,
+  parseHashPart,
   type StorePath,
 } from "../nix/store-path.ts";
 import { refusal } from "./refusal.ts";
@@ -61,7 +63,7 @@ function toRequest(
   parts: CompleteRequest["parts"],
   claim: v.InferOutput<typeof bodySchema>["narInfoCreate"],
 ): CompleteRequest {
-  const narHash = parseSha256(claim.cNarHash);
+  const narHash = field("cNarHash", () => parseSha256(claim.cNarHash));
   if (narHash !== claim.cNarHash) {
     throw refusal(400, "cNarHash has to be sha256: and 52 characters of Nix base-32");
   }
@@ -70,15 +72,37 @@ function toRequest(
   }
   return {
     parts,
-    storePath: fromBaseName(`${claim.cStoreHash}-${claim.cStoreSuffix}`),
+    storePath: toStorePath(claim.cStoreHash, claim.cStoreSuffix),
     narHash,
     narSize: claim.cNarSize,
     fileHash: sha256FromHex(claim.cFileHash),
     fileSize: claim.cFileSize,
-    references: toReferences(claim.cReferences),
-    deriver: toDeriver(claim.cDeriver),
+    references: field("cReferences", () => toReferences(claim.cReferences)),
+    deriver: field("cDeriver", () => toDeriver(claim.cDeriver)),
     signature: claim.cSig,
   };
+}
+
+/**
+ * Joins what clients send apart. A suffix with the dash that stands between would make the path of
+ * another name, which no reader asks for; a name of Nix may begin so, and goes elsewhere.
+ */
+function toStorePath(hash: string, suffix: string): StorePath {
+  const hashPart = field("cStoreHash", () => parseHashPart(hash));
+  if (suffix.startsWith("-")) {
+    throw refusal(400, "cStoreSuffix must not begin with a dash: it is what follows HASH-");
+  }
+  return field("cStoreSuffix", () => fromBaseName(`${hashPart}-${suffix}`));
+}
+
+/** Names the field that does not follow its format. */
+function field<T>(name: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw refusal(400, `${name}: ${error.message}`);
+  }
 }
 
 function toReferences(baseNames: readonly string[]): StorePath[] {

@@ -11,7 +11,7 @@ import { Exchanges } from "./exchanges.ts";
 
 /** How long the server waits for whom. */
 export interface ListenerLimits {
-  /** For the headers of a request. @default {20_000} */
+  /** For the headers of a request. @default {5_000} */
   readonly headersMs: number;
   /** For the next byte of a request, or for a reader to take more. @default {60_000} */
   readonly idleMs: number;
@@ -32,7 +32,7 @@ export interface ListenOptions {
 }
 
 const DEFAULT_LIMITS: ListenerLimits = {
-  headersMs: 20_000,
+  headersMs: 5_000,
   idleMs: 60_000,
   requestMs: 12 * 60 * 60 * 1000,
   graceMs: 10_000,
@@ -94,7 +94,7 @@ function createHttpServer(
   const server = createServer({
     headersTimeout: limits.headersMs,
     requestTimeout: limits.requestMs,
-    connectionsCheckingInterval: Math.min(limits.headersMs, 5_000),
+    connectionsCheckingInterval: Math.min(limits.headersMs, 1_000),
     keepAliveTimeout: KEEP_ALIVE_MS,
   });
   server.maxConnections = MOST_CONNECTIONS;

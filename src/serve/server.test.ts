@@ -247,11 +247,27 @@ describe("a slow client", () => {
     for await (const chunk of socket) received += String(chunk);
     return received;
   }
-  const head = "POST /api/v1/cache/acme/narinfo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n";
+  const head =
+    "POST /api/v1/cache/acme/narinfo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n";
 
   it("is cut when its headers do not come", async () => {
     await using rig = await startTestServer({}, { limits: { headersMs: 100 } });
     assert.match(await send(rig, head), /^(HTTP\/1.1 408 |$)/);
+  });
+
+  it("locks nobody out for longer than five seconds, however many there are", async () => {
+    await using rig = await startTestServer();
+    const port = Number(new URL(rig.server.url).port);
+    const startMs = performance.now();
+    const sockets = Array.from({ length: 512 }, () => connect(port, "127.0.0.1"));
+    const cut = sockets.map(async (socket) => {
+      socket.on("error", () => undefined).resume();
+      socket.write("GET / HTTP/1.1\r\nHost: loc");
+      await new Promise((resolve) => socket.once("close", resolve));
+    });
+    await Promise.all(cut);
+    assert.ok(performance.now() - startMs < 9_000);
+    assert.equal((await fetch(`${rig.server.url}/nix-cache-info`)).status, 200);
   });
 
   it("is cut when its body stops", async () => {

@@ -20,6 +20,8 @@ export interface ServeOptions {
   readonly isPrivate: boolean;
   /** Caches that readers have as well; what they serve need not be pushed here. @default {[]} */
   readonly upstreams?: readonly string[];
+  /** The URL by which others reach it, without trailing slash: through a proxy, say. */
+  readonly publicUrl?: string | undefined;
   /** Gets a line for each request and each failure; never a secret. @default silence */
   readonly log?: (line: string) => void;
 }
@@ -36,7 +38,7 @@ export interface ServeHooks {
 }
 
 export interface RunningServer extends AsyncDisposable {
-  /** URL for programs on this machine, without trailing slash. */
+  /** The public URL, else that for programs on this machine; without trailing slash. */
   readonly url: string;
   /** The keys that readers have to trust, `name:base64`; grows as clients register theirs. */
   readonly publicKeys: readonly string[];
@@ -60,7 +62,7 @@ export async function startServer(
   options: ServeOptions,
   hooks: ServeHooks = {},
 ): Promise<RunningServer> {
-  const { dir, name, isPrivate, upstreams = [], log = () => {} } = options;
+  const { dir, name, isPrivate, publicUrl, upstreams = [], log = () => {} } = options;
   const {
     wrap = (app) => app,
     now = Date.now,
@@ -71,7 +73,8 @@ export async function startServer(
   await using cleanup = new AsyncDisposableStack();
   const stopping = new AbortController();
   const { signal } = stopping;
-  const address = { host: options.host, port: options.port };
+  const address = { host: options.host, port: options.port, publicUrl };
+  const servedAs = { listenHost: options.host, publicUrl };
   const baseUrl = (host: string | undefined): string => urlForClient(address, host);
   const opened = Promise.withResolvers<Storage>();
   const listener = await listen(address, { limits, stopping }, async (port) => {
@@ -79,7 +82,8 @@ export async function startServer(
     const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal }));
     await storage.uploads.sweep(now());
     opened.resolve(storage);
-    return wrap(createApp(storage, { name, isPrivate, baseUrl, log, now, signal, timeoutMs }));
+    const around = { log, now, signal, timeoutMs };
+    return wrap(createApp(storage, { name, isPrivate, servedAs, baseUrl, ...around }));
   });
   cleanup.defer(() => listener.close());
   const storage = await opened.promise;
@@ -89,7 +93,7 @@ export async function startServer(
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= resources.disposeAsync());
   return {
-    url: localUrl(address),
+    url: publicUrl ?? localUrl(address),
     get publicKeys() {
       return storage.keys.publicKeys;
     },

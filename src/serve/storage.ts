@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 
 import { HandpickError, writeFailure } from "../error.ts";
+import { makeFolder } from "../files/make-folder.ts";
 import { quote } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey, type SecretKey } from "../nix/key.ts";
 import { Catalog } from "./catalog.ts";
@@ -66,7 +67,7 @@ export async function openStorage(dir: string, options: StorageOptions): Promise
 
 async function openParts(dir: string, db: DatabaseSync, options: StorageOptions): Promise<Storage> {
   const dirs = { nar: join(dir, "nar"), parts: join(dir, "parts"), tmp: join(dir, "tmp") };
-  for (const folder of Object.values(dirs)) await mkdir(folder, { recursive: true });
+  for (const folder of Object.values(dirs)) await makeFolder(folder, 0o777);
   const secret = (name: string, make: () => string): Promise<string> =>
     readOrCreateSecret(join(dir, name), { make, tmpDir: dirs.tmp });
 
@@ -95,7 +96,7 @@ async function openParts(dir: string, db: DatabaseSync, options: StorageOptions)
 async function prepareFolder(dir: string): Promise<void> {
   let names: string[];
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await makeFolder(dir);
     names = await readdir(dir);
   } catch (error) {
     throw unusable(dir, error);

@@ -267,6 +267,27 @@ describe("uploading", () => {
       }
     });
 
+    it("names the field that Nix, or no reader, could do anything with", async () => {
+      const hash = "a".repeat(32);
+      for (const [name, value] of [
+        ["cStoreSuffix", "-name"],
+        ["cStoreSuffix", "."],
+        ["cStoreSuffix", "..-x"],
+        ["cStoreSuffix", "a\u001b[2J"],
+        ["cStoreSuffix", "x".repeat(212)],
+        ["cStoreHash", `${hash}-x`],
+        ["cStoreHash", hash.slice(1)],
+        ["cNarHash", "sha256:x"],
+        ["cReferences", [`${hash}-.-x`]],
+        ["cDeriver", `${hash}-`],
+      ] as const) {
+        const { status, text } = await completeWith(sample("fields"), { [name]: value });
+        assert.equal(status, 400);
+        assert.ok(text.startsWith(name), text);
+        assert.doesNotMatch(text, /\p{Cc}/u);
+      }
+    });
+
     it("answers 400 to hashes in other spellings than their one", async () => {
       const { narInfoCreate } = sample("spelling");
       const { cFileHash, cNarHash } = narInfoCreate;
