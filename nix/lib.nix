@@ -95,8 +95,14 @@ let
       caches ? if cache == null then null else [ cache ],
       closure ? "runtime",
       exclude ? [ ],
+      # Programs that do not know the hint tell of what they cannot push.
+      optional ? false,
     }:
-    map (pick { inherit caches closure exclude; }) packages;
+    map (
+      entry:
+      pick { inherit caches closure exclude; } entry
+      // (if optional then { hints.optional = true; } else { })
+    ) packages;
 
   writeManifest =
     given: picks:

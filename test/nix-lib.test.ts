@@ -77,6 +77,12 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
     ]);
   });
 
+  it("says where the caches of a selection are optional", async () => {
+    await using nix = await createTestNix();
+    const optional = `handpick.manifest { name = "m"; packages = [ pkgs.words ]; optional = true; }`;
+    assert.equal((await manifestOf(nix, optional)).picks[0]?.isOptional, true);
+  });
+
   it("has the packages built, and keeps them from being collected", async () => {
     await using nix = await createTestNix();
     const { picks } = await manifestOf(

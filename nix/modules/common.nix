@@ -38,6 +38,7 @@ let
       upstreams = if cache.upstreams == [ ] then null else cache.upstreams;
       inherit (cache) compression;
       compression-level = cache.compressionLevel;
+      optional = if cache.optional then true else null;
     };
 
   settings = {

@@ -64,6 +64,7 @@ in
             && cache.tokenFile == null
             && cache.tokenEnv == null
             && cache.dhallFile == null
+            && !cache.optional
           )
           "services.handpick.caches.${name} has no token: set tokenFile, or nothing can be pushed there"
       ) cfg.caches

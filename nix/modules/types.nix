@@ -124,6 +124,15 @@ rec {
         description = "1 to 19 for `zstd`, 0 to 9 for `xz`.";
         example = 9;
       };
+      optional = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Whether machines that have no token may do without it: there the cache is asked nothing, and only
+          `handpick status` tells of it.
+        '';
+        example = true;
+      };
     };
   };
 

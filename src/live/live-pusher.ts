@@ -6,7 +6,7 @@ import { type Failure, toFailure } from "../push/events.ts";
 import { isOutage } from "../push/push-paths.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
-import { idleCaches } from "../sync/idle-caches.ts";
+import { routePicks } from "../sync/idle-caches.ts";
 import { assertWritable, openConfigured, type OpenOptions } from "../sync/open-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../sync/prepare.ts";
 import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
@@ -76,10 +76,10 @@ export class LivePusher {
     for (const pick of picks) this.#tellLost(pick, valid);
     const present = picks.map((pick) => presentPart(pick, valid, (text) => this.#note(text)));
     const usable = await closable(present, store, ({ message }) => this.#note(message));
-    const { to, config } = this.#options;
-    const idle = to === undefined ? await idleCaches(config.caches, this.#options) : new Set();
-    const namesOf = (pick: Pick): string[] =>
-      this.#cachesOf(pick).filter((name) => !idle.has(name));
+    const namesOf =
+      this.#options.to === undefined
+        ? (await routePicks(usable, this.#options)).namesOf
+        : (pick: Pick): string[] => this.#cachesOf(pick);
     const held = stack.use(await closeHeld(usable, { store, namesOf }));
     const names = new Set(held.planned.flatMap(({ caches }) => caches));
     await Promise.all([...names].map((name) => this.#pushTo(name, held)));

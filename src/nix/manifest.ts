@@ -17,6 +17,8 @@ export interface Pick {
   readonly exclude: readonly string[];
   /** Name of the pin that keeps it in the cache. */
   readonly pin: string | undefined;
+  /** A hint: caches that this machine has no token for do not matter. @default {false} */
+  readonly isOptional?: boolean;
 }
 
 /** A selection: what a machine, user or project wants in its caches. */
@@ -84,7 +86,7 @@ function parsePick(spot: Spot, storeDir: string): Pick {
   const fields = object(spot);
   refuseUnknown(fields, `${spot.at}.`, PICK_KEYS);
   const field = (key: string): Spot => ({ at: `${spot.at}.${key}`, value: fields.get(key) });
-  optional(field("hints"), assertHints);
+  const isOptional = optional(field("hints"), hints)?.get("optional") === true;
   return {
     name: label(field("name")),
     paths: list(field("paths")).map((path) => storePath(path, storeDir)),
@@ -92,6 +94,7 @@ function parsePick(spot: Spot, storeDir: string): Pick {
     caches: optional(field("caches"), caches),
     exclude: optional(field("exclude"), (globs) => list(globs).map(glob)) ?? [],
     pin: optional(field("pin"), label),
+    ...(isOptional ? { isOptional } : {}),
   };
 }
 
@@ -142,8 +145,8 @@ function refuseUnknown(
 }
 
 /** Counts without recursion, since nesting may be deeper than the call stack. */
-function assertHints(spot: Spot): void {
-  object(spot);
+function hints(spot: Spot): ReadonlyMap<string, unknown> {
+  const known = object(spot);
   let size = 0;
   const left = [spot.value];
   while (left.length > 0) {
@@ -159,6 +162,7 @@ function assertHints(spot: Spot): void {
     if (size + left.length <= LARGEST_HINTS) continue;
     throw wrong(spot, `at most ${LARGEST_HINTS} values and characters`);
   }
+  return known;
 }
 
 function list(spot: Spot): readonly Spot[] {

@@ -107,10 +107,8 @@ async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGener
     isWanted = links.length > 0;
     if (!isWanted) return ok("nothing is wanted");
     await using opened = await openStore({ store, env, signal });
-    await using wanted = await holdWanted(
-      { links, builds: [], idle: new Set() },
-      { store: opened, config },
-    );
+    const surroundings = { store: opened, config, env, uid };
+    await using wanted = await holdWanted({ links, builds: [] }, surroundings);
     const idle = idleExcludes(wanted.planned, config.rules);
     if (idle.length === 0) return ok("no exclude is without effect on what is wanted");
     return warning(

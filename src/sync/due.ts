@@ -12,7 +12,7 @@ export interface Wishes {
   readonly links: readonly WantedLink[];
   /** Outputs of builds that are to be pushed. */
   readonly builds: readonly StorePath[];
-  /** Optional caches that there is no credential for. */
+  /** Names of optional caches that this machine has no token for. */
   readonly idle: ReadonlySet<string>;
 }
 
@@ -29,7 +29,7 @@ export function digestOf(
     target,
     leadsSomewhere,
   ]);
-  const text = JSON.stringify([selections, builds, caches, rules, accepted, [...idle]]);
+  const text = JSON.stringify([selections, builds, caches, rules, accepted, [...idle].toSorted()]);
   return createHash("sha256").update(text).digest("hex");
 }
 

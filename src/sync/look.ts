@@ -8,7 +8,7 @@ import type { Store } from "../store/store.ts";
 import { takeBuilds } from "./builds.ts";
 import type { Crew } from "./crew.ts";
 import { digestOf, dueTimes } from "./due.ts";
-import { idleCaches } from "./idle-caches.ts";
+import { idleCaches, idleNames } from "./idle-caches.ts";
 import type { Wishes } from "./due.ts";
 import { keepUnsettled } from "./keep-unsettled.ts";
 import type { OpenOptions } from "./open-caches.ts";
@@ -66,16 +66,17 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   ledger.dropOldBuilds(Date.now() - BUILD_WAITS_MS);
   await takeMarks(folder);
   const links = await readWanted(folder);
-  const wishes = { links, builds: ledger.builds(), idle: await idleCaches(config.caches, request) };
-  const isKnown = ledger.fact("digest") === digestOf(wishes, config) && !recheck;
+  const before = { links, builds: ledger.builds(), idle: await stillIdle(request) };
+  const isKnown = ledger.fact("digest") === digestOf(before, config) && !recheck;
   const isWaiting = ([name, time]: readonly [string, number]): boolean =>
     time <= Date.now() && !crew.isBusyWith(name);
   if (isKnown && ![...dueTimes(ledger)].some(isWaiting)) {
-    return { wishes, held: undefined, skipped: [] };
+    return { wishes: before, held: undefined, skipped: [] };
   }
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await openStore());
-  const wanted = stack.use(await holdWanted(wishes, { store, config }));
+  const wanted = stack.use(await holdWanted(before, { ...request, store }));
+  const wishes = { ...before, idle: wanted.idle };
   // A digest stands for entries, so none does while they change.
   if (!isKnown) ledger.setFact("digest", "");
   for (const text of wanted.notes) request.onEvent({ event: "note", text });
@@ -93,6 +94,13 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const kept = stack.move();
   const held = { store, wanted, [Symbol.asyncDispose]: () => kept.disposeAsync() };
   return { wishes, held, skipped: names.filter((name) => !idle.includes(name)) };
+}
+
+/** Those of the caches that were idle at the last look, and of the optional ones, that are idle now. */
+async function stillIdle(request: LookRequest): Promise<ReadonlySet<string>> {
+  const known = JSON.parse(request.ledger.fact("idle") ?? "[]") as readonly string[];
+  const optional = await idleCaches(request.config.caches, request);
+  return optional.union(await idleNames(known, request));
 }
 
 function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {

@@ -1,5 +1,3 @@
-import { cacheNames } from "../config/choose-cache.ts";
-import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { Pick } from "../nix/manifest.ts";
@@ -12,6 +10,7 @@ import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import { builtPicksBy } from "./built-picks.ts";
 import type { Wishes } from "./due.ts";
+import { type IdleOptions, routePicks } from "./idle-caches.ts";
 import { closeHeld } from "./prepare.ts";
 import type { HeldPicks, PlannedPick } from "./prepare.ts";
 import { readStoreManifest } from "./store-manifest.ts";
@@ -30,15 +29,16 @@ export interface Wanted extends HeldPicks {
   readonly troubles: ReadonlyMap<string, Failure>;
   /** What else is left out, in words. */
   readonly notes: readonly string[];
+  /** Names of optional caches that this machine has no token for. */
+  readonly idle: ReadonlySet<string>;
   /** Manifests that are gone: their selections ended. */
   readonly ended: readonly StorePath[];
   /** Paths of selections that are gone. */
   readonly gone: readonly StorePath[];
 }
 
-interface Surroundings {
+interface Surroundings extends IdleOptions {
   readonly store: Store;
-  readonly config: Config;
 }
 
 interface Found {
@@ -54,13 +54,14 @@ interface Found {
  * @throws {HandpickError} `CACHE_UNKNOWN` if a pick names no cache and none is configured.
  */
 export async function holdWanted(
-  { links, builds, idle }: Wishes,
-  { store, config }: Surroundings,
+  { links, builds }: Omit<Wishes, "idle">,
+  surroundings: Surroundings,
 ): Promise<Wanted> {
+  const { store } = surroundings;
   await using stack = new AsyncDisposableStack();
   const troubles = new Map<string, Failure>();
   const notes: string[] = [];
-  const targets = links.map(({ target }) => target).filter((path) => isIn(store, path));
+  const targets = links.flatMap(({ target }) => (isIn(store, target) ? [target] : []));
   const manifests = stack.use(await store.hold(new Set([...targets, ...builds])));
   const read: Found[] = [];
   for (const link of links) {
@@ -71,11 +72,9 @@ export async function holdWanted(
       troubles.set(link.name, toFailure(error));
     }
   }
-  const builtPicks = builtPicksBy({ config, store, isRecorded: true });
-  for (const path of builds) {
-    if (!manifests.valid.has(path)) continue;
-    const built = await builtPicks(path);
-    read.push({ name: packageNameOf(nameOf(path)), manifest: path, picks: built.picks });
+  for (const path of builds.filter((path) => manifests.valid.has(path))) {
+    const built = await readBuild(path, surroundings);
+    read.push(built);
     // What is left out of others was told when they were recorded.
     if (built.picks.length === 0) notes.push(...built.notes);
   }
@@ -88,21 +87,30 @@ export async function holdWanted(
     usable.push({ ...one, picks });
   }
   const all = usable.flatMap(({ picks }) => picks);
-  const namesOf = (pick: Pick): string[] =>
-    cacheNames(pick.caches, config).filter((name) => !idle.has(name));
+  const { namesOf, idle } = await routePicks(all, surroundings);
   const held = stack.use(await closeHeld(all, { store, namesOf }));
+  const { planned, infos, loose } = held;
   const kept = stack.move();
   return {
-    selections: regroup(usable, held.planned),
+    selections: regroup(usable, planned),
     troubles,
     notes,
+    idle,
     ended: targets.filter((path) => !manifests.valid.has(path)),
     gone: paths.filter((path) => !valid.has(path)),
-    planned: held.planned,
-    infos: held.infos,
-    loose: held.loose,
+    planned,
+    infos,
+    loose,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+async function readBuild(
+  path: StorePath,
+  { store, config }: Surroundings,
+): Promise<Found & { readonly notes: readonly string[] }> {
+  const { picks, notes } = await builtPicksBy({ config, store, isRecorded: true })(path);
+  return { name: packageNameOf(nameOf(path)), manifest: path, picks, notes };
 }
 
 function isIn({ storeDir }: Store, path: string): path is StorePath {

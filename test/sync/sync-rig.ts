@@ -174,6 +174,7 @@ export interface ToyPick {
   readonly caches?: readonly string[];
   readonly closure?: "runtime" | "self";
   readonly pin?: string;
+  readonly hints?: Readonly<Record<string, unknown>>;
 }
 
 /** The store paths of all toy packages and of the manifest. */
