@@ -216,7 +216,7 @@ ${rest}
 
   it("asks nix for its settings without them before a command runs", async () => {
     const before = new Set(await readdir(children));
-    const result = await run(["exec", "--via", "hook", "--", "true"]);
+    const result = await run(["exec", "-i", "x", "--via", "hook", "--", "true"]);
     assert.equal(result.status, 0, result.stderr);
     const started = (await readdir(children)).filter((name) => !before.has(name));
     assert.deepEqual(new Set(started.map((name) => name.split(".")[0])), new Set(["nix"]));

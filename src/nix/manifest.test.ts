@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { FUZZ_RUNS, hostileText, valueOrRefusal } from "../../test/fuzz.ts";
-import { parseManifest } from "./manifest.ts";
+import { NewerManifestError, parseManifest } from "./manifest.ts";
 
 const PATH = "/nix/store/y9v4w1kf41c10q7fdxlbz10s0adiximd-dep-1.0";
 const PICK = { name: "dep", paths: [PATH] };
@@ -62,6 +62,18 @@ describe("parseManifest()", () => {
     }
   });
 
+  it("tells a later version from one that never was", () => {
+    for (const version of [2, 3, 1e300]) {
+      assert.throws(() => parseManifest(manifest({ version })), NewerManifestError);
+    }
+    for (const version of [0, -1, "2", null, [2]]) {
+      assert.throws(
+        () => parseManifest(manifest({ version })),
+        (error: Error) => !(error instanceof NewerManifestError) && error.name === "FormatError",
+      );
+    }
+  });
+
   it("bounds hints in size, however deep they are", () => {
     const deep = (levels: number): string => `{"a":${"[".repeat(levels)}${"]".repeat(levels)}}`;
     const withHints = (hints: string): string =>
@@ -115,14 +127,11 @@ describe("parseManifest(), where it says what is wrong:", () => {
     ["[]", "the document: expected an object, found a list of 0"],
     ["null", "the document: expected an object, found null"],
     ["{}", "version: expected 1, found nothing"],
-    ['{"version":2,"new":0}', "version: expected 1, found 2: it needs a newer handpick"],
+    ['{"version":2,"new":0}', "version: expected 1, found 2"],
     [manifest({ version: 0 }), "version: expected 1, found 0"],
     [manifest({ version: "1" }), 'version: expected 1, found "1"'],
     [manifest({ nmae: "x" }), 'unknown key "nmae", nearest is "name"'],
-    [
-      manifest({ zzzzzz: "x" }),
-      'unknown key "zzzzzz", expected version, name, picks; a newer handpick may know it',
-    ],
+    [manifest({ zzzzzz: "x" }), 'unknown key "zzzzzz", expected version, name, picks'],
     [
       manifest({ name: "../x" }),
       'name: expected a name of letters, digits and ._+@-, found "../x"',

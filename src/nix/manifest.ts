@@ -134,9 +134,7 @@ function refuseUnknown(
     if (known.includes(key)) continue;
     const meant = nearest(key, known);
     const hint =
-      meant === undefined
-        ? `expected ${known.join(", ")}; a newer handpick may know it`
-        : `nearest is ${quote(meant)}`;
+      meant === undefined ? `expected ${known.join(", ")}` : `nearest is ${quote(meant)}`;
     throw new FormatError(
       "manifest",
       `Cannot read manifest: unknown key ${quote(`${prefix}${key}`)}, ${hint}`,
@@ -213,7 +211,7 @@ function caches(spot: Spot): readonly string[] {
 function wrongVersion(version: unknown): FormatError {
   const error = wrong({ at: "version", value: version }, "1");
   if (typeof version !== "number" || version < 1) return error;
-  return new NewerManifestError("manifest", `${error.message}: it needs a newer handpick`);
+  return new NewerManifestError("manifest", error.message);
 }
 
 function wrong({ at, value }: Spot, rule: string): FormatError {

@@ -71,8 +71,8 @@ function invalid(file: string, fault: string, cause?: FormatError): HandpickErro
     cause,
     hint:
       cause instanceof NewerManifestError
-        ? "Upgrade handpick, or make the manifest with the version that reads it."
-        : "Correct the file or build it again; docs/configuration.md describes the format.",
+        ? "It needs a newer handpick: upgrade, or make the manifest with this version."
+        : "Correct the file or build it again; a newer handpick may know keys that this one does not.",
   });
 }
 

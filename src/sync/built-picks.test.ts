@@ -117,7 +117,7 @@ describe("builtPicksBy()", { timeout: 60_000 }, () => {
     const newer = await manifest([{ name: "a", paths: [app] }], 2);
     const { picks, notes } = await judge(newer, ON);
     assert.deepEqual(picks, []);
-    assert.match(notes.join(), /version: expected 1, found 2/);
+    assert.match(notes.join(), /version: expected 1, found 2\n {2}It needs a newer handpick/);
     const named = await judge(newer, `${ON}include = ["handpick-*"]\n`);
     assert.deepEqual(named.picks, [{ ...own, name: "handpick-m.json", paths: [newer] }]);
     assert.deepEqual(await judge(newer, ""), { picks: [], notes: [] });

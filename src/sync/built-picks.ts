@@ -97,7 +97,7 @@ async function readBuiltManifest(path: StorePath, store: Store): Promise<Read> {
     return manifest === undefined ? {} : { manifest };
   } catch (error) {
     if (error instanceof HandpickError && error.code === "MANIFEST_INVALID") {
-      return { fault: error.message };
+      return { fault: [error.message, error.hint].filter(Boolean).join("\n  ") };
     }
     throw error;
   }
