@@ -381,6 +381,38 @@ describe("createHttpClient() with a signal", () => {
   });
 });
 
+describe("createHttpClient() with many requests", () => {
+  /** Sends 100 requests by each client; returns how many the server had at once. */
+  async function mostAtOnce(clients: number, expected: number): Promise<number> {
+    const held: (() => void)[] = [];
+    let busy = 0;
+    let most = 0;
+    await using rig = await serve((_incoming, response) => {
+      busy += 1;
+      most = Math.max(most, busy);
+      held.push(() => {
+        busy -= 1;
+        response.end();
+      });
+      // Once that many came, those that waited come as well.
+      if (most >= expected) for (const answer of held.splice(0)) setImmediate(answer);
+    });
+    const all = Array.from({ length: clients }, () => createHttpClient({ env: {} }));
+    const { signal } = new AbortController();
+    const request = { action: "read it", method: "GET", url: rig.url, signal } as const;
+    await Promise.all(
+      all.flatMap((client) => Array.from({ length: 100 }, () => client.request(request))),
+    );
+    for (const client of all) client.close();
+    return most;
+  }
+
+  it("has 64 under way to a host, all clients together 128", { timeout: 30_000 }, async () => {
+    assert.equal(await mostAtOnce(1, 64), 64);
+    assert.equal(await mostAtOnce(3, 128), 128);
+  });
+});
+
 describe("createHttpClient() redirected", () => {
   it("follows GET and HEAD to another place of the same origin with credentials", async () => {
     await using rig = await serve((incoming, response) => {

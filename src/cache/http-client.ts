@@ -1,5 +1,6 @@
 import { HandpickError } from "../error.ts";
 import { VERSION } from "../version.ts";
+import { HostLimit } from "./host-limit.ts";
 import { createAgents } from "./http-agents.ts";
 import { exchange } from "./http-exchange.ts";
 import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
@@ -8,6 +9,10 @@ import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 /** Who asks, for those who run the caches. */
 const USER_AGENT = `handpick/${VERSION}`;
 const MAX_REDIRECTS = 5;
+/** As many as paths are pushed at once: a path of several parts has no connection for each. */
+const REQUESTS_TO_A_HOST = 64;
+/** Of all clients together: one that waits for ever leaves another its half. */
+const everybody = new HostLimit(2 * REQUESTS_TO_A_HOST);
 /** Text of this length does not stand in an answer by chance; tokens are longer. */
 const UNLIKELY_LENGTH = 16;
 const REDIRECT_STATUSES: readonly number[] = [301, 302, 303, 307, 308];
@@ -18,7 +23,10 @@ export interface HttpClientOptions {
   readonly timeouts?: Timeouts | undefined;
 }
 
-/** The one HTTP client of all caches. It retries nothing; see `retry.ts`. */
+/**
+ * The one HTTP client of all caches. It retries nothing; see `retry.ts`. Of each client 64 requests
+ * to one host are under way at once, of all clients together 128; the others wait.
+ */
 export interface HttpClient {
   /**
    * Sends one request. GET and HEAD follow up to 5 redirects; `authorization` stays with the
@@ -37,13 +45,19 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const env = options.env ?? process.env;
   const agents = createAgents(env);
   const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
+  const own = new HostLimit(REQUESTS_TO_A_HOST);
+  const inTurn = async (request: HttpRequest, task: () => Promise<HttpResponse>) => {
+    const { signal, url } = request;
+    return own.run(url.host, signal, () => everybody.run(url.host, signal, task));
+  };
   return {
     async request(request) {
       const headers = { "user-agent": USER_AGENT, ...request.headers };
       let current: HttpRequest = { ...request, headers };
       for (let redirects = 0; ; redirects++) {
         const route = agents.routeTo(current.url);
-        const response = await exchange(current, { ...route, timeouts, env });
+        const now = current;
+        const response = await inTurn(now, () => exchange(now, { ...route, timeouts, env }));
         const target = redirectTarget(current, response);
         if (target === undefined) return withoutCredentials(response, request);
         if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");

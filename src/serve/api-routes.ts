@@ -36,7 +36,7 @@ export function queryRoutes(storage: Storage, options: AppOptions): Hono {
   });
   routes.post("/narinfo", async (c) => {
     const hashes = await readJson(c.req.raw, hashesSchema, options);
-    return c.json(await storage.catalog.missing(hashes));
+    return c.json(await storage.catalog.missing(hashes, c.req.raw.signal));
   });
   routes.get("/pin", (c) => c.json(storage.pins.list()));
   return routes;

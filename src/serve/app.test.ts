@@ -336,11 +336,64 @@ describe("a cache with upstreams", () => {
     const gone = hashPartOf(samplePath("gone"));
     assert.deepEqual(await rig.client.missing([hashPartOf(base.storePath), gone]), [gone]);
     assert.equal((await rig.client.narInfo(base.storePath)).status, 404);
-    assert.deepEqual(asked, [
-      `HEAD /${hashPartOf(base.storePath)}.narinfo`,
-      `HEAD /${gone}.narinfo`,
-      `HEAD /${gone}.narinfo`,
-    ]);
+    assert.deepEqual(asked, [`GET /${hashPartOf(base.storePath)}.narinfo`, `GET /${gone}.narinfo`]);
+  });
+
+  it("takes nothing but its narinfo for a path", async () => {
+    const hashes = ["one", "two", "three", "four"].map((name) => hashPartOf(samplePath(name)));
+    const answers = ["", "<html>", "{}", null];
+    const login = new Hono().get("*", (c) => {
+      const answer = answers[hashes.findIndex((hash) => c.req.path.includes(hash))];
+      return typeof answer === "string" ? c.html(answer) : c.body(null, 204);
+    });
+    await using upstream = await startTestServer({}, { wrap: () => login });
+    await using rig = await startTestServer({ upstreams: [upstream.server.url] });
+    assert.deepEqual(await rig.client.missing(hashes), hashes);
+    assert.deepEqual(
+      rig.lines.filter((line) => line.startsWith("Upstream ")),
+      [],
+    );
+  });
+
+  it("asks no more once the client is gone, and lets another take its turn meanwhile", async () => {
+    const many = Array.from({ length: 10_000 }, (_, i) => hashPartOf(samplePath(`many-${i}`)));
+    const one = hashPartOf(samplePath("one"));
+    const waiting: (() => void)[] = [];
+    const [begun, busy] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let asked = 0;
+    let isSilent = false;
+    const slow = new Hono().get("*", async (c) => {
+      asked += 1;
+      if (asked === 100) begun.resolve();
+      if (isSilent) {
+        await new Promise<void>((resolve) => {
+          if (waiting.push(resolve) === 32) busy.resolve();
+        });
+      }
+      return c.text("", 404);
+    });
+    await using upstream = await startTestServer({}, { wrap: () => slow });
+    const gone = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    const log = (line: string): void => {
+      if (/POST .* 400 /.test(line)) ended.resolve();
+    };
+    await using rig = await startTestServer({ upstreams: [upstream.server.url], log });
+    const url = `${rig.server.url}/api/v1/cache/acme/narinfo`;
+    const long = fetch(url, { method: "POST", body: JSON.stringify(many), signal: gone.signal });
+    await begun.promise;
+    assert.deepEqual(await rig.anonymous.missing([one]), [one]);
+    assert.ok(asked < many.length / 2);
+    isSilent = true;
+    await busy.promise;
+    gone.abort();
+    await assert.rejects(long);
+    await ended.promise;
+    const before = asked;
+    for (const answer of waiting) answer();
+    assert.equal(waiting.length, 32);
+    assert.deepEqual(await rig.anonymous.missing([one]), [one]);
+    assert.equal(asked, before);
   });
 
   it("hides paths while an upstream is away or broken, and says so once a query", async () => {

@@ -67,10 +67,14 @@ export class Catalog {
   /**
    * The narinfo of a path whose whole closure readers can get, here or from an upstream; undefined
    * for any other.
+   *
+   * @throws {Error} If `client` is aborted while an upstream is asked.
    */
-  async narInfo(path: HashPart): Promise<string | undefined> {
+  async narInfo(path: HashPart, client: AbortSignal): Promise<string | undefined> {
     if (!this.has(path)) return undefined;
-    if (!this.#visibility.isVisible(path)) await this.#askUpstreams(this.#visibility.holes(path));
+    if (!this.#visibility.isVisible(path)) {
+      await this.#askUpstreams(this.#visibility.holes(path), client);
+    }
     if (!this.#visibility.isVisible(path)) return undefined;
     return String(this.#db.prepare("SELECT text FROM narinfos WHERE hash = ?").get(path)?.["text"]);
   }
@@ -82,12 +86,17 @@ export class Catalog {
    * A path that was asked for n times and is present is answered n-1 times, as the real service
    * does (https://github.com/cachix/cachix/issues/625), which uncovers clients that do not remove
    * duplicates.
+   *
+   * @throws {Error} If `client` is aborted while an upstream is asked.
    */
-  async missing(paths: readonly HashPart[]): Promise<HashPart[]> {
+  async missing(paths: readonly HashPart[], client: AbortSignal): Promise<HashPart[]> {
     const asked = new Set(paths);
     const isPresent = (path: HashPart): boolean =>
       this.has(path) || this.#visibility.isElsewhere(path);
-    await this.#askUpstreams([...asked].filter((path) => !isPresent(path)));
+    await this.#askUpstreams(
+      [...asked].filter((path) => !isPresent(path)),
+      client,
+    );
     const seen = new Set<HashPart>();
     return paths.filter((path) => {
       const isRepeated = seen.has(path);
@@ -96,7 +105,8 @@ export class Catalog {
     });
   }
 
-  async #askUpstreams(paths: Iterable<HashPart>): Promise<void> {
-    for (const path of await this.#upstreams.find(paths)) this.#visibility.addElsewhere(path);
+  async #askUpstreams(paths: Iterable<HashPart>, client: AbortSignal): Promise<void> {
+    for (const path of await this.#upstreams.find(paths, client))
+      this.#visibility.addElsewhere(path);
   }
 }

@@ -23,7 +23,9 @@ export function readRoutes(storage: Storage): Hono {
   routes.get("/nix-cache-info", (c) => answerText(c, CACHE_INFO, "text/x-nix-cache-info"));
   routes.get("/:file{[^/]+\\.narinfo}", async (c) => {
     const [, hash] = NAR_INFO_FILE.exec(c.req.param("file")) ?? [];
-    const text = hash === undefined ? hash : await storage.catalog.narInfo(parseHashPart(hash));
+    const { signal } = c.req.raw;
+    const text =
+      hash === undefined ? hash : await storage.catalog.narInfo(parseHashPart(hash), signal);
     if (text === undefined) throw refusal(404, "There is no such path");
     return answerText(c, text, "text/x-nix-narinfo");
   });
