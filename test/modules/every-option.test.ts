@@ -7,7 +7,7 @@ import { parse } from "smol-toml";
 import { type Option, type OptionLists, optionsExpression } from "../../scripts/options-page.ts";
 import { parseConfig } from "../../src/config/config.ts";
 import { type Manifest, parseManifest } from "../../src/nix/manifest.ts";
-import { ROOT } from "../markdown.ts";
+import { codeBlocks, readProject, ROOT, sections } from "../markdown.ts";
 import { type ModuleRig, modulePath, moduleRig, needsRig } from "./module-rig.ts";
 
 /** Each system with the class of its modules, and the name of ours for it. */
@@ -117,6 +117,33 @@ function assertHas(table: unknown, keys: readonly string[]): void {
   for (const key of keys) found = (found as Record<string, unknown> | undefined)?.[key];
   assert.notEqual(found, undefined, `${keys.join(".")} in ${JSON.stringify(table)}`);
 }
+
+describe("the three lines of README.md", { skip: needsRig, timeout: 120_000 }, () => {
+  let rig: ModuleRig;
+  before(async () => {
+    rig = await moduleRig();
+  });
+  after(() => rig[Symbol.asyncDispose]());
+
+  for (const { system, kind, ours } of SYSTEMS) {
+    it(`do in ${system}`, async () => {
+      const install = sections(await readProject("README.md"), 2).get("Install") ?? "";
+      const [lines = ""] = codeBlocks(install, "nix");
+      assert.equal(lines.trim().split("\n").length, 3);
+      const program = `services.handpick.package = ${PROGRAM};`;
+      const settings = await rig.module(`{ pkgs, ... }: { ${lines} ${program} }`);
+      const file = modulePath(ours === "NixOS" ? "nixos" : ours);
+      const modules = { homeManager: [], nixos: [], darwin: [], [kind]: [file, settings] };
+      const { failed, config, manifest } = await make(rig, system, modules);
+      assert.deepEqual(failed, []);
+      assert.equal(parseConfig(config, "/c.toml").caches[0]?.url, "cachix://mycache");
+      assert.deepEqual(
+        manifest.picks.map(({ name }) => name),
+        ["hello"],
+      );
+    });
+  }
+});
 
 describe("every option of the bash modules", { skip: needsRig, timeout: 120_000 }, () => {
   let rig: ModuleRig;
