@@ -30,11 +30,14 @@ export const endsInTime: Check = ({ ended, step, signals, signalledMs }) => {
 
 /** The exit code is one of those there are, and fits what happened. */
 export const exitCodeFits: Check = (evidence) => {
-  const { ended, signals, step } = evidence;
+  const { ended, signals, step, caches } = evidence;
   const { status, signal } = ended;
   if (ended.hung) return [];
   if (signal !== undefined) {
-    return signals.includes(signal) && signal === "SIGKILL" ? [] : [`was ended by ${signal}`];
+    // Before the program does anything, signals do what they do to any program.
+    const isEarly = caches.every(({ log }) => log.length === 0);
+    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isEarly);
+    return isOurs ? [] : [`was ended by ${signal}`];
   }
   // A signal under exec is for its command, whose exit code counts.
   if (step.command === "exec" && signals.length > 0) return [];
