@@ -43,7 +43,8 @@ export class CampaignCache implements AsyncDisposable {
   readonly token: string;
   readonly log: LoggedRequest[] = [];
   readonly #proxies: FaultProxy[] = [];
-  readonly #pauses: Promise<unknown>[] = [];
+  /** Settles when a server that is gone is back. */
+  #gone: Promise<void> | undefined;
   #faults: readonly FaultStep[] = [];
   #striking: Striking | undefined;
   #counts = new Map<string, number>();
@@ -85,7 +86,7 @@ export class CampaignCache implements AsyncDisposable {
   async calm(): Promise<void> {
     this.#faults = [];
     this.fake.service.token = this.token;
-    await Promise.all(this.#pauses.splice(0));
+    await this.#gone;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -135,6 +136,11 @@ export class CampaignCache implements AsyncDisposable {
     else if (effect !== "server gone") exchange.send(answer ?? (await exchange.pass()));
   }
 
+  async #goAway(): Promise<void> {
+    await Promise.all(this.#proxies.map((proxy) => proxy.pause(GONE_MS)));
+    this.#gone = undefined;
+  }
+
   /** Strikes the program, its clock, the token or the server. */
   async strike(stroke: Effect): Promise<void> {
     const striking = this.#striking;
@@ -147,7 +153,7 @@ export class CampaignCache implements AsyncDisposable {
     } else if (CLOCK_STEPS.has(stroke)) striking?.stepClock(CLOCK_STEPS.get(stroke) ?? 0);
     else if (stroke === "token revoked") this.fake.service.token = randomUUID();
     else if (stroke === "server gone") {
-      this.#pauses.push(Promise.all(this.#proxies.map((proxy) => proxy.pause(GONE_MS))));
+      this.#gone ??= this.#goAway();
     } else throw new RangeError(`Cannot strike with ${JSON.stringify(stroke)}`);
   }
 }

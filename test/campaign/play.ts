@@ -74,7 +74,7 @@ export async function play(machine: Machine, schedule: Schedule): Promise<Played
   // It tells of times, which clocks that jumped have written.
   evidence.push(await round.run({ command: "status", faults: [] }, "faults"));
   for (const stage of ["heal", "again"] as const) {
-    const commands: readonly RunCommand[] = round.hasBuilt ? ["sync", "push"] : ["sync"];
+    const commands: readonly RunCommand[] = (await round.hasBuilt()) ? ["sync", "push"] : ["sync"];
     for (const command of commands) {
       evidence.push(await round.run({ command, faults: [] }, stage));
     }

@@ -49,9 +49,9 @@ export class Round implements AsyncDisposable {
     return round;
   }
 
-  /** True once `exec` built something. */
-  get hasBuilt(): boolean {
-    return this.#tags.length > 0;
+  /** Tells whether `exec` came to build something. */
+  async hasBuilt(): Promise<boolean> {
+    return (await this.#built()).length > 0;
   }
 
   /** Runs the program once, among the faults of the step, and gathers all that is known then. */
@@ -207,7 +207,7 @@ export class Round implements AsyncDisposable {
     const records = new Map(
       (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
     );
-    const built = this.hasBuilt ? await this.#built() : [];
+    const built = await this.#built();
     const wanted = new Map(
       this.caches.map(({ name }) => {
         const own = this.#selection.paths.get(name) ?? [];

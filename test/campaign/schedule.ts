@@ -1,6 +1,6 @@
 import type { Operation } from "../fakes/cachix-service.ts";
 import { SeededRandom } from "../crash/random.ts";
-import { EFFECTS, LASTING_EFFECTS, effectsOf } from "./effects.ts";
+import { EFFECTS, LASTING_EFFECTS, STROKES, effectsOf } from "./effects.ts";
 import type { Effect } from "./effects.ts";
 
 /** The caches of a round, in the order in which they are configured. */
@@ -89,7 +89,8 @@ function drawFault(random: SeededRandom, caches: number): FaultStep {
   const operation = random.pick(OPERATIONS);
   const nth = 1 + random.below(ONCE_ONLY.has(operation) ? 2 : MOST_REQUESTS);
   const effect = random.pick(effectsOf(operation));
-  const isLasting = LASTING_EFFECTS.has(effect) || random.below(10) === 0;
+  const isStroke = STROKES.some((stroke) => stroke === effect);
+  const isLasting = LASTING_EFFECTS.has(effect) || (!isStroke && random.below(10) === 0);
   return { cache, operation, nth, times: isLasting ? 0 : 1 + random.below(2), effect };
 }
 
