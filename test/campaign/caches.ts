@@ -43,7 +43,8 @@ export class CampaignCache implements AsyncDisposable {
   readonly token: string;
   readonly log: LoggedRequest[] = [];
   readonly #proxies: FaultProxy[] = [];
-  readonly #pauses: Promise<unknown>[] = [];
+  /** Settles when a server that is gone is back. */
+  #gone: Promise<void> | undefined;
   #faults: readonly FaultStep[] = [];
   #striking: Striking | undefined;
   #counts = new Map<string, number>();
@@ -85,7 +86,7 @@ export class CampaignCache implements AsyncDisposable {
   async calm(): Promise<void> {
     this.#faults = [];
     this.fake.service.token = this.token;
-    await Promise.all(this.#pauses.splice(0));
+    await this.#gone;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -128,27 +129,31 @@ export class CampaignCache implements AsyncDisposable {
     });
     if (effect === undefined) return passOn(exchange);
     const handler = handlerOf(operation, effect);
-    await (handler === undefined ? this.#strike(effect, exchange) : handler(exchange));
+    if (handler !== undefined) return handler(exchange);
+    const answer = effect.endsWith(", done") ? await exchange.pass() : undefined;
+    await this.strike(effect);
+    if (effect.startsWith("SIGKILL")) exchange.cut();
+    else if (effect !== "server gone") exchange.send(answer ?? (await exchange.pass()));
   }
 
-  async #strike(stroke: Effect, exchange: Exchange): Promise<void> {
+  async #goAway(): Promise<void> {
+    await Promise.all(this.#proxies.map((proxy) => proxy.pause(GONE_MS)));
+    this.#gone = undefined;
+  }
+
+  /** Strikes the program, its clock, the token or the server. */
+  async strike(stroke: Effect): Promise<void> {
     const striking = this.#striking;
-    const [signal = ""] = /^SIG\w+/.exec(stroke) ?? [];
-    const answer = stroke.endsWith(", done") ? await exchange.pass() : undefined;
-    if (signal !== "") {
+    const [signal] = /^SIG\w+/.exec(stroke) ?? [];
+    if (signal !== undefined) {
       striking?.signal(signal as NodeJS.Signals);
-      if (stroke.endsWith("twice")) {
-        await delay(20);
-        striking?.signal(signal as NodeJS.Signals);
-      }
-      if (signal === "SIGKILL") return exchange.cut();
+      if (!stroke.endsWith("twice")) return;
+      await delay(20);
+      striking?.signal(signal as NodeJS.Signals);
     } else if (CLOCK_STEPS.has(stroke)) striking?.stepClock(CLOCK_STEPS.get(stroke) ?? 0);
     else if (stroke === "token revoked") this.fake.service.token = randomUUID();
     else if (stroke === "server gone") {
-      this.#pauses.push(Promise.all(this.#proxies.map((proxy) => proxy.pause(GONE_MS))));
-      return;
+      this.#gone ??= this.#goAway();
     } else throw new RangeError(`Cannot strike with ${JSON.stringify(stroke)}`);
-    if (answer === undefined) await passOn(exchange);
-    else exchange.send(answer);
   }
 }

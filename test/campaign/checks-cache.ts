@@ -66,8 +66,10 @@ export const nothingElseIsSent: Check = ({ caches, wanted, records }) =>
  * Uploads are published or given up, but for those of a run that was killed, those whose start was
  * never answered, and those about which the cache was asked, whatever it made of that.
  */
-export const uploadsAreEnded: Check = ({ caches, signals, ended }) => {
-  if (signals.includes("SIGKILL") || isCutShort({ signals, ended })) return [];
+export const uploadsAreEnded: Check = ({ caches, signals, ended, step }) => {
+  // Nobody hears what is asked of a server that is gone.
+  const isDeaf = step.faults.some(({ effect }) => effect === "server gone");
+  if (signals.includes("SIGKILL") || isDeaf || isCutShort({ signals, ended })) return [];
   return caches.flatMap(({ name, openUploads, log }) =>
     openUploads
       .filter((narId) => isKnown(narId, log))

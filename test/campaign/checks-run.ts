@@ -1,6 +1,7 @@
 import { hashPartOf } from "./evidence.ts";
 import type { Check, Evidence } from "./evidence.ts";
 import { missingIn } from "./checks-cache.ts";
+import type { FaultStep } from "./schedule.ts";
 
 /** How long a program may take to end once it was interrupted; it promises two seconds. */
 const END_MS = 8_000;
@@ -30,23 +31,29 @@ export const endsInTime: Check = ({ ended, step, signals, signalledMs }) => {
 
 /** The exit code is one of those there are, and fits what happened. */
 export const exitCodeFits: Check = (evidence) => {
-  const { ended, signals, step } = evidence;
+  const { ended, signals, step, caches } = evidence;
   const { status, signal } = ended;
   if (ended.hung) return [];
   if (signal !== undefined) {
-    return signals.includes(signal) && signal === "SIGKILL" ? [] : [`was ended by ${signal}`];
+    // Before the program does anything, signals do what they do to any program.
+    const isEarly = caches.every(({ log }) => log.length === 0);
+    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isEarly);
+    return isOurs ? [] : [`was ended by ${signal}`];
   }
   // A signal under exec is for its command, whose exit code counts.
   if (step.command === "exec" && signals.length > 0) return [];
   const wrong = (rule: string): string[] => [`exit code ${status}: ${rule}`];
   if (status === 130) return signals.length > 0 ? [] : wrong("nobody interrupted it");
-  if (status === 3) return hasRefusal(evidence) ? [] : wrong("no cache refused anything");
-  if (status === 1) return step.faults.length > 0 ? [] : wrong("nothing was in its way");
+  const faults = faultsBehind(evidence);
+  const isRefused = faults.some(({ effect }) => REFUSALS.has(effect));
+  if (status === 3) return isRefused ? [] : wrong("no cache refused anything");
+  if (status === 1) return faults.length > 0 ? [] : wrong("nothing was in its way");
   return status === 0 ? zeroIsTrue(evidence) : wrong("expected 0, 1, 3 or 130");
 };
 
-function hasRefusal({ step }: Evidence): boolean {
-  return step.faults.some(({ effect }) => REFUSALS.has(effect));
+/** What a run may complain of: a sync also of what earlier ones met and it need not try again yet. */
+function faultsBehind({ step, schedule }: Evidence): readonly FaultStep[] {
+  return step.command === "sync" ? schedule.runs.flatMap(({ faults }) => faults) : step.faults;
 }
 
 /** A push that says that all is done has done it all. */

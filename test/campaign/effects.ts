@@ -79,7 +79,9 @@ export function handlerOf(operation: Operation, effect: Effect): Handler | undef
 }
 
 /** What may happen to a request. */
-export function effectsOf(operation: Operation | "any"): readonly Effect[] {
+export function effectsOf(operation: Operation | "any" | "time"): readonly Effect[] {
+  // The clock is stepped by a signal, which the program has to be there for.
+  if (operation === "time") return STROKES.filter((stroke) => !/, done$|^clock/.test(stroke));
   const own = [...(OWN.get(operation) ?? SHARED).keys()];
   // Strokes are as likely as answers, though there are fewer of them.
   return [...own, ...STROKES, ...STROKES];

@@ -10,8 +10,8 @@ import type { CacheEvidence, Evidence, LeftFile, LedgerEntry } from "./evidence.
 import type { Machine, Wanted } from "./machine.ts";
 import { FASTER, runProgram } from "./run-program.ts";
 import type { Ended } from "./run-program.ts";
-import { CACHES } from "./schedule.ts";
-import type { CacheName, RunCommand, RunStep, Schedule } from "./schedule.ts";
+import { CACHES, TIME_STEP_MS } from "./schedule.ts";
+import type { CacheName, FaultStep, RunCommand, RunStep, Schedule } from "./schedule.ts";
 
 const DAY_MS = 25 * 3_600_000;
 
@@ -49,9 +49,9 @@ export class Round implements AsyncDisposable {
     return round;
   }
 
-  /** True once `exec` built something. */
-  get hasBuilt(): boolean {
-    return this.#tags.length > 0;
+  /** Tells whether `exec` came to build something. */
+  async hasBuilt(): Promise<boolean> {
+    return (await this.#built()).length > 0;
   }
 
   /** Runs the program once, among the faults of the step, and gathers all that is known then. */
@@ -69,8 +69,13 @@ export class Round implements AsyncDisposable {
     const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGUSR2"));
     for (const cache of this.caches) cache.begin(step.faults, { signal, stepClock });
     await this.#setClock(stage === "faults" || this.#schedule.heal === "recheck" ? 0 : DAY_MS);
-    const ended = await this.#start(args, stage, (kills) => (kill = kills));
+    const timers: NodeJS.Timeout[] = [];
+    const ended = await this.#start(args, stage, (kills) => {
+      kill = kills;
+      timers.push(...this.#strikeInTime(step.faults));
+    });
     const endedAt = performance.now();
+    timers.forEach(clearTimeout);
     for (const cache of this.caches) await cache.calm();
     return {
       schedule: this.#schedule,
@@ -92,6 +97,15 @@ export class Round implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     for (const cache of this.caches) stack.use(cache);
     await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Strikes at moments that no request tells of. */
+  #strikeInTime(faults: readonly FaultStep[]): NodeJS.Timeout[] {
+    const timed = faults.filter(({ operation }) => operation === "time");
+    return timed.map(({ cache: name, nth, effect }) => {
+      const cache = this.caches.find((one) => one.name === name);
+      return setTimeout(() => void cache?.strike(effect), nth * TIME_STEP_MS);
+    });
   }
 
   async #start(
@@ -193,7 +207,7 @@ export class Round implements AsyncDisposable {
     const records = new Map(
       (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
     );
-    const built = this.hasBuilt ? await this.#built() : [];
+    const built = await this.#built();
     const wanted = new Map(
       this.caches.map(({ name }) => {
         const own = this.#selection.paths.get(name) ?? [];

@@ -1,6 +1,6 @@
 import type { Operation } from "../fakes/cachix-service.ts";
 import { SeededRandom } from "../crash/random.ts";
-import { EFFECTS, LASTING_EFFECTS, effectsOf } from "./effects.ts";
+import { EFFECTS, LASTING_EFFECTS, STROKES, effectsOf } from "./effects.ts";
 import type { Effect } from "./effects.ts";
 
 /** The caches of a round, in the order in which they are configured. */
@@ -8,11 +8,14 @@ export const CACHES = ["one", "two"] as const;
 
 export type CacheName = (typeof CACHES)[number];
 
+/** What a fault waits for: a request for one thing, any request, or time. */
+export type Cue = Operation | "any" | "time";
+
 /** Disturbs requests of one cache: the `nth` for `operation`, and `times` in all from there on. */
 export interface FaultStep {
   readonly cache: CacheName;
-  /** `any` counts all requests of the cache. */
-  readonly operation: Operation | "any";
+  /** `any` counts all requests of the cache, `time` steps of {@link TIME_STEP_MS} from the start. */
+  readonly operation: Cue;
   /** The first is 1. */
   readonly nth: number;
   /** 0 stands for all that follow. */
@@ -43,7 +46,7 @@ export interface Schedule {
 
 const COMMANDS: readonly RunCommand[] = ["sync", "sync", "push", "exec"];
 /** How often faults hit what, more where more can go wrong. */
-const WEIGHTS: readonly (readonly [Operation | "any", number])[] = [
+const WEIGHTS: readonly (readonly [Cue, number])[] = [
   ["info", 1],
   ["missing", 1],
   ["begin", 2],
@@ -54,10 +57,13 @@ const WEIGHTS: readonly (readonly [Operation | "any", number])[] = [
   ["pin", 1],
   ["list-pins", 1],
   ["any", 3],
+  ["time", 2],
 ];
 const OPERATIONS = WEIGHTS.flatMap(([operation, weight]) =>
   Array.from({ length: weight }, () => operation),
 );
+/** With this step most of a run is passed, from its start on. */
+export const TIME_STEP_MS = 40;
 /** How many faults a run has; some are never met. */
 const FAULTS = [0, 1, 2, 3, 5, 8, 12] as const;
 /** Requests for one thing that a round makes, about. */
@@ -83,7 +89,8 @@ function drawFault(random: SeededRandom, caches: number): FaultStep {
   const operation = random.pick(OPERATIONS);
   const nth = 1 + random.below(ONCE_ONLY.has(operation) ? 2 : MOST_REQUESTS);
   const effect = random.pick(effectsOf(operation));
-  const isLasting = LASTING_EFFECTS.has(effect) || random.below(10) === 0;
+  const isStroke = STROKES.some((stroke) => stroke === effect);
+  const isLasting = LASTING_EFFECTS.has(effect) || (!isStroke && random.below(10) === 0);
   return { cache, operation, nth, times: isLasting ? 0 : 1 + random.below(2), effect };
 }
 
