@@ -35,7 +35,7 @@ describe("a process in bad surroundings", { timeout: 120_000 }, () => {
   ): Promise<Result> {
     // Nothing but the bundle runs here, and users may not write where coverage is noted.
     const program = `unset NODE_V8_COVERAGE; handpick() { exec '${process.execPath}' '${BUNDLE}' "$@"; }`;
-    const env = { path };
+    const env = { path, HANDPICK_CONFIG: join(nix.dir, "handpick.toml") };
     return await nix.run("sh", ["-c", `${program}; ${line}`], {
       ...options,
       env,

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { join, resolve } from "node:path";
 
-import { assertConfigFile } from "../config/find-config.ts";
+import { assertConfigFile, ownFiles } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { quoteUrl } from "../nix/format-error.ts";
@@ -71,7 +71,7 @@ async function serve(options: ServeCommandOptions, io: Io): Promise<number> {
   } else {
     io.stdout.write(`Cache "${name}" at ${url}, stored in ${dir}\n\n`);
     io.stdout.write(
-      `To push, in handpick.toml:\n  [caches.${name}]\n  url = "cachix://${name}"\n  host = "${url}"\n  token-file = "${tokenFile}"\n\n`,
+      `To push, in ${ownFiles(io)[0]}:\n  [caches.${name}]\n  url = "cachix://${name}"\n  host = "${url}"\n  token-file = "${tokenFile}"\n\n`,
     );
     io.stdout.write(`To read, in nix.conf:\n${nixConf.map((line) => `  ${line}\n`).join("")}`);
   }
