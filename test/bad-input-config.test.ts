@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
+import { access, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -77,6 +77,28 @@ describe("what a user writes", { timeout: 120_000 }, () => {
       ["#".repeat(300_000), /: it is larger than 262144 bytes$/],
     ];
     await refuseAll(unreadable, "CONFIG_UNREADABLE", (file) => ["plan", "--config", file, path]);
+  });
+
+  it("as a configuration that is not there is refused by every command", async () => {
+    const commands = [
+      ["push", path],
+      ["plan", path],
+      ["sync"],
+      ["status"],
+      ["exec", "-i", "x", "--", "true"],
+      ["watch"],
+      ["pin", "name", path],
+      ["keygen", "--out", "never.sec", "never-1"],
+      ["doctor"],
+      ["serve", "--listen", "127.0.0.1:0"],
+    ];
+    for (const [name = "", ...rest] of commands) {
+      const result = await handpick(nix, [name, "-c", "nothere.toml", ...rest]);
+      assert.equal(result.status, 2, `${name}: ${result.stderr}`);
+      const said = result.stdout + result.stderr;
+      assert.match(said, /Cannot read configuration \S+\/nothere\.toml: it does not exist/, name);
+    }
+    await assert.rejects(access(join(nix.dir, "never.sec")));
   });
 
   it("as manifest is refused with the place in the document", async () => {

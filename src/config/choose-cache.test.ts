@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { chooseCache } from "./choose-cache.ts";
+import { cacheNames, chooseCache } from "./choose-cache.ts";
 import { parseConfig } from "./config.ts";
 
 const EMPTY = parseConfig("", "/c.toml");
@@ -47,6 +47,26 @@ describe("chooseCache()", () => {
     assert.throws(() => chooseCache(EMPTY, "x"), { hint: "Did you mean cachix://x?" });
   });
 
+  it("says where a configuration was looked for, and why that of the project was not taken", () => {
+    const none = { ...EMPTY, file: undefined };
+    const looked = ["/w/handpick.toml", "/u/config.toml", "/etc/c.toml"];
+    const search = { serves: "arguments", looked, skipped: undefined } as const;
+    assert.throws(() => chooseCache({ ...none, search }, "mine"), {
+      hint: "Did you mean cachix://mine? No configuration is at /w/handpick.toml (this folder only) or /u/config.toml or /etc/c.toml.",
+    });
+    const wanted = { serves: "wanted", looked: ["/u/config.toml"] } as const;
+    assert.throws(() => chooseCache({ ...none, search: { ...wanted, skipped: undefined } }), {
+      hint: /at \/u\/config\.toml\. The handpick\.toml of a project does not serve what is wanted\.$/,
+    });
+    const skipped = "/my project/handpick.toml";
+    assert.throws(
+      () => chooseCache({ ...TWO, search: { ...wanted, skipped } }, "quite-different"),
+      {
+        hint: /^Name one of mine, other in \/c\.toml, .* \/my project\/handpick\.toml was found, not named, .* --config '\/my project\/handpick\.toml'\.$/,
+      },
+    );
+  });
+
   it("says what to do where no cache is configured", () => {
     assert.throws(() => chooseCache(EMPTY), {
       code: "CACHE_UNKNOWN",
@@ -67,5 +87,21 @@ describe("chooseCache()", () => {
       code: "CACHE_URL_UNSUPPORTED",
       message: "Cannot use the URL of the cache: it must not contain a user name or password",
     });
+  });
+});
+
+describe("cacheNames()", () => {
+  it("tells a table from a URL that has its name, and takes a table's URL for it", () => {
+    const config = parseConfig('[caches.mine]\nurl = "cachix://company/"', "/c.toml");
+    const named = ["mine", "cachix://mine", "cachix://company", "cachix://company/"];
+    assert.deepEqual(cacheNames(named, config), ["mine", "cachix://mine"]);
+    assert.equal(chooseCache(config, "cachix://mine").url, "cachix://mine");
+    assert.equal(chooseCache(config, "cachix://company").name, "mine");
+  });
+
+  it("are all tables where none is named, and leave what is unknown to whoever opens it", () => {
+    assert.deepEqual(cacheNames(undefined, TWO), ["mine", "other"]);
+    assert.deepEqual(cacheNames(["no-such"], TWO), ["no-such"]);
+    assert.throws(() => cacheNames(undefined, EMPTY), { code: "CACHE_UNKNOWN" });
   });
 });
