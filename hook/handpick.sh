@@ -40,23 +40,42 @@ _handpick_select() {
   elif [ -n "${DRY_RUN+set}" ]; then
     [ ! -t 2 ] || printf 'handpick: would select %s\n' "$2" >&2
   else
-    (_handpick_relink "$@" && [ -n "${4-}" ] && _handpick_start "$3" "$4" "${5-}") </dev/null >/dev/null 2>&1 || :
+    ( (_handpick_relink "$@") && [ -n "${4-}" ] && _handpick_start "$3" "$4" "${5-}") </dev/null >/dev/null 2>&1 || :
   fi
   [ -n "${DRY_RUN+set}" ] || _handpick_notify "$3"
 }
 
+# _handpick_enter PART [TOOLS]: goes into a part of the state folder, which is no link. Root does so in the
+# folder of a service, which must not lead it elsewhere: there the kernel says where that is, since links
+# may be changed at any moment. Here and below nothing that exists is opened for writing.
+_handpick_enter() {
+  local _handpick_place
+  cd -P "$_handpick_state" || return 1
+  if [ -O . ]; then
+    [ ! -L "$1" ] || return 1
+    cd "./$1" || return 1
+  else
+    _handpick_place=$(_handpick_pwd "${2-}") && cd "./$1" &&
+      [ "$(_handpick_pwd "${2-}")" = "$_handpick_place/$1" ]
+  fi
+}
+
+# The shell's own only remembers.
+_handpick_pwd() {
+  if [ -n "$1" ]; then "$1/pwd" -P; else env pwd -P; fi
+}
+
 # The marker comes after the link, and an empty file needs no rename to be whole. One that is there
-# will do. Root may do this in the folder of a service, which must not lead it elsewhere by a link:
-# here and below nothing that exists is opened for writing.
+# will do. Changes the working directory.
 _handpick_relink() {
   umask 077
   set -C
   [ -d "$_handpick_state/wanted" ] && [ -d "$_handpick_state/spool" ] ||
     "$3/mkdir" -p "$_handpick_state/wanted" "$_handpick_state/spool"
-  "$3/ln" -sfn "$2" "$_handpick_state/wanted/.$1.$$" &&
-    "$3/mv" -fT "$_handpick_state/wanted/.$1.$$" "$_handpick_state/wanted/$1" &&
-    { [ -e "$_handpick_state/spool/wanted-$1" ] || printf '' >"$_handpick_state/spool/wanted-$1" ||
-      [ -e "$_handpick_state/spool/wanted-$1" ]; }
+  _handpick_enter spool "$3" && _handpick_enter wanted "$3" &&
+    "$3/ln" -sfn "$2" ".$1.$$" && "$3/mv" -fT ".$1.$$" "$1" &&
+    _handpick_enter spool "$3" &&
+    { [ -e "wanted-$1" ] || printf '' >"wanted-$1" || [ -e "wanted-$1" ]; }
 }
 
 # _handpick_date FORMAT TOOLS: puts the time into _handpick_now, which is the caller's.
@@ -89,7 +108,7 @@ _handpick_is_time() {
 # configuration that a project's shell names: the sync pushes all that is wanted on this machine.
 _handpick_start() {
   local _handpick_fd
-  ! _handpick_is_served && command -v "$2" && _handpick_claim "$1" || return 0
+  ! _handpick_is_served && command -v "$2" && (_handpick_claim "$1") || return 0
   trap '' HUP INT QUIT
   unset TMPDIR TMP TEMP TEMPDIR NIX_BUILD_TOP HANDPICK_CONFIG
   # What `nix-shell --pure` says to keep builds from the network.
@@ -146,12 +165,13 @@ _handpick_has_spool() {
 
 # _handpick_claim TOOLS: lets one of many that leave word at once start the sync, which sees to what
 # all of them left: it removes the link before it looks. One that did not get so far in a minute is
-# dead. What a link says is there as soon as the link is.
+# dead. What a link says is there as soon as the link is. Changes the working directory.
 _handpick_claim() {
   local _handpick_now _handpick_then
   _handpick_date %s "$1"
-  ! "$1/ln" -sT "$_handpick_now" "$_handpick_state/spool/starting" || return 0
-  _handpick_then=$("$1/readlink" "$_handpick_state/spool/starting")
+  _handpick_enter spool "$1" || return 1
+  ! "$1/ln" -sT "$_handpick_now" starting || return 0
+  _handpick_then=$("$1/readlink" starting)
   case $_handpick_then in
     '' | *[!0-9]* | ???????????*) ;;
     *)
@@ -159,7 +179,7 @@ _handpick_claim() {
       [ "$_handpick_then" -lt 0 ] || [ "$_handpick_then" -ge 60 ] || return 1
       ;;
   esac
-  "$1/ln" -sfT "$_handpick_now" "$_handpick_state/spool/starting"
+  "$1/ln" -sfT "$_handpick_now" starting
 }
 
 # _handpick_notify TOOLS: shows what sync wants a person to know, once a day.
@@ -185,14 +205,14 @@ _handpick_notify() {
 
 # _handpick_forget: takes all of this out of the shell again.
 _handpick_forget() {
-  unset -f _handpick_find_state _handpick_select _handpick_relink _handpick_date _handpick_is_time \
+  unset -f _handpick_find_state _handpick_select _handpick_enter _handpick_pwd _handpick_relink _handpick_date _handpick_is_time \
     _handpick_start _handpick_is_served _handpick_has_spool _handpick_claim _handpick_notify \
     _handpick_built _handpick_forget
 }
 
 # _handpick_built: puts the DRV_PATH and OUT_PATHS of Nix's post-build-hook into the spool.
 _handpick_built() {
-  local _handpick_state _handpick_event _handpick_spool
+  local _handpick_state _handpick_event
   _handpick_find_state || return 0
   # The hash of the first path, and the process: no other event has both.
   _handpick_event=${DRV_PATH:-${OUT_PATHS-}}
@@ -203,17 +223,18 @@ _handpick_built() {
     *[!a-z0-9-]* | built--*) return 0 ;;
   esac
   umask 077
-  _handpick_spool=$_handpick_state/spool
-  [ -d "$_handpick_spool" ] || mkdir -p "$_handpick_spool"
+  [ -d "$_handpick_state/spool" ] || mkdir -p "$_handpick_state/spool"
   umask 022 # a sync that is not root's has to read what root leaves
   set -C
-  [ ! -e "$_handpick_spool/.$_handpick_event" ] && [ ! -L "$_handpick_spool/.$_handpick_event" ] ||
-    rm -f "$_handpick_spool/.$_handpick_event"
-  # Whole or not there: a full disk cuts files short.
-  # shellcheck disable=SC2086 # Nix separates the paths by spaces
-  if printf '%s\n' "${DRV_PATH-}" ${OUT_PATHS-} >"$_handpick_spool/.$_handpick_event"; then
-    mv -f "$_handpick_spool/.$_handpick_event" "$_handpick_spool/$_handpick_event"
-  else
-    rm -f "$_handpick_spool/.$_handpick_event"
-  fi
+  (
+    _handpick_enter spool || exit 0
+    [ ! -e ".$_handpick_event" ] && [ ! -L ".$_handpick_event" ] || rm -f ".$_handpick_event"
+    # Whole or not there: a full disk cuts files short.
+    # shellcheck disable=SC2086 # Nix separates the paths by spaces
+    if printf '%s\n' "${DRV_PATH-}" ${OUT_PATHS-} >".$_handpick_event"; then
+      mv -f ".$_handpick_event" "$_handpick_event"
+    else
+      rm -f ".$_handpick_event"
+    fi
+  )
 }

@@ -1,6 +1,5 @@
-import { readFileSync, statSync } from "node:fs";
-
 import { HandpickError } from "../error.ts";
+import { readRegularSync } from "../files/open-file.ts";
 import { quote } from "../nix/format-error.ts";
 
 /** The environment variables that name files of certificates, the first before the second. */
@@ -25,11 +24,7 @@ export function readAuthorities(env: NodeJS.ProcessEnv): { ca?: string[] } {
 /** Undefined where there is no file: Nix shells set the variable to `/no-cert-file.crt` on purpose. */
 function readText(file: string): string | undefined {
   try {
-    const found = statSync(file);
-    if (!found.isFile() || found.size > MOST_BYTES) {
-      throw new Error("it is no file of at most 16 MiB");
-    }
-    return readFileSync(file, "utf8");
+    return readRegularSync(file, MOST_BYTES);
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw new HandpickError("FILE_UNUSABLE", `Cannot read the certificates in ${quote(file)}`, {

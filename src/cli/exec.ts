@@ -8,7 +8,8 @@ import type { RunningCommand } from "../live/run-command.ts";
 import { quote } from "../nix/format-error.ts";
 import { jsonReport, plainReport, type PushReport, quietReport } from "../report/push-report.ts";
 import { failureLines } from "../report/push-lines.ts";
-import { stateFolder } from "../state/state-folder.ts";
+import { type StateFolder, stateFolder } from "../state/state-folder.ts";
+import { assertOwnState } from "../state/state-trust.ts";
 import { openStore } from "../store/open-store.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { CommandSpec } from "./command.ts";
@@ -72,7 +73,7 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       command: words,
       config,
       store,
-      folder,
+      folder: await ownFolder(folder, note),
       to: options.to,
       substituted: options.substituted === true,
       way,
@@ -93,6 +94,21 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
     return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
   } finally {
     report.end();
+  }
+}
+
+/** Undefined if the state folder may be another user's: what is wanted there is not pushed for us. */
+async function ownFolder(
+  folder: StateFolder,
+  note: (text: string) => void,
+): Promise<StateFolder | undefined> {
+  try {
+    await assertOwnState(folder.dir, "act");
+    return folder;
+  } catch (error) {
+    if (!(error instanceof HandpickError)) throw error;
+    note(`selections are passed over: ${error.message}`);
+    return undefined;
   }
 }
 

@@ -4,6 +4,7 @@ import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { leftLines } from "../report/left-lines.ts";
 import { expectEnd } from "../state/due-file.ts";
+import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
@@ -66,11 +67,18 @@ function argumentsOf({ config, store, wait, recheck }: SyncOptions, { cwd }: Io)
 async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
-  return recordingFailure({ folder, signal }, () => syncFolder(folder, options, io));
+  const state = { folder, passedOver: new PassedOver() };
+  return recordingFailure({ ...state, signal }, () => syncFolder(state, options, io));
 }
 
-async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Promise<number> {
+interface SyncedState {
+  readonly folder: StateFolder;
+  readonly passedOver: PassedOver;
+}
+
+async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
+  const { folder } = state;
   await expectEnd(folder);
   const report = await chooseReport(io, options);
   const startMs = performance.now();
@@ -85,7 +93,7 @@ async function syncFolder(folder: StateFolder, options: SyncOptions, io: Io): Pr
     const named = { file: options.config, env, cwd, uid };
     const config = await loadConfig({ ...named, serves: "wanted", note });
     const end = await sync({
-      folder,
+      ...state,
       config,
       openStore: () => openStore({ store: options.store, env, signal }),
       env,

@@ -7,6 +7,7 @@ import { watchStore } from "../live/watch.ts";
 import { toFailure } from "../push/events.ts";
 import { printable } from "../report/format.ts";
 import { failureLines } from "../report/push-lines.ts";
+import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
@@ -58,10 +59,22 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
   await assertAccepts("watch the store", { config, folder });
   chooseCache(config);
   await using store = await open();
-  const syncs = { folder, config, openStore: open, env, uid, signal, recheck: false, wait: false };
+  const passedOver = new PassedOver();
+  const syncs = {
+    passedOver,
+    folder,
+    config,
+    openStore: open,
+    env,
+    uid,
+    signal,
+    recheck: false,
+    wait: false,
+  };
   const tell = rarely((text) => io.stderr.write(`handpick: ${text}\n`));
   await watchStore({
     folder,
+    passedOver,
     config,
     store,
     substituted: options.substituted === true,

@@ -8,7 +8,7 @@ import { describe, it } from "node:test";
 
 import { tempDir } from "../../test/temp.ts";
 import { makeFolder } from "./make-folder.ts";
-import { openFile, type OpenFileOptions } from "./open-file.ts";
+import { openFile, type OpenFileOptions, readRegularSync } from "./open-file.ts";
 import { readBounded, readFailure } from "./read-bounded.ts";
 
 describe("openFile()", { timeout: 10_000 }, () => {
@@ -51,6 +51,19 @@ describe("openFile()", { timeout: 10_000 }, () => {
     const { uid } = await stat(file);
     await using _own = await openFile(file, { owners: new Set([uid]) });
     await refused(file, { owners: new Set([uid + 1]) }, `it belongs to user ${uid}`);
+  });
+});
+
+describe("readRegularSync()", { timeout: 10_000 }, () => {
+  it("reads a regular file up to the bound, and nothing else", async () => {
+    await using temp = await tempDir();
+    const file = join(temp.dir, "file");
+    await writeFile(file, "abc");
+    assert.equal(readRegularSync(file, 3), "abc");
+    assert.throws(() => readRegularSync(file, 2), { message: "it is larger than 2 bytes" });
+    execFileSync("mkfifo", [join(temp.dir, "pipe")]);
+    assert.throws(() => readRegularSync(join(temp.dir, "pipe"), 9), { message: "it is a pipe" });
+    assert.throws(() => readRegularSync("/dev/zero", 9), { message: "it is a device" });
   });
 });
 

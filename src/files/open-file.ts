@@ -1,4 +1,12 @@
-import { constants, type Stats } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import { type FileHandle, lstat, open, stat } from "node:fs/promises";
 
 /** Limits what {@link openFile} takes. */
@@ -44,6 +52,26 @@ export async function openFile(path: string, options: OpenFileOptions = {}): Pro
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+/**
+ * Reads a regular UTF-8 file of at most `maxBytes` where nothing can wait for it, in the same way.
+ *
+ * @throws {UnfitFileError} If it is larger, or no regular file.
+ * @throws The error of the file system if it cannot be opened or read.
+ */
+export function readRegularSync(path: string, maxBytes: number): string {
+  const options = { regularOnly: true };
+  assertFit(statSync(path), options);
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const status = fstatSync(descriptor);
+    assertFit(status, options);
+    if (status.size > maxBytes) throw new UnfitFileError(`it is larger than ${maxBytes} bytes`);
+    return readFileSync(descriptor, "utf8");
+  } finally {
+    closeSync(descriptor);
   }
 }
 

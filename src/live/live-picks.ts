@@ -10,7 +10,7 @@ import { readStoreManifest } from "../sync/store-manifest.ts";
 export interface LivePicksOptions {
   readonly config: Config;
   readonly store: Store;
-  readonly folder: StateFolder;
+  readonly folder: StateFolder | undefined;
   /** The cache that all goes to. @default {what picks and rules say} */
   readonly to: string | undefined;
   /** Told what of builds is left out. */
@@ -61,7 +61,7 @@ export class LivePicks {
   async #readManifests(): Promise<void> {
     const { folder, store } = this.#options;
     const read = new Map<string, Manifest | undefined>();
-    for (const { target } of await readWanted(folder)) {
+    for (const { target } of folder === undefined ? [] : await readWanted(folder)) {
       const known = this.#manifests.get(target);
       read.set(target, known ?? (await readIfThere(target, store)));
     }

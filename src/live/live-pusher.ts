@@ -18,7 +18,8 @@ import { Outcomes } from "./outcomes.ts";
 export interface LivePusherOptions extends OpenOptions {
   readonly config: Config;
   readonly store: Store;
-  readonly folder: StateFolder;
+  /** Whose selections count; undefined for none. */
+  readonly folder: StateFolder | undefined;
   /** The cache that all goes to. @default {what picks and rules say} */
   readonly to: string | undefined;
   readonly signal: AbortSignal;

@@ -4,6 +4,7 @@ import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../test/nix.ts";
 import { parseConfig } from "../config/config.ts";
+import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
@@ -37,6 +38,7 @@ describe("watchStore()", { timeout: 60_000 }, () => {
     const ready = Promise.withResolvers<void>();
     const watch = watchStore({
       folder: stateFolder(join(nix.dir, name)),
+      passedOver: new PassedOver(),
       config: CONFIG,
       store,
       substituted: true,

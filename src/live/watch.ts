@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { isLedgerDamaged } from "../state/ledger-file.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
+import type { PassedOver } from "../state/passed-over.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, type StateFolder, stateUnusable } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
@@ -22,6 +23,8 @@ export interface WatchRequest {
   /** Whether to begin where the last watch of this state folder stood, and not now. */
   readonly resume: boolean;
   readonly signal: AbortSignal;
+  /** What syncs leave alone in the state folder. */
+  readonly passedOver: PassedOver;
   /** Runs a sync of the state folder. */
   readonly sync: () => Promise<SyncEnd>;
   /** Told once nothing that comes is missed. */
@@ -138,7 +141,8 @@ class Watcher implements AsyncDisposable {
   }
 
   async #isTime(): Promise<boolean> {
-    return this.#hasToSync || this.#nextDue <= Date.now() || (await hasNews(this.#request.folder));
+    const { folder, passedOver } = this.#request;
+    return this.#hasToSync || this.#nextDue <= Date.now() || (await hasNews(folder, passedOver));
   }
 
   async #sync(): Promise<void> {

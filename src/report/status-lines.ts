@@ -39,8 +39,12 @@ function unreadLines({ unread }: Status): string[] {
   return [`${unread === 1 ? "1 build was" : `${unread} builds were`} reported since the last sync`];
 }
 
-function troubleLines({ trouble }: Status, now: number): string[] {
-  if (trouble === undefined) return [];
+function troubleLines({ trouble, risk }: Status, now: number): string[] {
+  if (trouble === undefined) {
+    return risk === undefined
+      ? []
+      : [`sync may fail: ${troubleText(risk)}`, ...hintLines(risk, "  ")];
+  }
   const { since } = trouble;
   const time = since === undefined ? "" : ` for ${formatDuration(Math.max(now - since, 0))}`;
   return [`sync fails${time}: ${troubleText(trouble)}`, ...hintLines(trouble, "  ")];

@@ -1,4 +1,5 @@
 import type { Trouble } from "./ledger.ts";
+import { plausibleSince } from "./times.ts";
 import { readLine, replaceFile, type StateFolder } from "./state-folder.ts";
 
 const NAME = "failure";
@@ -21,7 +22,7 @@ export async function recordFailure(
   at: number,
 ): Promise<{ readonly since: number }> {
   const known = await readFailure(folder);
-  const since = known?.since ?? at;
+  const since = plausibleSince(known?.since ?? at, at);
   await replaceFile(folder, NAME, JSON.stringify({ ...failure, since }));
   return { since };
 }
@@ -38,8 +39,9 @@ export async function clearFailure(folder: StateFolder): Promise<void> {
 /** Why the last sync ended with an error, if it did; what we did not write ourselves is no failure. */
 export async function readFailure(folder: StateFolder): Promise<SyncFailure | undefined> {
   try {
-    const found = JSON.parse(await readLine(folder, NAME)) as SyncFailure;
-    const { code, message, hint, since } = found;
+    const found: unknown = JSON.parse(await readLine(folder, NAME));
+    if (typeof found !== "object" || found === null) return undefined;
+    const { code, message, hint, since }: Readonly<Record<string, unknown>> = { ...found };
     if (typeof code !== "string" || typeof message !== "string") return undefined;
     return {
       code,

@@ -1,45 +1,17 @@
-import { renameSync, rmSync, statSync } from "node:fs";
+import { linkSync, lstatSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
+import { assertFact } from "./facts.ts";
+import { isDamage } from "./ledger-damage.ts";
+import { toCacheEntry, toEntry, toPath } from "./ledger-rows.ts";
+import { assertSchema, isEmpty, makeSchema, SCHEMA_VERSION, versionOf } from "./ledger-schema.ts";
 import { ensureFile, type StateFolder, stateUnusable } from "./state-folder.ts";
 
-const SCHEMA_VERSION = 1;
 const BUSY_TIMEOUT_MS = 5000;
-/** Times are milliseconds since 1970. */
-const SCHEMA = `
-  CREATE TABLE entries (
-    cache TEXT NOT NULL,
-    path TEXT NOT NULL,
-    state TEXT NOT NULL,
-    waiting_since INTEGER NOT NULL,
-    failing_since INTEGER,
-    tries INTEGER NOT NULL DEFAULT 0,
-    next_try INTEGER,
-    code TEXT,
-    message TEXT,
-    hint TEXT,
-    pushed_at INTEGER,
-    seen_at INTEGER,
-    PRIMARY KEY (cache, path)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE caches (
-    name TEXT PRIMARY KEY,
-    failing_since INTEGER,
-    tries INTEGER NOT NULL DEFAULT 0,
-    next_at INTEGER NOT NULL, -- when it is asked again
-    code TEXT,
-    message TEXT,
-    hint TEXT,
-    checked_at INTEGER
-  ) STRICT;
-  CREATE TABLE builds (path TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
-  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-  PRAGMA user_version = ${SCHEMA_VERSION};
-`;
 
 /**
  * Opens the ledger for writing, and makes it if it is missing. Readers are welcome meanwhile.
@@ -47,98 +19,147 @@ const SCHEMA = `
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export function openLedgerFile({ dir }: StateFolder): DatabaseSync {
-  const file = join(dir, "ledger.sqlite");
+  const file = fileIn(dir);
   let db: DatabaseSync | undefined;
   try {
+    if (!isThere(file)) takeBack(file);
     // SQLite gives its other files the mode of this one.
     ensureFile(file);
     db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-    if (versionOf(db) === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
-    assertVersion(db, file);
+    makeSchema(db);
+    assertReadable(db);
     return db;
   } catch (error) {
     db?.close();
-    if (isDamage(error)) throw damaged(file, error);
-    throw stateUnusable(dir, error);
+    throw isDamage(error) ? ledgerDamaged(dir, error) : stateUnusable(dir, error);
   }
 }
 
-/** SQLite's codes for a file that is damaged or none of its own; what is above a byte tells more. */
-const DAMAGED: ReadonlySet<number> = new Set([11, 26]);
-
-function isDamage(error: unknown): boolean {
-  return error instanceof Error && "errcode" in error && DAMAGED.has(Number(error.errcode) & 0xff);
-}
-
-/** Looks at the ledger itself: an error may be that of another database. */
+/**
+ * Looks at the ledger itself, all of it: an error may be that of another database. One of a newer schema
+ * counts as damaged, since nobody can tell what is in it.
+ */
 export function isLedgerDamaged({ dir }: StateFolder): boolean {
-  const file = join(dir, "ledger.sqlite");
-  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  const file = fileIn(dir);
+  if (!isThere(file)) return false;
   try {
     using db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
-    return db.prepare("PRAGMA quick_check(1)").get()?.["quick_check"] !== "ok";
+    if (isEmpty(db)) return false;
+    if (db.prepare("PRAGMA quick_check(1)").get()?.["quick_check"] !== "ok") return true;
+    assertReadable(db);
+    for (const row of db.prepare("SELECT * FROM entries").iterate()) toEntry(row);
+    for (const row of db.prepare("SELECT * FROM caches").iterate()) toCacheEntry(row);
+    for (const row of db.prepare("SELECT * FROM builds").iterate()) toPath(row);
+    return false;
   } catch (error) {
     return isDamage(error);
   }
 }
 
+/** The few rows that not every sync reads are looked at whenever the ledger is opened. */
+function assertReadable(db: DatabaseSync): void {
+  assertSchema(db);
+  for (const { name, value } of db.prepare("SELECT name, value FROM facts").all()) {
+    assertFact(String(name), String(value));
+  }
+}
+
 /**
- * Keeps a damaged ledger under another name, in place of an older one; the next to open it makes it
- * anew. For the holder of the lock.
+ * Keeps a ledger that cannot be used under another name, in place of an older one; the next to open it
+ * makes a new one. A newer handpick finds its own again: see {@link takeBack}. For the holder of the lock.
  *
- * @returns That name.
+ * @returns What to tell of it.
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export function moveLedgerAside({ dir }: StateFolder): string {
-  const file = join(dir, "ledger.sqlite");
-  const kept = `${file}.damaged`;
+  const file = fileIn(dir);
+  const version = versionIn(file);
+  const isNewer = version > SCHEMA_VERSION;
+  const kept = isNewer ? nameOfVersion(file, version) : `${file}.damaged`;
   try {
     renameSync(file, kept);
     // They belong to the old file, and would damage the new one.
     for (const suffix of ["-wal", "-shm"]) rmSync(`${file}${suffix}`, { force: true });
-    return kept;
   } catch (error) {
     throw stateUnusable(dir, error);
   }
+  return isNewer
+    ? `the ledger is that of a newer handpick (schema ${version}) and is made anew; that version finds its own as ${kept}`
+    : `the ledger was damaged and is made anew; the old one is kept as ${kept}`;
 }
 
-function damaged(file: string, cause: unknown): HandpickError {
-  const message = `Cannot use the ledger ${quote(file)}: ${String(cause)}`;
+/** The version that a file says it has, with everything in the file itself; 0 if nothing can tell. */
+function versionIn(file: string): number {
+  try {
+    using db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    return versionOf(db);
+  } catch {
+    return 0;
+  }
+}
+
+/** Uses the ledger of this version again that an older handpick had moved aside. */
+function takeBack(file: string): void {
+  const kept = nameOfVersion(file, SCHEMA_VERSION);
+  if (!isThere(kept)) return;
+  // Unlike a rename it replaces none that another process makes meanwhile.
+  linkSync(kept, file);
+  rmSync(kept);
+}
+
+function nameOfVersion(file: string, version: number): string {
+  return `${file}.v${version}`;
+}
+
+/** The error for a ledger that a sync is going to replace. */
+export function ledgerDamaged(dir: string, cause: unknown): HandpickError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `Cannot use the ledger ${quote(fileIn(dir))}: ${reason}`;
   const hint = "Run handpick sync: it moves the file aside, and asks the caches what they have.";
   return new HandpickError("FILE_UNUSABLE", message, { cause, hint });
 }
 
 /**
  * Opens the ledger for reading, undefined if there is none yet. Without the right to make the files
- * of the WAL it is read as it lies there.
+ * of the WAL it is read as it lies there; so is one without them in the folder of another user.
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export function openLedgerReadOnly({ dir }: StateFolder): DatabaseSync | undefined {
-  const file = join(dir, "ledger.sqlite");
-  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
-  const still = pathToFileURL(file);
-  still.searchParams.set("immutable", "1");
-  let db: DatabaseSync;
+  const file = [fileIn(dir), nameOfVersion(fileIn(dir), SCHEMA_VERSION)].find(isThere);
+  if (file === undefined) return undefined;
+  let db: DatabaseSync | undefined;
   try {
     db = openReadable(file);
-  } catch {
-    try {
-      db = openReadable(still);
-    } catch (error) {
-      throw damaged(file, error);
+    if (isEmpty(db)) {
+      db.close();
+      return undefined;
     }
-  }
-  if (versionOf(db) > 0) {
-    assertVersion(db, file);
+    assertReadable(db);
     return db;
+  } catch (error) {
+    db?.close();
+    throw ledgerDamaged(dir, error);
   }
-  db.close();
-  return undefined;
 }
 
-function openReadable(file: string | URL): DatabaseSync {
+function openReadable(file: string): DatabaseSync {
+  const still = pathToFileURL(file);
+  still.searchParams.set("immutable", "1");
+  // Nothing is made in the folder of another user. Without a WAL all is in the file itself.
+  const isOurs = lstatSync(file).uid === process.geteuid?.();
+  if (!isOurs && !isThere(`${file}-wal`)) return opened(still);
+  try {
+    return opened(file);
+  } catch (error) {
+    if (isDamage(error)) throw error;
+    return opened(still);
+  }
+}
+
+function opened(file: string | URL): DatabaseSync {
   const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
   try {
     versionOf(db);
@@ -149,14 +170,11 @@ function openReadable(file: string | URL): DatabaseSync {
   }
 }
 
-function versionOf(db: DatabaseSync): number {
-  return Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+function fileIn(dir: string): string {
+  return join(dir, "ledger.sqlite");
 }
 
-function assertVersion(db: DatabaseSync, file: string): void {
-  const version = versionOf(db);
-  if (version === SCHEMA_VERSION) return;
-  const message = `Cannot use the ledger ${quote(file)}: expected schema ${SCHEMA_VERSION}, found ${version}`;
-  const hint = "Use the version of handpick that wrote it, or remove the file: it is made anew.";
-  throw new HandpickError("FILE_UNUSABLE", message, { hint });
+/** A link or a pipe is no ledger. */
+function isThere(file: string): boolean {
+  return lstatSync(file, { throwIfNoEntry: false })?.isFile() === true;
 }

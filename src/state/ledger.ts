@@ -1,8 +1,11 @@
 import type { DatabaseSync } from "node:sqlite";
 
 import type { StorePath } from "../nix/store-path.ts";
+import { isDamage } from "./ledger-damage.ts";
 import { openLedgerFile, openLedgerReadOnly } from "./ledger-file.ts";
+import { toCacheEntry, toEntry, toPath } from "./ledger-rows.ts";
 import type { StateFolder } from "./state-folder.ts";
+import { EARLIEST_MS } from "./times.ts";
 
 /**
  * What is known of a path in a cache:
@@ -64,11 +67,10 @@ type Fact =
   | "read"
   | "watchMark"
   | "idle";
-type Row = Readonly<Record<string, unknown>>;
 
 /** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */
 export function isLedgerError(error: unknown): boolean {
-  return error instanceof Error && "errcode" in error;
+  return (error instanceof Error && "errcode" in error) || isDamage(error);
 }
 
 const FIRST_DELAY_MS = 60_000;
@@ -77,13 +79,15 @@ const LONGEST_DELAY_MS = 6 * 60 * 60_000;
 const MOST_DOUBLINGS = 9;
 const LONGEST_MESSAGE = 500;
 
+/** In SQL, since when something fails; the clock may have been set meanwhile. */
+const FAILING_SINCE = `CASE WHEN failing_since BETWEEN ${EARLIEST_MS} AND :at THEN failing_since ELSE :at END`;
 /** In SQL, for `tries` that failed before. */
 const DELAY = `min(${LONGEST_DELAY_MS}, ${FIRST_DELAY_MS} << min(tries, ${MOST_DOUBLINGS}))`;
 const RECORD = `
   UPDATE entries SET
     state = :state,
     waiting_since = CASE WHEN :state = 'waiting' AND state = 'pushed' THEN :at ELSE waiting_since END,
-    failing_since = CASE WHEN :state = 'failing' THEN coalesce(failing_since, :at) END,
+    failing_since = CASE WHEN :state = 'failing' THEN ${FAILING_SINCE} END,
     next_try = CASE WHEN :state = 'failing' THEN :at + ${DELAY} END,
     tries = CASE WHEN :state = 'failing' THEN tries + 1 ELSE 0 END,
     code = :code,
@@ -96,7 +100,7 @@ const FAIL_CACHE = `
   INSERT INTO caches (name, failing_since, tries, next_at, code, message, hint)
   VALUES (:name, :at, 1, :at + ${FIRST_DELAY_MS}, :code, :message, :hint)
   ON CONFLICT (name) DO UPDATE SET
-    failing_since = coalesce(failing_since, :at),
+    failing_since = ${FAILING_SINCE},
     next_at = :at + ${DELAY},
     tries = tries + 1,
     code = :code,
@@ -127,6 +131,7 @@ export class Ledger implements Disposable {
     return db === undefined ? undefined : new Ledger(db);
   }
 
+  /** @throws {LedgerDamage} If there is something else; as the others here do. */
   entries(): Entry[] {
     return this.#db.prepare("SELECT * FROM entries ORDER BY cache, path").all().map(toEntry);
   }
@@ -137,8 +142,7 @@ export class Ledger implements Disposable {
 
   /** Outputs of builds that are to be pushed, by path. */
   builds(): StorePath[] {
-    const rows = this.#db.prepare("SELECT path FROM builds ORDER BY path").all();
-    return rows.map((row) => String(row["path"]) as StorePath);
+    return this.#db.prepare("SELECT path FROM builds ORDER BY path").all().map(toPath);
   }
 
   addBuilds(paths: readonly StorePath[], at: number): void {
@@ -231,38 +235,4 @@ function columnsOf(
     message: trouble?.message.slice(0, LONGEST_MESSAGE) ?? null,
     hint: trouble?.hint?.slice(0, LONGEST_MESSAGE) ?? null,
   };
-}
-
-function toEntry(row: Row): Entry {
-  return {
-    cache: String(row["cache"]),
-    path: String(row["path"]) as StorePath,
-    state: String(row["state"]) as EntryState,
-    waitingSince: Number(row["waiting_since"]),
-    failingSince: time(row["failing_since"]),
-    tries: Number(row["tries"]),
-    nextTry: time(row["next_try"]),
-    trouble: toTrouble(row),
-    pushedAt: time(row["pushed_at"]),
-    seenAt: time(row["seen_at"]),
-  };
-}
-
-function toCacheEntry(row: Row): CacheEntry {
-  return {
-    name: String(row["name"]),
-    failingSince: time(row["failing_since"]),
-    nextAt: Number(row["next_at"]),
-    trouble: toTrouble(row),
-    checkedAt: time(row["checked_at"]),
-  };
-}
-
-function time(value: unknown): number | undefined {
-  return typeof value === "number" ? value : undefined;
-}
-
-function toTrouble({ code, message, hint }: Row): Trouble | undefined {
-  if (typeof code !== "string" || typeof message !== "string") return undefined;
-  return { code, message, ...(typeof hint === "string" ? { hint } : {}) };
 }

@@ -13,6 +13,7 @@ import {
   removeBuilds,
   takeMarks,
 } from "./spool.ts";
+import { PassedOver } from "./passed-over.ts";
 import { makeStateFolder, stateFolder } from "./state-folder.ts";
 
 describe("emptySpool()", () => {
@@ -25,8 +26,13 @@ describe("emptySpool()", () => {
     }
     await mkdir(join(folder.spool, "built-folder/deep"), { recursive: true });
     await symlink("/etc/passwd", join(folder.spool, "built-link"));
-    await emptySpool(folder);
+    const passedOver = new PassedOver();
+    await emptySpool(folder, passedOver);
     assert.deepEqual(await readdir(folder.spool), [".built-2"]);
+    const [, aside = ""] = / kept as (.*)$/.exec(passedOver.takeNotes().join("\n")) ?? [];
+    assert.deepEqual(await readdir(aside), ["deep"], "folders are kept");
+    await emptySpool(folder, passedOver);
+    assert.deepEqual(passedOver.takeNotes(), [], "and told once");
     assert.deepEqual((await readdir(folder.queue)).toSorted(), ["built-1", "wanted-home"]);
     assert.equal(await readFile(join(folder.queue, "built-1"), "utf8"), "built-1");
   });

@@ -1,8 +1,14 @@
-import { lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { lstat, rename } from "node:fs/promises";
+import { join } from "node:path";
 
+import { makeFolder } from "../files/make-folder.ts";
+import { UnfitFileError } from "../files/open-file.ts";
+import { readBounded } from "../files/read-bounded.ts";
+import { attempt, discard, entriesOf, type FoundEntry } from "./discard.ts";
+import { PassedOver } from "./passed-over.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { stateUnusable } from "./state-folder.ts";
+import { ownersOf } from "./state-trust.ts";
 
 /** What Nix's post-build-hook told of one build. Nothing of it is checked. */
 export interface BuildEvent {
@@ -12,14 +18,13 @@ export interface BuildEvent {
   readonly outputs: readonly string[];
 }
 
-/** What begins with a dot is not there yet. */
-const HIDDEN = /^\./;
-const WANTED = /^wanted-|^starting$/;
-const BUILT = /^built-/;
+/** Proper names are ASCII, so that they are the same as bytes and as text. */
+const WANTED = /^(?:wanted-[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}|starting)$/;
+const BUILT = /^built-[A-Za-z0-9._-]{1,128}$/;
 const MOST_BYTES = 1 << 20;
 /** Files that are open at once. */
 const SLICE = 64;
-const UNREADABLE: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "ENOENT"]);
+const UNREADABLE: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "ENOENT", "ELOOP"]);
 
 /**
  * Moves what others left in the spool into the queue, and removes what nobody asked for. It needs
@@ -28,33 +33,52 @@ const UNREADABLE: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "ENOENT"]);
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
-export async function emptySpool({ dir, spool, queue }: StateFolder): Promise<void> {
+export async function emptySpool(
+  { dir, spool, queue }: StateFolder,
+  passedOver: PassedOver = new PassedOver(),
+): Promise<void> {
   try {
-    const names = (await namesIn(spool)).filter((name) => !HIDDEN.test(name));
-    if (names.length > 0) await mkdir(queue, { recursive: true, mode: 0o700 });
-    for (const name of names) await move(join(spool, name), join(queue, name));
+    const entries = await entriesOf(spool);
+    if (entries.length === 0) return;
+    await makeFolder(queue);
+    const owners = await ownersOf(dir);
+    for (const entry of entries) {
+      await attempt(entry.file, passedOver, async () => {
+        const status = await lstat(entry.file);
+        const isOurs = status.isFile() && owners.has(status.uid) && isNews(entry);
+        if (isOurs) await move(entry, queue, passedOver);
+        else await discard(entry.file, passedOver);
+      });
+    }
   } catch (error) {
     throw stateUnusable(dir, error);
   }
 }
 
-async function move(from: string, to: string): Promise<void> {
-  // Another sync that moved it meanwhile is as good.
-  const status = await lstat(from).catch(absent);
-  if (status === undefined) return;
-  if (status.isFile() && isNews(from)) await rename(from, to).catch(absent);
-  else await rm(from, { force: true, recursive: true });
+/** A folder may be in the way. Another sync that moved the file meanwhile is as good. */
+async function move(
+  { name, file }: FoundEntry,
+  queue: string,
+  passedOver: PassedOver,
+): Promise<void> {
+  const to = join(queue, name);
+  if ((await lstat(to).catch(() => undefined))?.isDirectory()) await discard(to, passedOver);
+  await rename(file, to);
 }
 
-/** Whether somebody left something that is not dealt with. */
-export async function hasNews({ spool, queue }: StateFolder): Promise<boolean> {
-  return [...(await namesIn(spool)), ...(await namesIn(queue))].some(isNews);
+/** Tells if somebody left something that is not dealt with, and can be. */
+export async function hasNews(
+  { spool, queue }: StateFolder,
+  passedOver: PassedOver = new PassedOver(),
+): Promise<boolean> {
+  const entries = [...(await entriesOf(spool)), ...(await entriesOf(queue))];
+  return entries.some((entry) => isNews(entry) && !passedOver.has(entry.file.toString()));
 }
 
 /** How many builds were told of and not looked at yet. */
 export async function countBuilds({ spool, queue }: StateFolder): Promise<number> {
-  const names = [...(await namesIn(spool)), ...(await namesIn(queue))];
-  return names.filter((name) => BUILT.test(name)).length;
+  const entries = [...(await entriesOf(spool)), ...(await entriesOf(queue))];
+  return entries.filter(({ name }) => BUILT.test(name)).length;
 }
 
 /**
@@ -64,11 +88,15 @@ export async function countBuilds({ spool, queue }: StateFolder): Promise<number
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
-export async function takeMarks(folder: StateFolder): Promise<void> {
-  const names = (await namesIn(folder.queue)).filter((name) => WANTED.test(name));
+export async function takeMarks(
+  folder: StateFolder,
+  passedOver: PassedOver = new PassedOver(),
+): Promise<void> {
+  const marks = (await entriesOf(folder.queue)).filter(({ name }) => WANTED.test(name));
   await removeAll(
     folder,
-    names.map((name) => join(folder.queue, name)),
+    marks.map(({ file }) => file),
+    passedOver,
   );
 }
 
@@ -85,7 +113,9 @@ export async function readBuildsIn(folder: string): Promise<BuildEvent[]> {
 }
 
 async function* readSlices(folder: string): AsyncGenerator<BuildEvent[]> {
-  const names = (await namesIn(folder)).filter((name) => BUILT.test(name));
+  const names = (await entriesOf(folder))
+    .map(({ name }) => name)
+    .filter((name) => BUILT.test(name));
   for (let start = 0; start < names.length; start += SLICE) {
     yield await Promise.all(
       names.slice(start, start + SLICE).map(async (name) => {
@@ -105,41 +135,38 @@ async function* readSlices(folder: string): AsyncGenerator<BuildEvent[]> {
 export async function removeBuilds(
   folder: StateFolder,
   builds: readonly BuildEvent[],
+  passedOver: PassedOver = new PassedOver(),
 ): Promise<void> {
   await removeAll(
     folder,
     builds.map(({ file }) => file),
+    passedOver,
   );
 }
 
 async function readSmall(file: string): Promise<string> {
   try {
-    const status = await lstat(file);
-    return status.isFile() && status.size <= MOST_BYTES ? await readFile(file, "utf8") : "";
+    return await readBounded(file, MOST_BYTES, { noFollow: true, regularOnly: true });
   } catch (error) {
     // One that cannot be read now never can, and must not keep back the others.
+    if (error instanceof UnfitFileError || error instanceof TypeError) return "";
     if (error instanceof Error && "code" in error && UNREADABLE.has(error.code)) return "";
     throw error;
   }
 }
 
-async function removeAll({ dir }: StateFolder, files: readonly string[]): Promise<void> {
+async function removeAll(
+  { dir }: StateFolder,
+  files: readonly (Buffer | string)[],
+  passedOver: PassedOver,
+): Promise<void> {
   try {
-    for (const file of files) await rm(file, { force: true, recursive: true });
+    for (const file of files) await discard(file, passedOver);
   } catch (error) {
     throw stateUnusable(dir, error);
   }
 }
 
-function isNews(file: string): boolean {
-  const name = basename(file);
+function isNews({ name }: FoundEntry): boolean {
   return WANTED.test(name) || BUILT.test(name);
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  return (await readdir(folder).catch(absent)) ?? [];
-}
-
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
 }

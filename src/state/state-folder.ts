@@ -1,11 +1,17 @@
 import { randomUUID } from "node:crypto";
-import { closeSync, constants, openSync } from "node:fs";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { makeFolder } from "../files/make-folder.ts";
 import { HandpickError, writeFailure } from "../error.ts";
+import { makeFolder } from "../files/make-folder.ts";
+import { assertFit } from "../files/open-file.ts";
+import { readBounded } from "../files/read-bounded.ts";
 import { quote } from "../nix/format-error.ts";
+import { assertOwnFolder, assertOwnParts, ownersOf } from "./state-trust.ts";
+
+/** A line that is larger was not written by us. */
+const MOST_LINE_BYTES = 64 << 10;
 
 /** Where the parts of a state folder are. */
 export interface StateFolder {
@@ -34,12 +40,15 @@ export function stateFolder(dir: string): StateFolder {
 /**
  * Makes what is missing of a state folder, for its owner alone.
  *
- * @throws {HandpickError} `FILE_UNUSABLE`
+ * @throws {HandpickError} `FILE_UNUSABLE`, also if the folder or a part of it may be another user's.
  */
 export async function makeStateFolder(folders: StateFolder): Promise<void> {
   const { dir, wanted, spool, queue, roots } = folders;
   try {
-    for (const folder of [dir, wanted, spool, queue, roots]) await makeFolder(folder);
+    await makeFolder(dir);
+    await assertOwnFolder(dir, "act");
+    await assertOwnParts(dir);
+    for (const folder of [wanted, spool, queue, roots]) await makeFolder(folder);
   } catch (error) {
     throw stateUnusable(dir, error);
   }
@@ -59,7 +68,7 @@ export async function replaceFile(
   const temporary = join(dir, `.${name}-${randomUUID()}`);
   try {
     if (line === undefined) return await rm(file, { force: true });
-    await writeFile(temporary, `${line}\n`, { mode: 0o600 });
+    await writeFile(temporary, `${line}\n`, { mode: 0o600, flag: "wx" });
     await rename(temporary, file);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
@@ -70,12 +79,13 @@ export async function replaceFile(
 /**
  * Reads such a file.
  *
+ * @throws {UnfitFileError} If it is not a file of ours.
  * @throws The error of the file system.
  */
 export async function readLine({ dir }: StateFolder, name: string): Promise<string> {
-  // Opening a pipe without a writer would block a thread for ever, and the end of the process too.
-  const flag = constants.O_RDONLY | constants.O_NONBLOCK;
-  return readFile(join(dir, name), { encoding: "utf8", flag });
+  const owners = await ownersOf(dir);
+  const limits = { noFollow: true, regularOnly: true, owners };
+  return readBounded(join(dir, name), MOST_LINE_BYTES, limits);
 }
 
 /**
@@ -84,8 +94,13 @@ export async function readLine({ dir }: StateFolder, name: string): Promise<stri
  * @throws The error of the file system, also for a pipe, which SQLite would wait for.
  */
 export function ensureFile(file: string): void {
-  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
-  closeSync(openSync(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600));
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants;
+  const descriptor = openSync(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOFOLLOW, 0o600);
+  try {
+    assertFit(fstatSync(descriptor), { regularOnly: true });
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** The error for a state folder that cannot be written. */

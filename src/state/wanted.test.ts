@@ -16,11 +16,15 @@ describe("readWanted()", () => {
     await mkdir(join(wanted, "folder"), { recursive: true });
     await writeFile(join(wanted, "file"), "");
     await symlink("/nowhere", join(wanted, "b"));
-    await symlink("/", join(wanted, "a"));
+    const path = join(temp.dir, `${"0".repeat(32)}-a.json`);
+    await symlink("/nowhere", path);
+    await symlink(path, join(wanted, "a"));
+    await symlink("/", join(wanted, "c"));
     await symlink("/", join(wanted, ".hidden"));
     assert.deepEqual(await readWanted(stateFolder(temp.dir)), [
-      { name: "a", target: "/", leadsSomewhere: true },
+      { name: "a", target: path, leadsSomewhere: true },
       { name: "b", target: "/nowhere", leadsSomewhere: false },
+      { name: "c", target: "/", leadsSomewhere: false },
     ]);
   });
 

@@ -1,9 +1,10 @@
-import { access, readdir, readlink } from "node:fs/promises";
+import { lstat, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { StateFolder } from "./state-folder.ts";
+import { assertOwnState, type Purpose } from "./state-trust.ts";
 
 /** A link that says what is wanted. */
 export interface WantedLink {
@@ -11,19 +12,28 @@ export interface WantedLink {
   readonly name: string;
   /** What the link holds. */
   readonly target: string;
-  /** False if it dangles, as all do that lead into a chroot store. */
+  /** False if there is no such store path here, as with all that lead into a chroot store. */
   readonly leadsSomewhere: boolean;
 }
 
+/** The end of a store path, wherever its store is. */
+const STORE_PATH_END = /^\/.*\/[0-9a-df-np-sv-z]{32}-[^/]+$/;
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
 
 /**
  * The links of a state folder, by name; none if there is no folder. What has an unsuitable name or is
  * no link is no selection.
  *
- * @throws {HandpickError} `FILE_UNUSABLE` if the folder or a link in it cannot be read.
+ * @param purpose What the answer is for: links in the folder of another may be shown, and no more.
+ *   @default {"act"}
+ * @throws {HandpickError} `FILE_UNUSABLE` if the folder or a link in it cannot be read, or may be
+ *   another user's.
  */
-export async function readWanted({ wanted }: StateFolder): Promise<WantedLink[]> {
+export async function readWanted(
+  { dir, wanted }: StateFolder,
+  purpose: Purpose = "act",
+): Promise<WantedLink[]> {
+  await assertOwnState(dir, purpose);
   const names = await readdir(wanted).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT") return [];
     throw unreadable(wanted, cause);
@@ -41,11 +51,16 @@ async function readLink(name: string, folder: string): Promise<WantedLink | unde
     throw unreadable(folder, cause);
   });
   if (target === undefined) return undefined;
-  const leadsSomewhere = await access(file).then(
+  // The link is not followed: it may lead anywhere.
+  const leadsSomewhere = STORE_PATH_END.test(target) && (await exists(target));
+  return { name, target, leadsSomewhere };
+}
+
+async function exists(file: string): Promise<boolean> {
+  return lstat(file).then(
     () => true,
     () => false,
   );
-  return { name, target, leadsSomewhere };
 }
 
 function unreadable(folder: string, cause: Error): HandpickError {

@@ -1,5 +1,7 @@
 import type { Config } from "../config/config.ts";
+import { parseStrings } from "../state/facts.ts";
 import type { Ledger } from "../state/ledger.ts";
+import type { PassedOver } from "../state/passed-over.ts";
 import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
@@ -12,6 +14,7 @@ export interface BuildIntake {
   readonly ledger: Ledger;
   readonly config: Config;
   readonly openStore: () => Promise<Store>;
+  readonly passedOver: PassedOver;
   readonly onEvent: (event: RunEvent) => void;
 }
 
@@ -37,7 +40,7 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
 async function record(
   builds: readonly BuildEvent[],
   store: Store,
-  { folder, ledger, config, onEvent }: BuildIntake,
+  { folder, ledger, config, passedOver, onEvent }: BuildIntake,
 ): Promise<number> {
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
@@ -46,13 +49,13 @@ async function record(
   );
   ledger.addBuilds(accepted, Date.now());
   noteReturn(ledger, [...outputs, ...builds.map(({ derivation }) => derivation)]);
-  await removeBuilds(folder, builds);
+  await removeBuilds(folder, builds, passedOver);
   return held.valid.size - accepted.length;
 }
 
 /** Has the next look start afresh if some of `paths` are what selections lacked; tells whether. */
 export function noteReturn(ledger: Ledger, paths: readonly string[]): boolean {
-  const gone = new Set(JSON.parse(ledger.fact("gone") ?? "[]") as readonly string[]);
+  const gone = new Set(parseStrings(ledger.fact("gone")));
   const isBack = paths.some((path) => gone.has(path));
   if (isBack) ledger.setFact("digest", "");
   return isBack;

@@ -1,11 +1,14 @@
 import { access, constants, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { quote } from "../nix/format-error.ts";
+import { formatSize } from "../plan/format-size.ts";
 import { readFailure, type SyncFailure } from "../state/failure.ts";
+import type { Trouble } from "../state/ledger.ts";
 import { type StateFolder, stateUnusable } from "../state/state-folder.ts";
 import { toFailure } from "../push/events.ts";
 
-/** Below that the ledger takes no more. */
+/** With less room the ledger may take no more. */
 const LEAST_FREE_BYTES = 1 << 20;
 
 /**
@@ -22,22 +25,39 @@ export async function findTrouble(folder: StateFolder): Promise<SyncFailure | un
   return readFailure(folder);
 }
 
+/** Why syncs may fail soon although the last one did not. Changes nothing. */
+export async function findRisk({ dir }: StateFolder): Promise<Trouble | undefined> {
+  const room = await roomFor(dir).catch(() => undefined);
+  if (room === undefined || room.isFull || room.free >= LEAST_FREE_BYTES) return undefined;
+  const found = `found ${formatSize(room.free)}`;
+  return {
+    code: "FILE_UNUSABLE",
+    message: `Cannot be sure of room for state in ${quote(dir)}: expected ${formatSize(LEAST_FREE_BYTES)} free, ${found}`,
+    hint: "Make room on that disk.",
+  };
+}
+
 function sinceOf(known: SyncFailure | undefined): { readonly since?: number } {
   return known?.since === undefined ? {} : { since: known.since };
 }
 
 async function assertUsable({ dir, wanted, spool, queue }: StateFolder): Promise<void> {
-  const isThere = await isWritable(dir);
-  for (const folder of [wanted, spool, queue]) await isWritable(folder);
+  for (const folder of [dir, wanted, spool, queue]) await isWritable(folder);
+  if ((await roomFor(dir)).isFull) {
+    throw Object.assign(new Error("the disk is full"), { code: "ENOSPC" });
+  }
+}
+
+/** The room on the disk that a folder is on, or would be made on. */
+async function roomFor(dir: string): Promise<{ readonly free: number; readonly isFull: boolean }> {
   let above = dir;
-  for (let found = isThere; !found && above !== dirname(above); found = await isWritable(above)) {
+  for (let found = await isWritable(above); !found && above !== dirname(above);) {
     above = dirname(above);
+    found = await isWritable(above);
   }
   const { bsize, bavail, bfree, files, ffree } = await statfs(above);
   const free = (process.geteuid?.() === 0 ? bfree : bavail) * bsize;
-  if (free < LEAST_FREE_BYTES || (files > 0 && ffree === 0)) {
-    throw Object.assign(new Error("the disk is full"), { code: "ENOSPC" });
-  }
+  return { free, isFull: free === 0 || (files > 0 && ffree === 0) };
 }
 
 /** False if it is not there. */

@@ -1,5 +1,6 @@
 import type { StorePath } from "../nix/store-path.ts";
 import type { Ledger } from "../state/ledger.ts";
+import type { PassedOver } from "../state/passed-over.ts";
 import { keepRoots } from "../state/roots.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
@@ -10,6 +11,7 @@ import type { Wanted } from "./wanted-picks.ts";
 export interface KeepOptions {
   readonly folder: StateFolder;
   readonly ledger: Ledger;
+  readonly passedOver: PassedOver;
   readonly onEvent: (event: RunEvent) => void;
 }
 
@@ -19,7 +21,7 @@ export interface KeepOptions {
  * @returns The roots.
  */
 export async function keepUnsettled(
-  { folder, ledger, onEvent }: KeepOptions,
+  { folder, ledger, passedOver, onEvent }: KeepOptions,
   { store, wanted }: { readonly store: Store; readonly wanted: Wanted },
 ): Promise<ReadonlySet<StorePath>> {
   const unsettled = new Set(
@@ -37,7 +39,8 @@ export async function keepUnsettled(
       for (const path of own) roots.add(path);
     }
   }
-  if (!(await keepRoots(folder, roots, (link) => store.addRoot(link)))) {
+  const register = (link: string): Promise<boolean> => store.addRoot(link);
+  if (!(await keepRoots(folder, roots, { register, passedOver }))) {
     const text = "what waits is not safe from the garbage collector: there is no daemon to ask";
     onEvent({ event: "note", text });
   }

@@ -1,6 +1,8 @@
 import type { Config } from "../config/config.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { parseStrings, type ReadSelection } from "../state/facts.ts";
 import type { Ledger } from "../state/ledger.ts";
+import type { PassedOver } from "../state/passed-over.ts";
 import { emptySpool, takeMarks } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
@@ -28,14 +30,10 @@ export interface LookRequest extends OpenOptions {
   readonly openStore: () => Promise<Store>;
   readonly signal: AbortSignal;
   readonly onEvent: (event: RunEvent) => void;
+  /** Collects what of the state folder is left alone; what is in it was told. */
+  readonly passedOver: PassedOver;
   /** Ask all caches now, whatever was known, and try again what failed. */
   readonly recheck: boolean;
-}
-
-/** What a look saw of a link; the ledger keeps it by the name of the selection. */
-export interface ReadSelection {
-  readonly target: string;
-  readonly caches: readonly string[];
 }
 
 /** What a look at the wishes led to. */
@@ -61,10 +59,11 @@ export interface HeldWanted extends AsyncDisposable {
  */
 export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const { folder, config, ledger, openStore, recheck } = request;
-  await emptySpool(folder);
+  await emptySpool(folder, request.passedOver);
   await takeBuilds(request);
   ledger.dropOldBuilds(Date.now() - BUILD_WAITS_MS);
-  await takeMarks(folder);
+  await takeMarks(folder, request.passedOver);
+  tellPassedOver(request);
   const links = await readWanted(folder);
   const before = { links, builds: ledger.builds(), idle: await stillIdle(request) };
   const isKnown = ledger.fact("digest") === digestOf(before, config) && !recheck;
@@ -84,6 +83,7 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   record(wishes, wanted, ledger);
   ledger.want(membersByCache(wanted), Date.now());
   await keepUnsettled(request, { store, wanted });
+  tellPassedOver(request);
   const names = [...dueTimes(ledger)]
     .filter(([name, time]) => time <= Date.now() || (!isKnown && !crew.hasFailedAt(name)))
     .map(([name]) => name);
@@ -98,9 +98,13 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
 
 /** Those of the caches that were idle at the last look, and of the optional ones, that are idle now. */
 async function stillIdle(request: LookRequest): Promise<ReadonlySet<string>> {
-  const known = JSON.parse(request.ledger.fact("idle") ?? "[]") as readonly string[];
+  const known = parseStrings(request.ledger.fact("idle"));
   const optional = await idleCaches(request.config.caches, request);
   return optional.union(await idleNames(known, request));
+}
+
+function tellPassedOver({ passedOver, onEvent }: LookRequest): void {
+  for (const text of passedOver.takeNotes()) onEvent({ event: "note", text });
 }
 
 function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {

@@ -1,10 +1,12 @@
 import type { Ledger } from "../state/ledger.ts";
+import { plausibleSince } from "../state/times.ts";
 
 export const DAY_MS: number = 24 * 60 * 60_000;
 
 /** What to tell a person who does not look: something has failed for a day. */
 export function noticeOf(ledger: Ledger, now: number): string | undefined {
-  const isOld = (since: number | undefined): boolean => since !== undefined && now - since > DAY_MS;
+  const isOld = (since: number | undefined): boolean =>
+    since !== undefined && now - plausibleSince(since, now) > DAY_MS;
   const entries = ledger.entries();
   const caches = ledger.caches().filter(({ failingSince }) => isOld(failingSince));
   const down = new Set(caches.map(({ name }) => name));

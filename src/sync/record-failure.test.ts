@@ -5,6 +5,7 @@ import { type TempDir, tempDir } from "../../test/temp.ts";
 import { HandpickError } from "../error.ts";
 import { readFailure, recordFailure } from "../state/failure.ts";
 import { readNotice } from "../state/notice.ts";
+import { PassedOver } from "../state/passed-over.ts";
 import { makeStateFolder, type StateFolder, stateFolder } from "../state/state-folder.ts";
 import { recordingFailure } from "./record-failure.ts";
 
@@ -19,7 +20,9 @@ async function folderIn({ dir }: TempDir): Promise<StateFolder> {
 
 /** A sync that fails, which has to be told. */
 async function failing(folder: StateFolder, signal = new AbortController().signal): Promise<void> {
-  const sync = recordingFailure({ folder, signal }, () => Promise.reject(error));
+  const sync = recordingFailure({ folder, passedOver: new PassedOver(), signal }, () =>
+    Promise.reject(error),
+  );
   await assert.rejects(sync, error);
 }
 

@@ -1,22 +1,35 @@
 import { toFailure } from "../push/events.ts";
 import { recordFailure } from "../state/failure.ts";
 import { writeNotice } from "../state/notice.ts";
+import type { PassedOver } from "../state/passed-over.ts";
 import { emptySpool } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
+import { assertOwnFolder, assertOwnFolders } from "../state/state-trust.ts";
 import { DAY_MS } from "./notice-of.ts";
+
+export interface RecordedSync {
+  readonly folder: StateFolder;
+  readonly passedOver: PassedOver;
+  readonly signal: AbortSignal;
+}
 
 /**
  * Runs `task`, which is to be a whole sync, and writes down why it fails: services run it where nobody
- * reads what it says. The spool is emptied before, so that it is whatever fails.
+ * reads what it says. The spool is emptied before, so that it is whatever fails. In the folder of
+ * another user nothing is written at all.
  *
- * @throws What `task` throws, or `FILE_UNUSABLE` if the spool cannot be emptied.
+ * @throws What `task` throws, or `FILE_UNUSABLE` if the spool cannot be emptied or may be another
+ *   user's.
  */
 export async function recordingFailure<T>(
-  { folder, signal }: { readonly folder: StateFolder; readonly signal: AbortSignal },
+  { folder, passedOver, signal }: RecordedSync,
   task: () => Promise<T>,
 ): Promise<T> {
+  const { dir } = folder;
+  await assertOwnFolder(dir, "act");
   try {
-    await emptySpool(folder);
+    await assertOwnFolders(dir);
+    await emptySpool(folder, passedOver);
     return await task();
   } catch (error) {
     // A folder that cannot be written is seen by whoever asks for the status.

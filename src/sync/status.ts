@@ -1,13 +1,17 @@
-import { Ledger } from "../state/ledger.ts";
+import { parseReadSelections, parseStrings, parseTime, parseTroubles } from "../state/facts.ts";
+import type { ReadSelection } from "../state/facts.ts";
+import { ledgerDamaged } from "../state/ledger-file.ts";
+import { isLedgerError, Ledger } from "../state/ledger.ts";
 import type { CacheEntry, Entry, EntryState, Trouble } from "../state/ledger.ts";
 import type { SyncFailure } from "../state/failure.ts";
 import { readNotice } from "../state/notice.ts";
 import { countBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
+import { plausibleSince } from "../state/times.ts";
 import { readWanted } from "../state/wanted.ts";
-import { dueTimes } from "./due.ts";
-import { findTrouble } from "./find-trouble.ts";
-import type { ReadSelection } from "./look.ts";
+import { believable, dueTimes } from "./due.ts";
+import { toFailure } from "../push/events.ts";
+import { findRisk, findTrouble } from "./find-trouble.ts";
 
 /** A selection of the state folder. */
 export interface SelectionStatus {
@@ -52,35 +56,32 @@ export interface Status {
   readonly unread: number;
   /** Why syncs fail as a whole. */
   readonly trouble: SyncFailure | undefined;
+  /** Why they may fail soon. */
+  readonly risk: Trouble | undefined;
 }
 
 /**
  * Reads a state folder, whatever is in it, and changes nothing there.
  *
- * @throws {HandpickError} `FILE_UNUSABLE` if it cannot be read.
+ * @throws {HandpickError} `FILE_UNUSABLE` if it cannot be read, or may be another user's.
  */
 export async function readStatus(folder: StateFolder): Promise<Status> {
-  const links = await readWanted(folder);
+  const links = await readWanted(folder, "read");
   const notice = await readNotice(folder);
-  using ledger = Ledger.openReadOnly(folder);
-  const ended = JSON.parse(ledger?.fact("ended") ?? "[]") as readonly string[];
-  const unusable = new Map(Object.entries(parseTroubles(ledger?.fact("unusable"))));
-  const read = JSON.parse(ledger?.fact("read") ?? "{}") as Partial<Record<string, ReadSelection>>;
-  const paths = ledger?.entries() ?? [];
-  const known = new Map(ledger?.caches().map((cache) => [cache.name, cache]));
-  const times = ledger === undefined ? new Map<string, number>() : dueTimes(ledger);
+  const { paths, known, times, trouble, ...ledger } = readLedger(folder);
+  const { ended, unusable, read } = ledger;
   return {
     stateFolder: folder.dir,
-    lastSync: ledger === undefined ? undefined : lastSync(ledger),
+    lastSync: ledger.lastSync,
     selections: links.map(({ name, target }) => ({
       name,
       manifest: target,
-      caches: read[name]?.target === target ? read[name].caches : undefined,
+      caches: read.get(name)?.target === target ? read.get(name)?.caches : undefined,
       isEnded: ended.includes(target),
-      isUnread: read[name]?.target !== target,
+      isUnread: read.get(name)?.target !== target,
       trouble: unusable.get(name),
     })),
-    builds: ledger?.builds() ?? [],
+    builds: ledger.builds,
     caches: [...times].map(([name, nextTry]) => ({
       ...cacheStatus(
         name,
@@ -89,11 +90,73 @@ export async function readStatus(folder: StateFolder): Promise<Status> {
       ),
       nextTry: nextTry > 0 ? nextTry : undefined,
     })),
-    idle: JSON.parse(ledger?.fact("idle") ?? "[]") as readonly string[],
+    idle: ledger.idle,
     paths,
     notice,
     unread: await countBuilds(folder),
-    trouble: await findTrouble(folder),
+    trouble: plausibleFailure((await findTrouble(folder)) ?? trouble),
+    risk: await findRisk(folder),
+  };
+}
+
+/** What the ledger tells; nothing but the reason if it cannot be used. */
+interface LedgerView extends Pick<Status, "lastSync" | "builds" | "idle" | "paths"> {
+  readonly ended: readonly string[];
+  readonly unusable: ReadonlyMap<string, Trouble>;
+  readonly read: ReadonlyMap<string, ReadSelection>;
+  readonly known: ReadonlyMap<string, CacheEntry>;
+  readonly times: ReadonlyMap<string, number>;
+  readonly trouble?: SyncFailure;
+}
+
+const NOTHING: LedgerView = {
+  lastSync: undefined,
+  builds: [],
+  idle: [],
+  paths: [],
+  ended: [],
+  unusable: new Map(),
+  read: new Map(),
+  known: new Map(),
+  times: new Map(),
+};
+
+function readLedger(folder: StateFolder): LedgerView {
+  try {
+    using ledger = Ledger.openReadOnly(folder);
+    if (ledger === undefined) return NOTHING;
+    return {
+      lastSync: lastSync(ledger),
+      builds: ledger.builds(),
+      paths: ledger.entries().map(plausibleEntry),
+      idle: parseStrings(ledger.fact("idle")),
+      ended: parseStrings(ledger.fact("ended")),
+      unusable: parseTroubles(ledger.fact("unusable")),
+      read: parseReadSelections(ledger.fact("read")),
+      known: new Map(ledger.caches().map((cache) => [cache.name, cache])),
+      times: dueTimes(ledger),
+    };
+  } catch (error) {
+    const found = isLedgerError(error) ? ledgerDamaged(folder.dir, error) : error;
+    return { ...NOTHING, trouble: toFailure(found) };
+  }
+}
+
+function plausibleFailure(failure: SyncFailure | undefined): SyncFailure | undefined {
+  if (failure?.since === undefined) return failure;
+  return { ...failure, since: plausibleSince(failure.since, Date.now()) };
+}
+
+/** Times that the clock gave before it was set tell nothing. */
+function plausibleEntry(entry: Entry): Entry {
+  const now = Date.now();
+  const { waitingSince, failingSince, nextTry, pushedAt } = entry;
+  return {
+    ...entry,
+    waitingSince: plausibleSince(waitingSince, now),
+    failingSince: failingSince === undefined ? undefined : plausibleSince(failingSince, now),
+    nextTry: nextTry === undefined ? undefined : believable(nextTry) || now,
+    pushedAt: pushedAt !== undefined && pushedAt > now ? undefined : pushedAt,
   };
 }
 
@@ -108,7 +171,10 @@ function cacheStatus(
   return {
     name,
     paths,
-    failingSince: cache?.failingSince,
+    failingSince:
+      cache?.failingSince === undefined
+        ? undefined
+        : plausibleSince(cache.failingSince, Date.now()),
     trouble: cache?.trouble,
     checkedAt: cache?.checkedAt,
     lastPushedAt: pushed.reduce<number | undefined>((a, b) => Math.max(a ?? b, b), undefined),
@@ -116,13 +182,7 @@ function cacheStatus(
 }
 
 function lastSync(ledger: Ledger): Status["lastSync"] {
-  const [started, ended] = [ledger.fact("syncStarted"), ledger.fact("syncEnded")];
-  if (started === undefined) return undefined;
-  const isOver = ended !== undefined && Number(ended) >= Number(started);
-  return { startedAt: Number(started), endedAt: isOver ? Number(ended) : undefined };
-}
-
-/** What we wrote ourselves. */
-function parseTroubles(text = "{}"): Readonly<Record<string, Trouble>> {
-  return JSON.parse(text) as Record<string, Trouble>;
+  const startedAt = parseTime(ledger.fact("syncStarted"));
+  if (startedAt === undefined) return undefined;
+  return { startedAt, endedAt: parseTime(ledger.fact("syncEnded")) };
 }

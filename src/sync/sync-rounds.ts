@@ -60,13 +60,15 @@ async function untilNews(request: LookRequest, seen: Look, crew: Crew): Promise<
 }
 
 async function hasChanged(
-  { folder, config, ledger }: LookRequest,
+  { folder, config, ledger, passedOver }: LookRequest,
   wishes: Wishes,
 ): Promise<boolean> {
   const links = await readWanted(folder);
   if (digestOf({ ...wishes, links }, config) !== digestOf(wishes, config)) return true;
   // A watch records builds itself.
-  return !new Set(ledger.builds()).isSubsetOf(new Set(wishes.builds)) || hasNews(folder);
+  return (
+    !new Set(ledger.builds()).isSubsetOf(new Set(wishes.builds)) || hasNews(folder, passedOver)
+  );
 }
 
 /** Lets go of what is where it is wanted. Nobody works any more, so the ledger tells all. */

@@ -49,7 +49,7 @@ const LOOK_MS = 1000;
  * @throws The reason `signal` was aborted with.
  */
 export async function sync(request: SyncRequest): Promise<SyncEnd> {
-  const { folder, signal, wait } = request;
+  const { folder, signal, wait, passedOver } = request;
   await makeStateFolder(folder);
   // Who waits wants to know now: a token that was missing may be there.
   let isForced = request.recheck || wait;
@@ -61,7 +61,7 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
     });
     if (end !== undefined) isForced = false;
     else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false };
-    if (end !== undefined && !(await hasNews(folder))) {
+    if (end !== undefined && !(await hasNews(folder, passedOver))) {
       const left = JSON.stringify(end.left);
       if (left !== told) request.onLeft?.(end.left);
       told = left;
@@ -88,9 +88,7 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   } catch (error) {
     request.signal.throwIfAborted();
     if (!isLedgerDamaged(folder)) throw error;
-    const kept = moveLedgerAside(folder);
-    const text = `the ledger was damaged and is made anew; the old one is kept as ${kept}`;
-    request.onEvent({ event: "note", text });
+    request.onEvent({ event: "note", text: moveLedgerAside(folder) });
     return await syncOnce(request);
   }
 }
@@ -98,6 +96,8 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
 async function syncOnce(request: SyncRequest): Promise<Standing> {
   const { folder } = request;
   using ledger = Ledger.open(folder);
+  // The clock may be set while it runs, so the two times tell no order.
+  ledger.setFact("syncEnded", "");
   ledger.setFact("syncStarted", String(Date.now()));
   await syncRounds({ ...request, ledger });
   ledger.setFact("syncEnded", String(Date.now()));

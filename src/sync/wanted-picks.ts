@@ -62,7 +62,7 @@ export async function holdWanted(
   const troubles = new Map<string, Failure>();
   const notes: string[] = [];
   const targets = links.flatMap(({ target }) => (isIn(store, target) ? [target] : []));
-  const manifests = stack.use(await store.hold(new Set([...targets, ...builds])));
+  const manifests = stack.use(await store.hold(new Set([...targets, ...pathsIn(store, builds)])));
   const read: Found[] = [];
   for (const link of links) {
     try {
@@ -111,6 +111,11 @@ async function readBuild(
 ): Promise<Found & { readonly notes: readonly string[] }> {
   const { picks, notes } = await builtPicksBy({ config, store, isRecorded: true })(path);
   return { name: packageNameOf(nameOf(path)), manifest: path, picks, notes };
+}
+
+/** Builds of another store may be recorded, where the state folder was used with that. */
+function pathsIn(store: Store, paths: readonly StorePath[]): StorePath[] {
+  return paths.filter((path) => isIn(store, path));
 }
 
 function isIn({ storeDir }: Store, path: string): path is StorePath {

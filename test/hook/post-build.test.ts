@@ -1,9 +1,21 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  chmod,
+  chown,
+  mkdir,
+  readFile,
+  readdir,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 
 import { createTestNix, type RunResult, type TestNix } from "../nix.ts";
+import { NOBODY } from "../ordinary-user.ts";
 import {
   hookRig,
   needsStrace,
@@ -81,6 +93,24 @@ describe("the post-build hook", { timeout: 60_000 }, () => {
     const texts = events.map((name) => readFile(join(spool, name), "utf8"));
     assert.deepEqual(new Set(await Promise.all(texts)), new Set([`${DRV}\n${OUT}\n`]));
     assert.equal(events.length, 3);
+  });
+
+  it("is led nowhere by a link in place of the spool, also in the folder of another", async () => {
+    await using rig = await hookRig();
+    const victim = join(rig.dir, "victim");
+    await mkdir(victim);
+    await chmod(rig.dir, 0o755);
+    await mkdir(rig.state);
+    await symlink(victim, join(rig.state, "spool"));
+    const env = { ...rig.env, DRV_PATH: DRV, OUT_PATHS: OUT };
+    for (const owner of process.getuid?.() === 0 ? [0, NOBODY] : [undefined]) {
+      if (owner !== undefined) await chown(rig.state, owner, owner);
+      assert.deepEqual(await runCommand([POST_BUILD_HOOK], env), SILENT);
+      assert.deepEqual(await readdir(victim), []);
+    }
+    await rm(join(rig.state, "spool"));
+    assert.deepEqual(await runCommand([POST_BUILD_HOOK], env), SILENT);
+    assert.equal((await rig.found()).spool.length, 1);
   });
 
   it("leaves no cut event on a full disk", async (t) => {

@@ -1,9 +1,21 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
+import type { Result } from "../handpick.ts";
 import { NOBODY } from "../ordinary-user.ts";
 import {
   hookRig,
@@ -220,6 +232,36 @@ for (const { shell, skip } of SHELLS) {
       await rm(inState("notice-shown"));
       await writeFile(inState("notice"), "\u001b]0;title\u0007\n");
       assert.equal(await onTerminal(script, rig.env), "", "nothing that a terminal obeys");
+    });
+
+    it("is led nowhere by a link in place of a folder, also in the folder of another", async () => {
+      await using rig = await hookRig();
+      const manifest = await rig.manifest("m");
+      const victim = join(rig.dir, "victim");
+      const inState = (name: string): string => join(rig.state, name);
+      const select = (): Promise<Result> =>
+        runCommand([...shell, selecting("me", manifest)], rig.env);
+      const owners = process.getuid?.() === 0 ? [0, NOBODY] : [undefined];
+      await chmod(rig.dir, 0o755);
+      for (const owner of owners) {
+        for (const name of ["wanted", "spool"]) {
+          await rm(rig.state, { recursive: true, force: true });
+          await mkdir(inState("wanted"), { recursive: true });
+          await mkdir(inState("spool"));
+          await mkdir(victim);
+          if (owner !== undefined) await chown(rig.state, owner, owner);
+          await rename(inState(name), inState("kept"));
+          await symlink(victim, inState(name));
+          assert.equal((await select()).status, 0);
+          assert.deepEqual(await readdir(victim), [], name);
+          await rm(inState(name));
+          await rename(inState("kept"), inState(name));
+          assert.equal((await select()).status, 0);
+          const found = await rig.found();
+          assert.deepEqual(found, { wanted: { me: manifest }, spool: ["wanted-me"] }, name);
+          await rm(victim, { recursive: true });
+        }
+      }
     });
 
     it("loses nothing where 50 run at once", async () => {

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
+import { readFailure } from "../../src/state/failure.ts";
+import { stateFolder } from "../../src/state/state-folder.ts";
 import { CrashProxy } from "../crash/crash-proxy.ts";
 import { handpick, isServed, resultOf, type ServeRig, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
@@ -65,12 +66,11 @@ describe("handpick sync, whatever fails", { timeout: 60_000 }, () => {
     await rig.built("2", ["", app]);
     const ledger = join(rig.state, "ledger.sqlite");
     for (const file of [ledger, `${ledger}-wal`, `${ledger}-shm`]) await rm(file, { force: true });
-    const newer = new DatabaseSync(ledger);
-    newer.exec("PRAGMA user_version = 99");
-    newer.close();
-    await failed(/FILE_UNUSABLE/);
+    await mkdir(ledger);
+    await failed(/expected "ledger\.sqlite" in it to be a file, found a folder \[FILE_UNUSABLE\]/);
     assert.deepEqual(await inState("queue"), ["built-2"]);
-    await rm(ledger);
+    assert.equal((await readFailure(stateFolder(rig.state)))?.code, "FILE_UNUSABLE");
+    await rmdir(ledger);
     await rig.synced();
     assert.ok(await isServed(serve, app));
   });
