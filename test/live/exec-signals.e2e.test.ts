@@ -84,7 +84,8 @@ describe("handpick exec and signals", { timeout: 60_000, skip: onceOnly }, () =>
     const words = await command(`${count}; ${wait}; echo "$n times"; exit 5`);
     const line = ["exec", process.execPath, BUNDLE, "exec", "--", ...words].join(" ");
     const terminal = ["--quiet", "--return", "--command", line, "/dev/null"];
-    const env = { ...rig.nix.env, ...rig.env, SHELL: "/bin/sh", TERM: "xterm" };
+    const HANDPICK_CONFIG = join(rig.nix.dir, "handpick.toml");
+    const env = { ...rig.nix.env, ...rig.env, HANDPICK_CONFIG, SHELL: "/bin/sh", TERM: "xterm" };
     const child = spawn("script", terminal, { cwd: rig.nix.dir, env });
     const ended = resultOf(child);
     await told(child.stdout, "ready");
