@@ -90,7 +90,7 @@ describe("builtPicksBy()", { timeout: 60_000 }, () => {
     assert.deepEqual(
       picks.map(({ name, caches, pin }) => ({ name, caches, pin })),
       [
-        { name: "both", caches: ["cachix://work"], pin: undefined },
+        { name: "both", caches: ["office"], pin: undefined },
         { name: "named", caches: ["mine"], pin: undefined },
       ],
     );

@@ -1,3 +1,4 @@
+import { cacheNames } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
@@ -116,21 +117,23 @@ async function limited(
   const { config, store, to } = rules;
   const record = (await store.pathInfos([path])).get(path);
   const references = new Set<StorePath>(record?.references);
-  const known = new Set(config.caches.flatMap(({ name, url }) => [name, url]));
+  const known = new Set(config.caches.map(({ name }) => name));
+  const configured = (named: readonly string[]): string[] =>
+    cacheNames(named, config).filter((name) => known.has(name));
   const everything = config.builds.caches.length > 0 ? config.builds.caches : undefined;
   const picks = manifest.picks.map((pick): Pick => {
     const named = pick.caches ?? everything;
     return {
       ...pick,
       paths: pick.paths.filter((one) => references.has(one)),
-      caches: to === undefined ? named?.filter((cache) => known.has(cache)) : undefined,
+      caches: to === undefined && named !== undefined ? configured(named) : undefined,
       closure: pick.closure === "build" ? "runtime" : pick.closure,
       pin: undefined,
     };
   });
   const strays = manifest.picks.flatMap(({ paths }) => paths).filter((one) => !references.has(one));
   const named = manifest.picks.flatMap(({ caches }) => caches ?? []);
-  const unknown = to === undefined ? named.filter((cache) => !known.has(cache)) : [];
+  const unknown = to === undefined ? named.filter((cache) => configured([cache]).length === 0) : [];
   const builds = manifest.picks.filter(({ closure }) => closure === "build");
   return {
     picks: picks.filter(({ paths, caches }) => paths.length > 0 && caches?.length !== 0),
