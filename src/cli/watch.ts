@@ -59,7 +59,7 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
   chooseCache(config);
   await using store = await open();
   const syncs = { folder, config, openStore: open, env, uid, signal, recheck: false, wait: false };
-  const tell = rarely((text) => io.stderr.write(`handpick: ${text}\n`));
+  const tell = rarely((text) => io.stderr.write(`handpick: ${printable(text)}\n`));
   await watchStore({
     folder,
     config,
