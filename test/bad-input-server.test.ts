@@ -87,6 +87,26 @@ describe("a host that is no cache", { timeout: 120_000 }, () => {
     assert.match(untrusted.stderr, /NIX_SSL_CERT_FILE/);
   });
 
+  it("steers no terminal and forges no line by what it says of itself", async () => {
+    const evil = "\u001b[2J\u009b31m\u202e\nok forged: line";
+    const info = {
+      uri: `https://acme.example/${evil}`,
+      isPublic: true,
+      publicSigningKeys: [`acme-1:AA==${evil}`],
+      permission: "Write",
+    };
+    await using web = await startWeb((_, response) => void response.end(JSON.stringify(info)));
+    const host = `http://127.0.0.1:${web.port}`;
+    for (const command of [
+      ["doctor"],
+      ["keygen", "a-1", "--out", join(nix.dir, "a.sec"), "--register", "mine"],
+    ]) {
+      const { stdout, stderr } = await pushTo(host, command);
+      assert.doesNotMatch(`${stdout}${stderr}`, /(?!\n)\p{C}/u, command.join(" "));
+      assert.doesNotMatch(`${stdout}${stderr}`, /^ok forged/m);
+    }
+  });
+
   it("is told from one by its answers", async () => {
     const page = "<html><title>Welcome to nginx!</title></html>";
     const refused = (message: RegExp): Parameters<typeof assertRefused>[1] => ({

@@ -5,6 +5,7 @@ import { assertConfigFile, ownFiles } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
 import { quoteUrl } from "../nix/format-error.ts";
+import { printable } from "../report/format.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -59,7 +60,7 @@ async function serve(options: ServeCommandOptions, io: Io): Promise<number> {
     publicUrl: options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl),
     upstreams: (options.upstream ?? []).map(parseUpstream),
     log: (line) => {
-      if (options.quiet !== true) io.stderr.write(`${line}\n`);
+      if (options.quiet !== true) io.stderr.write(`${printable(line).replaceAll("\n", " ")}\n`);
     },
   });
   const { url, publicKeys, tokenFile } = server;

@@ -71,7 +71,7 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
     recheck: false,
     wait: false,
   };
-  const tell = rarely((text) => io.stderr.write(`handpick: ${text}\n`));
+  const tell = rarely((text) => io.stderr.write(`handpick: ${printable(text)}\n`));
   await watchStore({
     folder,
     passedOver,

@@ -1,4 +1,5 @@
 import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
+import { excerpt } from "../cache/excerpt.ts";
 import { openCache } from "../cache/open-cache.ts";
 import type { RetryNotice } from "../cache/retry.ts";
 import { cacheNames, chooseCache } from "../config/choose-cache.ts";
@@ -124,6 +125,9 @@ function bare(publicKey: string): string {
   return publicKey.slice(publicKey.indexOf(":") + 1);
 }
 
+/** A cache may have a key for each of its machines; more lines tell nobody more. */
+const MOST_KEYS_SHOWN = 8;
+
 function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
   const ours = printPublicKey(publicKeyOf(key));
   if (info.publicKeys.some((theirs) => bare(theirs) === bare(ours))) return;
@@ -131,11 +135,17 @@ function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
     "KEY_MISMATCH",
     `Cannot sign for cache "${cache.name}": its readers do not trust our signing key\n` +
       `  ours   ${bare(ours)}\n` +
-      info.publicKeys.map((theirs) => `  theirs ${theirs}`).join("\n"),
+      theirLines(info.publicKeys).join("\n"),
     {
       hint: `Use the key of this cache, or register ours: handpick keygen NAME --out ITS-FILE --register ${cache.name}.`,
     },
   );
+}
+
+function theirLines(keys: readonly string[]): string[] {
+  const shown = keys.slice(0, MOST_KEYS_SHOWN).map((key) => `  theirs ${excerpt(key)}`);
+  const rest = keys.length - shown.length;
+  return rest > 0 ? [...shown, `  and ${rest} more`] : shown;
 }
 
 /** The compression to use: what the user says, else what the cache prefers, else zstd. */

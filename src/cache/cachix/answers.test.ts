@@ -46,6 +46,18 @@ describe("the answers of Cachix", () => {
     );
   });
 
+  it("have nothing in what is shown of them that could steer a terminal", () => {
+    const { readUrl, publicKeys } = readCacheInfo(
+      answer({
+        ...CACHE,
+        uri: "https://acme.example/\u001b[2J\nok  mine: fine\u202e",
+        publicSigningKeys: ["a-1:AA==\n\u001b]0;title\u0007", "\u009b31m"],
+      }),
+    );
+    assert.doesNotMatch([readUrl, ...publicKeys].join(""), /\p{C}/u);
+    assert.equal(publicKeys.length, 2);
+  });
+
   it("lead from https to https only", () => {
     const http = answer({ uploadUrl: "http://storage/x?y" });
     const https = answer({ uploadUrl: "https://storage/x?y" });

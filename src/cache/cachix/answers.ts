@@ -70,12 +70,17 @@ const COMPRESSIONS = new Map<unknown, CacheInfo["preferredCompression"]>([
   ["XZ", "xz"],
 ]);
 
-/** @throws {HandpickError} `CACHE_PROTOCOL` if the answer is not what the service documents. */
+/**
+ * Reads what the service says of a cache. Keys are cut to one line of printable characters.
+ *
+ * @throws {HandpickError} `CACHE_PROTOCOL` if the answer is not what the service documents.
+ */
 export function readCacheInfo(response: HttpResponse): CacheInfo {
   const cache = read(CacheSchema, response);
   return {
-    readUrl: cache.uri.replace(/\/+$/, ""),
-    publicKeys: cache.publicSigningKeys,
+    // Both are shown to people. A URL that was parsed has no control characters, of which parsers drop some.
+    readUrl: new URL(cache.uri).href.replace(/\/+$/, ""),
+    publicKeys: cache.publicSigningKeys.map((key) => excerpt(key)),
     isPublic: cache.isPublic,
     writable: cache.permission !== "Read",
     preferredCompression: COMPRESSIONS.get(cache.preferredCompressionMethod),
