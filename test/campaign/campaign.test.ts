@@ -49,7 +49,7 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
     const [evicted = ""] = cache.fake.service.published.keys();
     cache.fake.service.published.delete(evicted);
     await round.leave("state/planted", `seen: ${cache.token}`);
-    const planted = await round.run(step, "faults");
+    const planted = await round.run({ command: "status", faults: [] }, "faults");
     assert.deepEqual(found(planted), ["closureIsVisible", "ledgerIsTrue", "secretsAreKept"]);
   });
 

@@ -47,9 +47,9 @@ export const bytesAreRecorded: Check = ({ caches, records }) =>
   );
 
 /** Promise 1: neither the bytes nor the names of anything else are sent, nor is it asked for. */
-export const nothingElseIsSent: Check = ({ caches, wanted, records }) =>
+export const nothingElseIsSent: Check = ({ caches, allowed: all, records }) =>
   caches.flatMap(({ name, log }) => {
-    const allowed = new Set([...(wanted.get(name) ?? [])].map(hashPartOf));
+    const allowed = new Set([...(all.get(name) ?? [])].map(hashPartOf));
     const strangers = [...records.keys()].filter((hashPart) => !allowed.has(hashPart));
     return log.flatMap(({ operation, target, body = Buffer.alloc(0) }) => {
       // The deriver is part of what readers get of a path.

@@ -137,11 +137,13 @@ export const doneIsDone: Check = ({ stage, step, caches }) => {
   );
 };
 
-/** A pin is set once, whatever got lost on the way. */
+/** A pin is set once for each path, whatever got lost on the way. */
 export const pinsAreSetOnce: Check = ({ caches }) =>
-  caches.flatMap(({ name, pins }) =>
-    pins.length > 1 ? [`${name}: ${pins.length} pins where one is wanted`] : [],
-  );
+  caches.flatMap(({ name, pins }) => {
+    const set = pins.map((pin) => `${pin.name} at ${pin.storePath}`);
+    const twice = set.filter((pin, at) => set.indexOf(pin) !== at);
+    return twice.map((pin) => `${name}: sets pin ${pin} more than once`);
+  });
 
 /** A run that was not killed leaves no temporary file, no mark and no program. */
 export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step }) => {

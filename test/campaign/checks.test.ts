@@ -172,6 +172,7 @@ function sound(): Evidence {
     ],
     records: new Map([...paths, ALIEN].map((path) => [hashPartOf(path), recordOf(path)])),
     wanted: new Map([["one", new Set(paths)]]),
+    allowed: new Map([["one", new Set(paths)]]),
     ledger: paths.map((path) => ({ cache: "one", path, state: "pushed" })),
     spool: [],
     files: [{ name: "state/notice", bytes: Buffer.from("all is well") }],

@@ -43,8 +43,10 @@ export interface Evidence {
   readonly caches: readonly CacheEvidence[];
   /** By hash part. */
   readonly records: ReadonlyMap<string, NixRecord>;
-  /** The store paths that each cache may get: closures of what is wanted there or was built. */
+  /** The store paths that each cache is to have: closures of what is wanted there now or was built. */
   readonly wanted: ReadonlyMap<CacheName, ReadonlySet<string>>;
+  /** Those, and what was wanted before. */
+  readonly allowed: ReadonlyMap<CacheName, ReadonlySet<string>>;
   readonly ledger: readonly LedgerEntry[];
   readonly spool: readonly string[];
   /** Files of the state folder and temporary ones. */

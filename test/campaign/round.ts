@@ -1,5 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -22,7 +31,8 @@ export class Round implements AsyncDisposable {
   readonly #schedule: Schedule;
   readonly #dir: string;
   readonly #tokens: readonly string[];
-  readonly #selection: Wanted;
+  /** What was wanted so far, the last one now. */
+  readonly #selections: Wanted[] = [];
   /** Tags under which `exec` built. */
   readonly #tags: string[] = [];
   /** Temporary files that killed runs left. */
@@ -34,7 +44,6 @@ export class Round implements AsyncDisposable {
     this.#dir = parts.dir;
     this.#tokens = parts.tokens;
     this.caches = parts.caches;
-    this.#selection = machine.wanted[schedule.caches - 1] ?? machine.wanted[0];
   }
 
   static async start(machine: Machine, schedule: Schedule): Promise<Round> {
@@ -56,6 +65,7 @@ export class Round implements AsyncDisposable {
 
   /** Runs the program once, among the faults of the step, and gathers all that is known then. */
   async run(step: RunStep, stage: Evidence["stage"]): Promise<Evidence> {
+    if (stage === "faults" && step.command !== "status") await this.#wantMore();
     const before = await this.#remember();
     const args = await this.#argumentsFor(step.command, stage);
     const signals: NodeJS.Signals[] = [];
@@ -150,12 +160,16 @@ export class Round implements AsyncDisposable {
       await writeFile(join(this.#dir, `token-${name}`), token, { mode: 0o600 });
     }
     await this.#setClock(0);
-    await symlink(this.#selection.manifest, join(this.#dir, "state/wanted/home"));
-    await this.#mark();
   }
 
-  /** Does what a hook does at each change. */
-  async #mark(): Promise<void> {
+  /** Does what a hook does at each change: replaces the link, then leaves a mark. */
+  async #wantMore(): Promise<void> {
+    const next = this.#machine.wanted[this.#selections.length]?.[this.#schedule.caches];
+    if (next === undefined) return;
+    this.#selections.push(next);
+    const temporary = join(this.#dir, "state/wanted/.home");
+    await symlink(next.manifest, temporary);
+    await rename(temporary, join(this.#dir, "state/wanted/home"));
     await writeFile(join(this.#dir, "state/spool/wanted-home"), "");
   }
 
@@ -167,7 +181,7 @@ export class Round implements AsyncDisposable {
       return ["sync", "--json", ...config, ...again];
     }
     if (command === "push" && stage === "faults") {
-      return ["push", "--json", ...config, this.#selection.manifest];
+      return ["push", "--json", ...config, this.#selections.at(-1)?.manifest ?? ""];
     }
     if (command === "push")
       return ["push", "--json", ...config, "--to", "one", ...(await this.#built())];
@@ -208,12 +222,13 @@ export class Round implements AsyncDisposable {
       (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
     );
     const built = await this.#built();
-    const wanted = new Map(
-      this.caches.map(({ name }) => {
-        const own = this.#selection.paths.get(name) ?? [];
-        return [name, closureOf([...own, ...(name === "one" ? built : [])], records)] as const;
-      }),
-    );
+    const pathsIn = (selections: readonly Wanted[]): Evidence["wanted"] =>
+      new Map(
+        this.caches.map(({ name }) => {
+          const own = selections.flatMap(({ paths }) => paths.get(name) ?? []);
+          return [name, closureOf([...own, ...(name === "one" ? built : [])], records)];
+        }),
+      );
     const state = join(this.#dir, "state");
     const copy = join(this.#dir, "copy");
     await mkdir(copy);
@@ -221,7 +236,8 @@ export class Round implements AsyncDisposable {
     const gathered = {
       caches: this.caches.map((cache) => evidenceOf(cache, before.get(cache.name))),
       records,
-      wanted,
+      wanted: pathsIn(this.#selections.slice(-1)),
+      allowed: pathsIn(this.#selections),
       ledger: await ledgerIn(state, copy),
       spool: await namesIn(join(state, "spool")),
       files: [...(await filesBelow(state)), ...(await filesBelow(join(this.#dir, "tmp")))],
@@ -246,7 +262,15 @@ interface Before {
 
 type Gathered = Pick<
   Evidence,
-  "caches" | "records" | "wanted" | "ledger" | "spool" | "files" | "temporary" | "tokens"
+  | "caches"
+  | "records"
+  | "wanted"
+  | "allowed"
+  | "ledger"
+  | "spool"
+  | "files"
+  | "temporary"
+  | "tokens"
 >;
 
 function evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
