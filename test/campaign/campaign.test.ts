@@ -21,6 +21,7 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
     const { findings, runs, disturbed, transcript } = await play(machine, {
       ...scheduleOf("sync", "push", "sync"),
       caches: 2,
+      upstream: true,
       runs: [
         {
           command: "sync",
@@ -85,7 +86,7 @@ function found(evidence: Evidence): string[] {
 
 function scheduleOf(...commands: RunCommand[]): Schedule {
   const runs = commands.map((command) => ({ command, faults: [] }));
-  return { caches: 1, hides: false, token: "file", heal: "day", runs };
+  return { caches: 1, hides: false, upstream: false, token: "file", heal: "day", runs };
 }
 
 function fault(operation: FaultStep["operation"], nth: number, effect: string): FaultStep {

@@ -3,7 +3,7 @@ import { constants, zstdDecompressSync } from "node:zlib";
 
 import { encodeBase32 } from "../../src/nix/base32.ts";
 import { texts } from "../fakes/cachix-checks.ts";
-import type { LoggedRequest } from "./caches.ts";
+import type { LoggedRequest } from "./fault-player.ts";
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Check, Evidence } from "./evidence.ts";
 import { UNPICKED_MARK } from "./machine.ts";

@@ -105,11 +105,13 @@ export const ledgerIsTrue: Check = ({ ledger, caches }) =>
     return [`the ledger has ${path} as pushed: ${name} lacks it`];
   });
 
+const SETTLED: ReadonlySet<string> = new Set(["pushed", "upstream"]);
+
 /** Promise 5: once nothing is in the way, all that is wanted is where it is wanted. */
 export const allIsThere: Check = ({ stage, step, caches, wanted, ended, ledger }) => {
   if (stage === "faults") return [];
   const isSync = step.command === "sync";
-  const left = isSync ? ledger.filter(({ state }) => state !== "pushed") : [];
+  const left = isSync ? ledger.filter(({ state }) => !SETTLED.has(state)) : [];
   return [
     ...(ended.status === 0 ? [] : [`in the end ${step.command} exits with ${ended.status}`]),
     ...left.map(({ cache, path, state }) => `in the end the ledger has ${path} ${state}: ${cache}`),

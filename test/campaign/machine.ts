@@ -26,6 +26,8 @@ export interface Machine extends AsyncDisposable {
    * the one before, so that there is something to do.
    */
   readonly wanted: readonly Readonly<Record<1 | 2, Wanted>>[];
+  /** A wanted path that an upstream may have. */
+  readonly upstream: NixRecord;
   /** The expression that `exec` builds of. */
   readonly expression: string;
   /** False where Nix cannot build in a chroot store: `exec` is left out there. */
@@ -47,6 +49,8 @@ export async function createMachine(): Promise<Machine> {
   await writeFile(expression, BUILT);
   await mkdir(join(nix.dir, "rounds"));
   const canBuild = await builds(nix, expression);
+  const upstream = (await nixRecords(nix)).find(({ path }) => path.endsWith("-base"));
+  if (upstream === undefined) throw new Error("The store lacks the path that it was made with");
   const kept = stack.move();
   return {
     nix,
@@ -60,6 +64,7 @@ export async function createMachine(): Promise<Machine> {
         ]),
       },
     })),
+    upstream,
     expression,
     canBuild,
     records: () => nixRecords(nix),

@@ -19,6 +19,8 @@ import type { CacheEvidence, Evidence, LeftFile, LedgerEntry } from "./evidence.
 import type { Machine, Wanted } from "./machine.ts";
 import { FASTER, runProgram } from "./run-program.ts";
 import type { Ended } from "./run-program.ts";
+import { startUpstream } from "./upstream.ts";
+import type { CampaignUpstream } from "./upstream.ts";
 import { CACHES, TIME_STEP_MS } from "./schedule.ts";
 import type { CacheName, FaultStep, RunCommand, RunStep, Schedule } from "./schedule.ts";
 
@@ -31,6 +33,7 @@ export class Round implements AsyncDisposable {
   readonly #schedule: Schedule;
   readonly #dir: string;
   readonly #tokens: readonly string[];
+  readonly #upstream: CampaignUpstream | undefined;
   /** What was wanted so far, the last one now. */
   readonly #selections: Wanted[] = [];
   /** Tags under which `exec` built. */
@@ -44,6 +47,7 @@ export class Round implements AsyncDisposable {
     this.#dir = parts.dir;
     this.#tokens = parts.tokens;
     this.caches = parts.caches;
+    this.#upstream = parts.upstream;
   }
 
   static async start(machine: Machine, schedule: Schedule): Promise<Round> {
@@ -51,9 +55,12 @@ export class Round implements AsyncDisposable {
     const tokens = names.map(() => `tk-${randomUUID()}`);
     const starting = names.map((name, at) => CampaignCache.start(name, tokens[at] ?? ""));
     const caches = await Promise.all(starting);
-    for (const { fake } of caches) fake.service.hidesIncompleteClosures = schedule.hides;
+    // A cache knows nothing of an upstream of its readers, and would hide all that needs it.
+    const hides = schedule.hides && !schedule.upstream;
+    for (const { fake } of caches) fake.service.hidesIncompleteClosures = hides;
     const dir = join(machine.nix.dir, "rounds", randomUUID().slice(0, 8));
-    const round = new Round(machine, schedule, { dir, tokens, caches });
+    const upstream = schedule.upstream ? await startUpstream(machine.upstream) : undefined;
+    const round = new Round(machine, schedule, { dir, tokens, caches, upstream });
     await round.#prepare();
     return round;
   }
@@ -78,6 +85,8 @@ export class Round implements AsyncDisposable {
     };
     const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGUSR2"));
     for (const cache of this.caches) cache.begin(step.faults, { signal, stepClock });
+    const revokeToken = (): void => undefined; // it has none
+    this.#upstream?.player.begin(step.faults, { signal, stepClock, revokeToken });
     await this.#setClock(stage === "faults" || this.#schedule.heal === "recheck" ? 0 : DAY_MS);
     const timers: NodeJS.Timeout[] = [];
     const ended = await this.#start(args, stage, (kills) => {
@@ -87,6 +96,7 @@ export class Round implements AsyncDisposable {
     const endedAt = performance.now();
     timers.forEach(clearTimeout);
     for (const cache of this.caches) await cache.calm();
+    await this.#upstream?.player.end();
     return {
       schedule: this.#schedule,
       step,
@@ -105,7 +115,7 @@ export class Round implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await using stack = new AsyncDisposableStack();
-    for (const cache of this.caches) stack.use(cache);
+    for (const server of [...this.caches, this.#upstream]) stack.use(server);
     await rm(this.#dir, { recursive: true, force: true });
   }
 
@@ -114,7 +124,7 @@ export class Round implements AsyncDisposable {
     const timed = faults.filter(({ operation }) => operation === "time");
     return timed.map(({ cache: name, nth, effect }) => {
       const cache = this.caches.find((one) => one.name === name);
-      return setTimeout(() => void cache?.strike(effect), nth * TIME_STEP_MS);
+      return setTimeout(() => void cache?.player.strike(effect), nth * TIME_STEP_MS);
     });
   }
 
@@ -148,12 +158,13 @@ export class Round implements AsyncDisposable {
     for (const name of ["", "tmp", "state", "state/wanted", "state/spool"]) {
       await mkdir(join(this.#dir, name), { mode: 0o700 });
     }
+    const upstream = this.#upstream === undefined ? "" : `"${this.#upstream.url}"`;
     const tables = this.caches.map(({ name, url }) => {
       const token =
         this.#schedule.token === "file"
           ? `token-file = "${join(this.#dir, `token-${name}`)}"`
           : `token-env = "${variableOf(name)}"`;
-      return `[caches.${name}]\nurl = "cachix://${name}"\nhost = "${url}"\nupstreams = []\n${token}\n`;
+      return `[caches.${name}]\nurl = "cachix://${name}"\nhost = "${url}"\nupstreams = [${upstream}]\n${token}\n`;
     });
     await writeFile(join(this.#dir, "campaign.toml"), tables.join(""));
     for (const { name, token } of this.caches) {
@@ -217,6 +228,20 @@ export class Round implements AsyncDisposable {
     );
   }
 
+  #evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
+    const { service, violations } = cache.fake;
+    const upstream = this.#schedule.upstream ? hashPartOf(this.#machine.upstream.path) : "";
+    return {
+      name: cache.name,
+      published: new Map(service.published),
+      isVisible: (hashPart) => hashPart === upstream || service.isVisible(hashPart),
+      openUploads: service.openUploadIds,
+      pins: service.pins,
+      violations: violations.slice(before?.violations),
+      log: cache.log.slice(before?.log),
+    };
+  }
+
   async #gather(before: ReadonlyMap<CacheName, Before>): Promise<Gathered> {
     const records = new Map(
       (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
@@ -234,7 +259,8 @@ export class Round implements AsyncDisposable {
     await mkdir(copy);
     const temporary = await namesIn(join(this.#dir, "tmp"));
     const gathered = {
-      caches: this.caches.map((cache) => evidenceOf(cache, before.get(cache.name))),
+      caches: this.caches.map((cache) => this.#evidenceOf(cache, before.get(cache.name))),
+      upstreamLog: this.#upstream?.player.log ?? [],
       records,
       wanted: pathsIn(this.#selections.slice(-1)),
       allowed: pathsIn(this.#selections),
@@ -253,6 +279,7 @@ interface Parts {
   readonly dir: string;
   readonly tokens: readonly string[];
   readonly caches: readonly CampaignCache[];
+  readonly upstream: CampaignUpstream | undefined;
 }
 
 interface Before {
@@ -263,6 +290,7 @@ interface Before {
 type Gathered = Pick<
   Evidence,
   | "caches"
+  | "upstreamLog"
   | "records"
   | "wanted"
   | "allowed"
@@ -272,19 +300,6 @@ type Gathered = Pick<
   | "temporary"
   | "tokens"
 >;
-
-function evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
-  const { service, violations } = cache.fake;
-  return {
-    name: cache.name,
-    published: new Map(service.published),
-    isVisible: (hashPart) => service.isVisible(hashPart),
-    openUploads: service.openUploadIds,
-    pins: service.pins,
-    violations: violations.slice(before?.violations),
-    log: cache.log.slice(before?.log),
-  };
-}
 
 export function closureOf(
   paths: readonly string[],
