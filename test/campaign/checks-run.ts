@@ -36,8 +36,7 @@ export const exitCodeFits: Check = (evidence) => {
   if (ended.hung) return [];
   if (signal !== undefined) {
     // Before the program does anything, signals do what they do to any program.
-    const isEarly = caches.every(({ log }) => log.length === 0);
-    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isEarly);
+    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isIdle(caches));
     return isOurs ? [] : [`was ended by ${signal}`];
   }
   // A signal under exec is for its command, whose exit code counts.
@@ -50,6 +49,11 @@ export const exitCodeFits: Check = (evidence) => {
   if (status === 1) return faults.length > 0 ? [] : wrong("nothing was in its way");
   return status === 0 ? zeroIsTrue(evidence) : wrong("expected 0, 1, 3 or 130");
 };
+
+/** Tells whether the program came to ask a cache for anything. */
+function isIdle(caches: Evidence["caches"]): boolean {
+  return caches.every(({ log }) => log.length === 0);
+}
 
 /** What a run may complain of: a sync also of what earlier ones met and it need not try again yet. */
 function faultsBehind({ step, schedule }: Evidence): readonly FaultStep[] {
@@ -148,8 +152,9 @@ export const pinsAreSetOnce: Check = ({ caches }) =>
   });
 
 /** A run that was not killed leaves no temporary file, no mark and no program. */
-export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step }) => {
-  const isKilled = signals.includes("SIGKILL") || signals.length > 1;
+export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step, caches }) => {
+  const isEarly = signals.length > 0 && isIdle(caches);
+  const isKilled = signals.includes("SIGKILL") || signals.length > 1 || isEarly;
   const left = ended.leftBehind.map(
     ({ pid, command }) => `leaves program ${pid} behind: ${command}`,
   );
