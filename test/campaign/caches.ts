@@ -1,72 +1,31 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 
 import { startFakeCachix } from "../fakes/cachix.ts";
 import type { FakeCachix } from "../fakes/cachix.ts";
-import type { Operation } from "../fakes/cachix-service.ts";
-import { passOn, startFaultProxy } from "../faults/fault-proxy.ts";
-import type { Exchange, FaultProxy } from "../faults/fault-proxy.ts";
-import { CLOCK_STEPS, handlerOf } from "./effects.ts";
-import type { Effect } from "./effects.ts";
+import { FaultPlayer } from "./fault-player.ts";
+import type { LoggedRequest, Striking } from "./fault-player.ts";
 import type { CacheName, FaultStep } from "./schedule.ts";
 
-/** A request that a cache was sent, with what became of it. */
-export interface LoggedRequest {
-  readonly operation: Operation;
-  /** Path and query. */
-  readonly target: string;
-  /** The upload that it is about, or the empty text. */
-  readonly narId: string;
-  /** Undefined where the connection was cut before the body was read. */
-  readonly body: Buffer | undefined;
-  /** What happened to it, if something did. */
-  readonly fault: FaultStep | undefined;
-  /** The status of the answer if the client was sent all of it. */
-  readonly status: () => number | undefined;
-  /** Place in the order in which requests came. */
-  readonly at: number;
-}
-
-/** Strikes the program rather than a request. */
-export interface Striking {
-  signal(signal: NodeJS.Signals): void;
-  stepClock(ms: number): void;
-}
-
-/** How long a server that is gone stays away: some of the program's tries, whose waits are short. */
-const GONE_MS = 250;
-
-/** A cache of a round: a fake, a proxy before each of its two servers, and the faults of a run. */
+/** A cache of a round: a fake whose API and storage are behind the faults of a run. */
 export class CampaignCache implements AsyncDisposable {
   readonly name: CacheName;
   readonly fake: FakeCachix;
   readonly token: string;
-  readonly log: LoggedRequest[] = [];
-  readonly #proxies: FaultProxy[] = [];
-  /** Settles when a server that is gone is back. */
-  #gone: Promise<void> | undefined;
-  #faults: readonly FaultStep[] = [];
-  #striking: Striking | undefined;
-  #counts = new Map<string, number>();
+  readonly player: FaultPlayer;
 
   private constructor(name: CacheName, fake: FakeCachix, token: string) {
     this.name = name;
     this.fake = fake;
     this.token = token;
+    this.player = new FaultPlayer(name);
   }
 
   static async start(name: CacheName, token: string): Promise<CampaignCache> {
     const fake = await startFakeCachix(name);
     const cache = new CampaignCache(name, fake, token);
     const { service } = fake;
-    for (const target of [service.apiUrl, service.storageUrl]) {
-      cache.#proxies.push(
-        await startFaultProxy({ target, handle: (exchange) => cache.#handle(exchange) }),
-      );
-    }
-    const [api, storage] = cache.#proxies;
-    service.apiUrl = api?.url ?? "";
-    service.storageUrl = storage?.url ?? "";
+    service.apiUrl = await cache.player.before(service.apiUrl);
+    service.storageUrl = await cache.player.before(service.storageUrl);
     service.token = token;
     return cache;
   }
@@ -75,85 +34,24 @@ export class CampaignCache implements AsyncDisposable {
     return this.fake.service.apiUrl;
   }
 
-  /** Begins a run: its faults are counted from here on. */
-  begin(faults: readonly FaultStep[], striking: Striking): void {
-    this.#faults = faults.filter(({ cache }) => cache === this.name);
-    this.#counts = new Map();
-    this.#striking = striking;
+  get log(): readonly LoggedRequest[] {
+    return this.player.log;
   }
 
-  /** Ends all faults, once a server that is gone is back. */
+  begin(faults: readonly FaultStep[], striking: Omit<Striking, "revokeToken">): void {
+    const revokeToken = (): void => void (this.fake.service.token = randomUUID());
+    this.player.begin(faults, { ...striking, revokeToken });
+  }
+
+  /** Ends all faults; the token is good again. */
   async calm(): Promise<void> {
-    this.#faults = [];
     this.fake.service.token = this.token;
-    await this.#gone;
+    await this.player.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.calm();
-    // All of it, also where a proxy tells of a mistake.
     await using stack = new AsyncDisposableStack();
-    for (const server of [this.fake, ...this.#proxies]) stack.use(server);
-  }
-
-  #count(operation: string): number {
-    const count = (this.#counts.get(operation) ?? 0) + 1;
-    this.#counts.set(operation, count);
-    return count;
-  }
-
-  /** The first fault of the schedule that this request meets. */
-  #meet(operation: Operation): FaultStep | undefined {
-    const counts = { own: this.#count(operation), any: this.#count("any") };
-    return this.#faults.find(({ operation: hit, nth, times }) => {
-      if (hit !== "any" && hit !== operation) return false;
-      const count = hit === "any" ? counts.any : counts.own;
-      return count >= nth && (times === 0 || count < nth + times);
-    });
-  }
-
-  async #handle(exchange: Exchange): Promise<void> {
-    const { operation, target } = exchange.request;
-    const fault = this.#meet(operation);
-    const effect = fault?.effect;
-    // To be cut within, a body has to be on its way.
-    const body = effect === "cut within" ? undefined : await exchange.body();
-    this.log.push({
-      operation,
-      target,
-      narId: /\/(?:multipart-nar|bucket)\/([^/?]+)/.exec(target)?.[1] ?? "",
-      body,
-      fault,
-      status: () => exchange.sentStatus,
-      at: this.log.length,
-    });
-    if (effect === undefined) return passOn(exchange);
-    const handler = handlerOf(operation, effect);
-    if (handler !== undefined) return handler(exchange);
-    const answer = effect.endsWith(", done") ? await exchange.pass() : undefined;
-    await this.strike(effect);
-    if (effect.startsWith("SIGKILL")) exchange.cut();
-    else if (effect !== "server gone") exchange.send(answer ?? (await exchange.pass()));
-  }
-
-  async #goAway(): Promise<void> {
-    await Promise.all(this.#proxies.map((proxy) => proxy.pause(GONE_MS)));
-    this.#gone = undefined;
-  }
-
-  /** Strikes the program, its clock, the token or the server. */
-  async strike(stroke: Effect): Promise<void> {
-    const striking = this.#striking;
-    const [signal] = /^SIG\w+/.exec(stroke) ?? [];
-    if (signal !== undefined) {
-      striking?.signal(signal as NodeJS.Signals);
-      if (!stroke.endsWith("twice")) return;
-      await delay(20);
-      striking?.signal(signal as NodeJS.Signals);
-    } else if (CLOCK_STEPS.has(stroke)) striking?.stepClock(CLOCK_STEPS.get(stroke) ?? 0);
-    else if (stroke === "token revoked") this.fake.service.token = randomUUID();
-    else if (stroke === "server gone") {
-      this.#gone ??= this.#goAway();
-    } else throw new RangeError(`Cannot strike with ${JSON.stringify(stroke)}`);
+    stack.use(this.fake);
+    stack.use(this.player);
   }
 }

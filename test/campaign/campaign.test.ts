@@ -21,6 +21,7 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
     const { findings, runs, disturbed, transcript } = await play(machine, {
       ...scheduleOf("sync", "push", "sync"),
       caches: 2,
+      upstream: true,
       runs: [
         {
           command: "sync",
@@ -49,7 +50,7 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
     const [evicted = ""] = cache.fake.service.published.keys();
     cache.fake.service.published.delete(evicted);
     await round.leave("state/planted", `seen: ${cache.token}`);
-    const planted = await round.run(step, "faults");
+    const planted = await round.run({ command: "status", faults: [] }, "faults");
     assert.deepEqual(found(planted), ["closureIsVisible", "ledgerIsTrue", "secretsAreKept"]);
   });
 
@@ -85,7 +86,7 @@ function found(evidence: Evidence): string[] {
 
 function scheduleOf(...commands: RunCommand[]): Schedule {
   const runs = commands.map((command) => ({ command, faults: [] }));
-  return { caches: 1, hides: false, token: "file", heal: "day", runs };
+  return { caches: 1, hides: false, upstream: false, token: "file", heal: "day", runs };
 }
 
 function fault(operation: FaultStep["operation"], nth: number, effect: string): FaultStep {

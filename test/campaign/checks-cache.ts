@@ -3,7 +3,7 @@ import { constants, zstdDecompressSync } from "node:zlib";
 
 import { encodeBase32 } from "../../src/nix/base32.ts";
 import { texts } from "../fakes/cachix-checks.ts";
-import type { LoggedRequest } from "./caches.ts";
+import type { LoggedRequest } from "./fault-player.ts";
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Check, Evidence } from "./evidence.ts";
 import { UNPICKED_MARK } from "./machine.ts";
@@ -47,9 +47,9 @@ export const bytesAreRecorded: Check = ({ caches, records }) =>
   );
 
 /** Promise 1: neither the bytes nor the names of anything else are sent, nor is it asked for. */
-export const nothingElseIsSent: Check = ({ caches, wanted, records }) =>
+export const nothingElseIsSent: Check = ({ caches, allowed: all, records }) =>
   caches.flatMap(({ name, log }) => {
-    const allowed = new Set([...(wanted.get(name) ?? [])].map(hashPartOf));
+    const allowed = new Set([...(all.get(name) ?? [])].map(hashPartOf));
     const strangers = [...records.keys()].filter((hashPart) => !allowed.has(hashPart));
     return log.flatMap(({ operation, target, body = Buffer.alloc(0) }) => {
       // The deriver is part of what readers get of a path.

@@ -36,8 +36,7 @@ export const exitCodeFits: Check = (evidence) => {
   if (ended.hung) return [];
   if (signal !== undefined) {
     // Before the program does anything, signals do what they do to any program.
-    const isEarly = caches.every(({ log }) => log.length === 0);
-    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isEarly);
+    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isIdle(caches));
     return isOurs ? [] : [`was ended by ${signal}`];
   }
   // A signal under exec is for its command, whose exit code counts.
@@ -50,6 +49,11 @@ export const exitCodeFits: Check = (evidence) => {
   if (status === 1) return faults.length > 0 ? [] : wrong("nothing was in its way");
   return status === 0 ? zeroIsTrue(evidence) : wrong("expected 0, 1, 3 or 130");
 };
+
+/** Tells whether the program came to ask a cache for anything. */
+function isIdle(caches: Evidence["caches"]): boolean {
+  return caches.every(({ log }) => log.length === 0);
+}
 
 /** What a run may complain of: a sync also of what earlier ones met and it need not try again yet. */
 function faultsBehind({ step, schedule }: Evidence): readonly FaultStep[] {
@@ -105,11 +109,13 @@ export const ledgerIsTrue: Check = ({ ledger, caches }) =>
     return [`the ledger has ${path} as pushed: ${name} lacks it`];
   });
 
+const SETTLED: ReadonlySet<string> = new Set(["pushed", "upstream"]);
+
 /** Promise 5: once nothing is in the way, all that is wanted is where it is wanted. */
 export const allIsThere: Check = ({ stage, step, caches, wanted, ended, ledger }) => {
   if (stage === "faults") return [];
   const isSync = step.command === "sync";
-  const left = isSync ? ledger.filter(({ state }) => state !== "pushed") : [];
+  const left = isSync ? ledger.filter(({ state }) => !SETTLED.has(state)) : [];
   return [
     ...(ended.status === 0 ? [] : [`in the end ${step.command} exits with ${ended.status}`]),
     ...left.map(({ cache, path, state }) => `in the end the ledger has ${path} ${state}: ${cache}`),
@@ -137,15 +143,18 @@ export const doneIsDone: Check = ({ stage, step, caches }) => {
   );
 };
 
-/** A pin is set once, whatever got lost on the way. */
+/** A pin is set once for each path, whatever got lost on the way. */
 export const pinsAreSetOnce: Check = ({ caches }) =>
-  caches.flatMap(({ name, pins }) =>
-    pins.length > 1 ? [`${name}: ${pins.length} pins where one is wanted`] : [],
-  );
+  caches.flatMap(({ name, pins }) => {
+    const set = pins.map((pin) => `${pin.name} at ${pin.storePath}`);
+    const twice = set.filter((pin, at) => set.indexOf(pin) !== at);
+    return twice.map((pin) => `${name}: sets pin ${pin} more than once`);
+  });
 
 /** A run that was not killed leaves no temporary file, no mark and no program. */
-export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step }) => {
-  const isKilled = signals.includes("SIGKILL") || signals.length > 1;
+export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step, caches }) => {
+  const isEarly = signals.length > 0 && isIdle(caches);
+  const isKilled = signals.includes("SIGKILL") || signals.length > 1 || isEarly;
   const left = ended.leftBehind.map(
     ({ pid, command }) => `leaves program ${pid} behind: ${command}`,
   );

@@ -18,6 +18,10 @@ export const secretsAreKept: Check = (evidence) => {
     { where: "stdout", text: ended.stdout },
     { where: "stderr", text: ended.stderr },
     ...files.map(({ name, bytes }) => ({ where: name, text: bytes.toString("latin1") })),
+    ...evidence.upstreamLog.map(({ headers }) => ({
+      where: "a request to upstream",
+      text: headers,
+    })),
     ...programs,
   ];
   const secrets = secretsOf(evidence);

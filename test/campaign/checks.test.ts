@@ -6,7 +6,7 @@ import { zstdCompressSync } from "node:zlib";
 import { encodeBase32 } from "../../src/nix/base32.ts";
 import type { NixRecord } from "../crash/cache-check.ts";
 import type { Published } from "../fakes/cachix-service.ts";
-import type { LoggedRequest } from "./caches.ts";
+import type { LoggedRequest } from "./fault-player.ts";
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Evidence } from "./evidence.ts";
 import { UNPICKED_MARK } from "./machine.ts";
@@ -114,6 +114,10 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
       ...evidence,
       files: [{ name: "state/ledger.sqlite", bytes: Buffer.from(`\0\xff${TOKEN}\0`, "latin1") }],
     }),
+    "a token at an upstream": (evidence) => ({
+      ...evidence,
+      upstreamLog: [request({ headers: `{"authorization":"Bearer ${TOKEN}"}` })],
+    }),
     "a part URL": (evidence) => {
       const planted = withLog({ operation: "put", target: "/b/n1?X-Amz-Signature=k123" })(evidence);
       return { ...planted, ended: { ...planted.ended, stderr: "PUT /b/n1?X-Amz-Signature=k123" } };
@@ -148,7 +152,14 @@ describe("the checks of a campaign", () => {
 function sound(): Evidence {
   const paths = [LIB, APP];
   return {
-    schedule: { caches: 1, hides: false, token: "file", heal: "recheck", runs: [] },
+    schedule: {
+      caches: 1,
+      hides: false,
+      upstream: false,
+      token: "file",
+      heal: "recheck",
+      runs: [],
+    },
     step: { command: "sync", faults: [] },
     stage: "faults",
     ended: END,
@@ -170,8 +181,10 @@ function sound(): Evidence {
         ],
       },
     ],
+    upstreamLog: [request({ target: `/${hashPartOf(LIB)}.narinfo` })],
     records: new Map([...paths, ALIEN].map((path) => [hashPartOf(path), recordOf(path)])),
     wanted: new Map([["one", new Set(paths)]]),
+    allowed: new Map([["one", new Set(paths)]]),
     ledger: paths.map((path) => ({ cache: "one", path, state: "pushed" })),
     spool: [],
     files: [{ name: "state/notice", bytes: Buffer.from("all is well") }],
@@ -213,7 +226,13 @@ function dangling(requests: readonly Partial<LoggedRequest>[]): Change {
 }
 
 function request(change: Partial<LoggedRequest>): LoggedRequest {
-  const plain = { operation: "info", target: "/", narId: "", body: undefined } as const;
+  const plain = {
+    operation: "info",
+    target: "/",
+    narId: "",
+    headers: "{}",
+    body: undefined,
+  } as const;
   return { ...plain, fault: undefined, status: () => 200, at: 0, ...change };
 }
 

@@ -1,6 +1,6 @@
 import type { NixRecord } from "../crash/cache-check.ts";
 import type { Published } from "../fakes/cachix-service.ts";
-import type { LoggedRequest } from "./caches.ts";
+import type { LoggedRequest } from "./fault-player.ts";
 import type { Ended } from "./run-program.ts";
 import type { CacheName, RunStep, Schedule } from "./schedule.ts";
 
@@ -8,6 +8,7 @@ import type { CacheName, RunStep, Schedule } from "./schedule.ts";
 export interface CacheEvidence {
   readonly name: CacheName;
   readonly published: ReadonlyMap<string, Published>;
+  /** Tells whether readers get a path, be it from an upstream. */
   readonly isVisible: (hashPart: string) => boolean;
   readonly openUploads: readonly string[];
   readonly pins: readonly { readonly name: string; readonly storePath: string }[];
@@ -41,10 +42,14 @@ export interface Evidence {
   /** When the last of them was sent, in milliseconds before the end of the run. */
   readonly signalledMs: number | undefined;
   readonly caches: readonly CacheEvidence[];
+  /** What an upstream was asked. */
+  readonly upstreamLog: readonly LoggedRequest[];
   /** By hash part. */
   readonly records: ReadonlyMap<string, NixRecord>;
-  /** The store paths that each cache may get: closures of what is wanted there or was built. */
+  /** The store paths that each cache is to have: closures of what is wanted there now or was built. */
   readonly wanted: ReadonlyMap<CacheName, ReadonlySet<string>>;
+  /** Those, and what was wanted before. */
+  readonly allowed: ReadonlyMap<CacheName, ReadonlySet<string>>;
   readonly ledger: readonly LedgerEntry[];
   readonly spool: readonly string[];
   /** Files of the state folder and temporary ones. */

@@ -21,8 +21,13 @@ export interface Wanted {
 /** A Nix whose store is made once and read by every round. */
 export interface Machine extends AsyncDisposable {
   readonly nix: TestNix;
-  /** Selections for one cache and for two. */
-  readonly wanted: readonly [Wanted, Wanted];
+  /**
+   * Selections for one cache and for two, as many as a round has runs: each wants other paths than
+   * the one before, so that there is something to do.
+   */
+  readonly wanted: readonly Readonly<Record<1 | 2, Wanted>>[];
+  /** A wanted path that an upstream may have. */
+  readonly upstream: NixRecord;
   /** The expression that `exec` builds of. */
   readonly expression: string;
   /** False where Nix cannot build in a chroot store: `exec` is left out there. */
@@ -39,25 +44,27 @@ export async function createMachine(): Promise<Machine> {
   await writeFile(large, incompressible());
   const evaluate = ["--eval", "--json", "--strict", "--read-write-mode", "-E", storeOf(large)];
   const { stdout } = await nix.run("nix-instantiate", evaluate);
-  const made = JSON.parse(stdout) as Made;
+  const made = JSON.parse(stdout) as Made[];
   const expression = join(nix.dir, "built.nix");
   await writeFile(expression, BUILT);
   await mkdir(join(nix.dir, "rounds"));
   const canBuild = await builds(nix, expression);
+  const upstream = (await nixRecords(nix)).find(({ path }) => path.endsWith("-base"));
+  if (upstream === undefined) throw new Error("The store lacks the path that it was made with");
   const kept = stack.move();
-  const all = [made.top, made.wide, made.large];
   return {
     nix,
-    wanted: [
-      { manifest: made.single, paths: new Map([["one", all]]) },
-      {
-        manifest: made.double,
+    wanted: made.map(({ top, wide, large, data, single, double }) => ({
+      1: { manifest: single, paths: new Map([["one", [top, wide, large]]]) },
+      2: {
+        manifest: double,
         paths: new Map([
-          ["one", [made.top, made.wide, made.large]],
-          ["two", [made.top, made.data]],
+          ["one", [top, wide, large]],
+          ["two", [top, data]],
         ]),
       },
-    ],
+    })),
+    upstream,
     expression,
     canBuild,
     records: () => nixRecords(nix),
@@ -65,36 +72,40 @@ export async function createMachine(): Promise<Machine> {
   };
 }
 
-type Made = Readonly<
-  Record<"top" | "wide" | "large" | "data" | "single" | "double" | "unpicked", string>
->;
+type Made = Readonly<Record<"top" | "wide" | "large" | "data" | "single" | "double", string>>;
 
 function storeOf(large: string): string {
   return `with rec {
     large = "\${${large}}";
-    link = n: if n == 0 then builtins.toFile "link-0" "first"
-      else builtins.toFile "link-\${toString n}" "link \${toString n} \${link (n - 1)}";
-    top = builtins.toFile "top" "\${link 4} \${left} \${right}";
     base = builtins.toFile "base" "base";
-    left = builtins.toFile "left" "left \${base}";
-    right = builtins.toFile "right" "right \${base}";
-    wide = builtins.toFile "wide" "\${link 2} \${large} \${right}";
-    data = builtins.toFile "data" "data \${base}";
-    unpicked = builtins.toFile "unpicked-above" "${UNPICKED_MARK} \${top} \${other}";
-    other = builtins.toFile "unpicked-beside" "${UNPICKED_MARK}";
     manifest = name: picks: builtins.toFile "handpick-\${name}.json"
       (builtins.toJSON { version = 1; inherit name picks; });
     pick = name: paths: more: { inherit name paths; } // more;
-    single = manifest "home" [
-      (pick "top" [ top ] { pin = "top"; })
-      (pick "wide" [ wide large ] { })
-    ];
-    double = manifest "home" [
-      (pick "top" [ top ] { caches = [ "one" "two" ]; pin = "top"; })
-      (pick "wide" [ wide large ] { caches = [ "one" ]; })
-      (pick "data" [ data ] { caches = [ "two" ]; })
-    ];
-  }; { inherit top wide large data single double unpicked; }`;
+    selection = turn: rec {
+      file = name: text: builtins.toFile "\${name}-\${turn}" text;
+      link = n: if n == 0 then file "link-0" "first"
+        else file "link-\${toString n}" "link \${toString n} \${link (n - 1)}";
+      left = file "left" "left \${base}";
+      right = file "right" "right \${base}";
+      top = file "top" "\${link 4} \${left} \${right}";
+      wide = file "wide" "\${link 2} \${large} \${right}";
+      data = file "data" "data \${base}";
+      beside = file "unpicked-beside" "${UNPICKED_MARK}";
+      above = file "unpicked-above" "${UNPICKED_MARK} \${top} \${beside}";
+      single = manifest "home" [
+        (pick "top" [ top ] { pin = "top"; })
+        (pick "wide" [ wide large ] { })
+      ];
+      double = manifest "home" [
+        (pick "top" [ top ] { caches = [ "one" "two" ]; pin = "top"; })
+        (pick "wide" [ wide large ] { caches = [ "one" ]; })
+        (pick "data" [ data ] { caches = [ "two" ]; })
+      ];
+    };
+    told = { top, wide, data, single, double, above, ... }: {
+      inherit top wide data single double above large;
+    };
+  }; map (turn: told (selection turn)) [ "a" "b" "c" ]`;
 }
 
 /** What `exec` builds under a tag: `built-*` is accepted, `other-*` is not. */

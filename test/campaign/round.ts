@@ -1,5 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -10,6 +19,8 @@ import type { CacheEvidence, Evidence, LeftFile, LedgerEntry } from "./evidence.
 import type { Machine, Wanted } from "./machine.ts";
 import { FASTER, runProgram } from "./run-program.ts";
 import type { Ended } from "./run-program.ts";
+import { startUpstream } from "./upstream.ts";
+import type { CampaignUpstream } from "./upstream.ts";
 import { CACHES, TIME_STEP_MS } from "./schedule.ts";
 import type { CacheName, FaultStep, RunCommand, RunStep, Schedule } from "./schedule.ts";
 
@@ -22,7 +33,9 @@ export class Round implements AsyncDisposable {
   readonly #schedule: Schedule;
   readonly #dir: string;
   readonly #tokens: readonly string[];
-  readonly #selection: Wanted;
+  readonly #upstream: CampaignUpstream | undefined;
+  /** What was wanted so far, the last one now. */
+  readonly #selections: Wanted[] = [];
   /** Tags under which `exec` built. */
   readonly #tags: string[] = [];
   /** Temporary files that killed runs left. */
@@ -34,7 +47,7 @@ export class Round implements AsyncDisposable {
     this.#dir = parts.dir;
     this.#tokens = parts.tokens;
     this.caches = parts.caches;
-    this.#selection = machine.wanted[schedule.caches - 1] ?? machine.wanted[0];
+    this.#upstream = parts.upstream;
   }
 
   static async start(machine: Machine, schedule: Schedule): Promise<Round> {
@@ -42,9 +55,12 @@ export class Round implements AsyncDisposable {
     const tokens = names.map(() => `tk-${randomUUID()}`);
     const starting = names.map((name, at) => CampaignCache.start(name, tokens[at] ?? ""));
     const caches = await Promise.all(starting);
-    for (const { fake } of caches) fake.service.hidesIncompleteClosures = schedule.hides;
+    // A cache knows nothing of an upstream of its readers, and would hide all that needs it.
+    const hides = schedule.hides && !schedule.upstream;
+    for (const { fake } of caches) fake.service.hidesIncompleteClosures = hides;
     const dir = join(machine.nix.dir, "rounds", randomUUID().slice(0, 8));
-    const round = new Round(machine, schedule, { dir, tokens, caches });
+    const upstream = schedule.upstream ? await startUpstream(machine.upstream) : undefined;
+    const round = new Round(machine, schedule, { dir, tokens, caches, upstream });
     await round.#prepare();
     return round;
   }
@@ -56,6 +72,7 @@ export class Round implements AsyncDisposable {
 
   /** Runs the program once, among the faults of the step, and gathers all that is known then. */
   async run(step: RunStep, stage: Evidence["stage"]): Promise<Evidence> {
+    if (stage === "faults" && step.command !== "status") await this.#wantMore();
     const before = await this.#remember();
     const args = await this.#argumentsFor(step.command, stage);
     const signals: NodeJS.Signals[] = [];
@@ -68,6 +85,8 @@ export class Round implements AsyncDisposable {
     };
     const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGUSR2"));
     for (const cache of this.caches) cache.begin(step.faults, { signal, stepClock });
+    const revokeToken = (): void => undefined; // it has none
+    this.#upstream?.player.begin(step.faults, { signal, stepClock, revokeToken });
     await this.#setClock(stage === "faults" || this.#schedule.heal === "recheck" ? 0 : DAY_MS);
     const timers: NodeJS.Timeout[] = [];
     const ended = await this.#start(args, stage, (kills) => {
@@ -77,6 +96,7 @@ export class Round implements AsyncDisposable {
     const endedAt = performance.now();
     timers.forEach(clearTimeout);
     for (const cache of this.caches) await cache.calm();
+    await this.#upstream?.player.end();
     return {
       schedule: this.#schedule,
       step,
@@ -95,7 +115,7 @@ export class Round implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await using stack = new AsyncDisposableStack();
-    for (const cache of this.caches) stack.use(cache);
+    for (const server of [...this.caches, this.#upstream]) stack.use(server);
     await rm(this.#dir, { recursive: true, force: true });
   }
 
@@ -104,7 +124,7 @@ export class Round implements AsyncDisposable {
     const timed = faults.filter(({ operation }) => operation === "time");
     return timed.map(({ cache: name, nth, effect }) => {
       const cache = this.caches.find((one) => one.name === name);
-      return setTimeout(() => void cache?.strike(effect), nth * TIME_STEP_MS);
+      return setTimeout(() => void cache?.player.strike(effect), nth * TIME_STEP_MS);
     });
   }
 
@@ -138,24 +158,29 @@ export class Round implements AsyncDisposable {
     for (const name of ["", "tmp", "state", "state/wanted", "state/spool"]) {
       await mkdir(join(this.#dir, name), { mode: 0o700 });
     }
+    const upstream = this.#upstream === undefined ? "" : `"${this.#upstream.url}"`;
     const tables = this.caches.map(({ name, url }) => {
       const token =
         this.#schedule.token === "file"
           ? `token-file = "${join(this.#dir, `token-${name}`)}"`
           : `token-env = "${variableOf(name)}"`;
-      return `[caches.${name}]\nurl = "cachix://${name}"\nhost = "${url}"\nupstreams = []\n${token}\n`;
+      return `[caches.${name}]\nurl = "cachix://${name}"\nhost = "${url}"\nupstreams = [${upstream}]\n${token}\n`;
     });
     await writeFile(join(this.#dir, "campaign.toml"), tables.join(""));
     for (const { name, token } of this.caches) {
       await writeFile(join(this.#dir, `token-${name}`), token, { mode: 0o600 });
     }
     await this.#setClock(0);
-    await symlink(this.#selection.manifest, join(this.#dir, "state/wanted/home"));
-    await this.#mark();
   }
 
-  /** Does what a hook does at each change. */
-  async #mark(): Promise<void> {
+  /** Does what a hook does at each change: replaces the link, then leaves a mark. */
+  async #wantMore(): Promise<void> {
+    const next = this.#machine.wanted[this.#selections.length]?.[this.#schedule.caches];
+    if (next === undefined) return;
+    this.#selections.push(next);
+    const temporary = join(this.#dir, "state/wanted/.home");
+    await symlink(next.manifest, temporary);
+    await rename(temporary, join(this.#dir, "state/wanted/home"));
     await writeFile(join(this.#dir, "state/spool/wanted-home"), "");
   }
 
@@ -167,7 +192,7 @@ export class Round implements AsyncDisposable {
       return ["sync", "--json", ...config, ...again];
     }
     if (command === "push" && stage === "faults") {
-      return ["push", "--json", ...config, this.#selection.manifest];
+      return ["push", "--json", ...config, this.#selections.at(-1)?.manifest ?? ""];
     }
     if (command === "push")
       return ["push", "--json", ...config, "--to", "one", ...(await this.#built())];
@@ -203,25 +228,42 @@ export class Round implements AsyncDisposable {
     );
   }
 
+  #evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
+    const { service, violations } = cache.fake;
+    const upstream = this.#schedule.upstream ? hashPartOf(this.#machine.upstream.path) : "";
+    return {
+      name: cache.name,
+      published: new Map(service.published),
+      isVisible: (hashPart) => hashPart === upstream || service.isVisible(hashPart),
+      openUploads: service.openUploadIds,
+      pins: service.pins,
+      violations: violations.slice(before?.violations),
+      log: cache.log.slice(before?.log),
+    };
+  }
+
   async #gather(before: ReadonlyMap<CacheName, Before>): Promise<Gathered> {
     const records = new Map(
       (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
     );
     const built = await this.#built();
-    const wanted = new Map(
-      this.caches.map(({ name }) => {
-        const own = this.#selection.paths.get(name) ?? [];
-        return [name, closureOf([...own, ...(name === "one" ? built : [])], records)] as const;
-      }),
-    );
+    const pathsIn = (selections: readonly Wanted[]): Evidence["wanted"] =>
+      new Map(
+        this.caches.map(({ name }) => {
+          const own = selections.flatMap(({ paths }) => paths.get(name) ?? []);
+          return [name, closureOf([...own, ...(name === "one" ? built : [])], records)];
+        }),
+      );
     const state = join(this.#dir, "state");
     const copy = join(this.#dir, "copy");
     await mkdir(copy);
     const temporary = await namesIn(join(this.#dir, "tmp"));
     const gathered = {
-      caches: this.caches.map((cache) => evidenceOf(cache, before.get(cache.name))),
+      caches: this.caches.map((cache) => this.#evidenceOf(cache, before.get(cache.name))),
+      upstreamLog: this.#upstream?.player.log ?? [],
       records,
-      wanted,
+      wanted: pathsIn(this.#selections.slice(-1)),
+      allowed: pathsIn(this.#selections),
       ledger: await ledgerIn(state, copy),
       spool: await namesIn(join(state, "spool")),
       files: [...(await filesBelow(state)), ...(await filesBelow(join(this.#dir, "tmp")))],
@@ -237,6 +279,7 @@ interface Parts {
   readonly dir: string;
   readonly tokens: readonly string[];
   readonly caches: readonly CampaignCache[];
+  readonly upstream: CampaignUpstream | undefined;
 }
 
 interface Before {
@@ -246,21 +289,17 @@ interface Before {
 
 type Gathered = Pick<
   Evidence,
-  "caches" | "records" | "wanted" | "ledger" | "spool" | "files" | "temporary" | "tokens"
+  | "caches"
+  | "upstreamLog"
+  | "records"
+  | "wanted"
+  | "allowed"
+  | "ledger"
+  | "spool"
+  | "files"
+  | "temporary"
+  | "tokens"
 >;
-
-function evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
-  const { service, violations } = cache.fake;
-  return {
-    name: cache.name,
-    published: new Map(service.published),
-    isVisible: (hashPart) => service.isVisible(hashPart),
-    openUploads: service.openUploadIds,
-    pins: service.pins,
-    violations: violations.slice(before?.violations),
-    log: cache.log.slice(before?.log),
-  };
-}
 
 export function closureOf(
   paths: readonly string[],

@@ -8,12 +8,15 @@ export const CACHES = ["one", "two"] as const;
 
 export type CacheName = (typeof CACHES)[number];
 
+/** What faults may be at. */
+export type ServerName = CacheName | "upstream";
+
 /** What a fault waits for: a request for one thing, any request, or time. */
 export type Cue = Operation | "any" | "time";
 
 /** Disturbs requests of one cache: the `nth` for `operation`, and `times` in all from there on. */
 export interface FaultStep {
-  readonly cache: CacheName;
+  readonly cache: ServerName;
   /** `any` counts all requests of the cache, `time` steps of {@link TIME_STEP_MS} from the start. */
   readonly operation: Cue;
   /** The first is 1. */
@@ -37,6 +40,8 @@ export interface Schedule {
   readonly caches: 1 | 2;
   /** Tells whether the caches hide a path until its closure is complete, and say so. */
   readonly hides: boolean;
+  /** Tells whether readers have an upstream, which has one of the paths. */
+  readonly upstream: boolean;
   /** Where the program finds the token. */
   readonly token: "file" | "variable";
   /** How the last run, which has no faults, comes to try again: when asked to, or a day later. */
@@ -75,18 +80,20 @@ export function drawSchedule(seed: number, commands: readonly RunCommand[] = COM
   const random = new SeededRandom(seed);
   const caches = random.pick([1, 1, 2] as const);
   const hides = random.below(2) === 0;
+  const upstream = random.below(3) === 0;
   const token = random.pick(["file", "variable"] as const);
   const heal = random.pick(["recheck", "day"] as const);
+  const servers = [...CACHES.slice(0, caches), ...(upstream ? (["upstream"] as const) : [])];
   const runs = Array.from({ length: 1 + random.below(3) }, () => ({
     command: random.pick(commands),
-    faults: Array.from({ length: random.pick(FAULTS) }, () => drawFault(random, caches)),
+    faults: Array.from({ length: random.pick(FAULTS) }, () => drawFault(random, servers)),
   }));
-  return { caches, hides, token, heal, runs };
+  return { caches, hides, upstream, token, heal, runs };
 }
 
-function drawFault(random: SeededRandom, caches: number): FaultStep {
-  const cache = random.pick(CACHES.slice(0, caches));
-  const operation = random.pick(OPERATIONS);
+function drawFault(random: SeededRandom, servers: readonly ServerName[]): FaultStep {
+  const cache = random.pick(servers);
+  const operation = cache === "upstream" ? "any" : random.pick(OPERATIONS);
   const nth = 1 + random.below(ONCE_ONLY.has(operation) ? 2 : MOST_REQUESTS);
   const effect = random.pick(effectsOf(operation));
   const isStroke = STROKES.some((stroke) => stroke === effect);

@@ -1,0 +1,49 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import type { NixRecord } from "../crash/cache-check.ts";
+import { hashPartOf } from "./evidence.ts";
+import { FaultPlayer } from "./fault-player.ts";
+
+/** A binary cache that readers have besides, behind the faults of a run. */
+export interface CampaignUpstream extends AsyncDisposable {
+  readonly url: string;
+  readonly player: FaultPlayer;
+}
+
+/** Starts an upstream that serves the narinfo of one path, and nothing else. */
+export async function startUpstream(record: NixRecord): Promise<CampaignUpstream> {
+  await using stack = new AsyncDisposableStack();
+  const server = createServer(({ url, method }, response) => {
+    const isThere = url === `/${hashPartOf(record.path)}.narinfo`;
+    response.writeHead(isThere ? 200 : 404, { "content-type": "text/x-nix-narinfo" });
+    response.end(isThere && method === "GET" ? narInfoOf(record) : "");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+  });
+  const player = stack.use(new FaultPlayer("upstream"));
+  const url = await player.before(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const kept = stack.move();
+  return { url, player, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+function narInfoOf({ path, narHash, narSize }: NixRecord): string {
+  const file = `nar/${hashPartOf(path)}.nar`;
+  return [
+    `StorePath: ${path}`,
+    `URL: ${file}`,
+    "Compression: none",
+    `FileHash: ${narHash}`,
+    `FileSize: ${narSize}`,
+    `NarHash: ${narHash}`,
+    `NarSize: ${narSize}`,
+    "References: ",
+    "",
+  ].join("\n");
+}
