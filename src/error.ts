@@ -19,6 +19,7 @@ export type ErrorCode =
   | "LISTEN_FAILED"
   // the cache refused us, or would (exit 3)
   | "TOKEN_MISSING"
+  | "SIGNING_KEY_MISSING"
   | "CACHE_NOT_FOUND"
   | "CACHE_REFUSED"
   | "CACHE_READ_ONLY"

@@ -1,7 +1,8 @@
 import { planLines } from "../report/plan-lines.ts";
 import type { CommandSpec } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
+import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
 import type { PathOptions } from "./prepare-run.ts";
 
@@ -21,10 +22,11 @@ export function planCommand(io: Io): CommandSpec<PathOptions> {
     ],
     action: async (args, options) =>
       withPrepared({ args, options, io }, async ({ prepared }) => {
-        const { plan } = prepared;
+        const { plan, failures } = prepared;
+        for (const failure of failures) printError(failure, io);
         if (options.json === true) io.stdout.write(`${JSON.stringify(plan)}\n`);
         else for (const line of planLines(plan)) io.stdout.write(`${line}\n`);
-        return plan.totals.held.paths > 0 ? EXIT.somePathsFailed : EXIT.done;
+        return exitCodeAfter(failures, plan.totals.held.paths);
       }),
   };
 }

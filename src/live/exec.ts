@@ -108,7 +108,9 @@ class Pump {
 
   result(): Omit<ExecEnd, "exitCode"> {
     const [seen, accepted, isIncomplete] = [this.#seen, this.#accepted, this.#isIncomplete];
-    return { summary: this.#pusher.outcomes.summary(), seen, accepted, isIncomplete };
+    const isInterrupted = this.#request.signal.aborted;
+    const summary = this.#pusher.outcomes.summary({ isInterrupted });
+    return { summary, seen, accepted, isIncomplete };
   }
 
   async #look(): Promise<void> {

@@ -39,11 +39,15 @@ export interface PackPoolOptions {
   readonly threads?: number;
   /** Memory for parts that wait or are being sent, in bytes. @default {32 MiB} */
   readonly memoryBytes?: number;
+  /** Pools that share threads and memory with this one, itself included. @default {1} */
+  readonly shares?: number;
 }
 
 /** As many as libuv has for the compressor; one more costs some 20 MB. */
 const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
+/** A part is sent while the next is packed, however many pools share the memory. */
+const LEAST_MEMORY_BYTES = 16 << 20;
 /** A NAR up to this size is packed in the calling thread, in about a millisecond. */
 const TINY_NAR_BYTES = 64 << 10;
 /** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */
@@ -70,9 +74,15 @@ export class PackPool implements AsyncDisposable {
   readonly #spare: ArrayBuffer[] = [];
 
   constructor(options: PackPoolOptions = {}) {
-    this.threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
+    const {
+      threads = Math.min(availableParallelism(), MOST_THREADS),
+      memoryBytes = DEFAULT_MEMORY_BYTES,
+    } = options;
+    const shares = Math.max(options.shares ?? 1, 1);
+    const leastBytes = Math.min(memoryBytes, LEAST_MEMORY_BYTES);
+    this.threads = Math.ceil(threads / shares);
     this.#slots = new Budget(this.threads);
-    this.#memory = new Budget(options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+    this.#memory = new Budget(Math.max(Math.floor(memoryBytes / shares), leastBytes));
     process.once("exit", this.#killPrograms);
   }
 
