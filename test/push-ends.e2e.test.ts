@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { startFakeCachix } from "./fakes/cachix.ts";
-import { handpick, resultOf, startHandpick } from "./handpick.ts";
+import { BUNDLE, handpick, resultOf, startHandpick } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
 import type { TestNix } from "./nix.ts";
 
@@ -156,6 +156,29 @@ describe("the end of a push", { timeout: TIMEOUT }, () => {
       /was refused \(127.*; there is no token for it either; variable T.* \[NETWORK\]\n/,
     );
     assert.match(stderr, /\n {2}Check the network.* Set token-file .*CACHIX_AUTH_TOKEN\.\n/);
+  });
+
+  it("is reached where few files may be open, with fewer paths at once", async () => {
+    // A third is packed in threads.
+    const expression = `
+      let text = n: let many = if n == (n / 3) * 3 then 7000 else 1; in
+        builtins.concatStringsSep " " (builtins.genList (_: "number \${toString n}") many);
+      in builtins.genList (n: builtins.toFile "few" (text n)) 150`;
+    const evaluate = ["--eval", "--strict", "--json", "--read-write-mode", "-E", expression];
+    const { stdout } = await nix.run("nix-instantiate", evaluate);
+    await using one = await startFakeCachix();
+    await using other = await startFakeCachix();
+    const keys = ["acme-1:A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="];
+    for (const { service } of [one, other]) service.publicSigningKeys.push(...keys);
+    const args = await to({ one: one.url, other: other.url }, JSON.parse(stdout) as string[]);
+    const line = `ulimit -n 64; exec "$@"`;
+    const command = [process.execPath, BUNDLE, ...args];
+    const pushed = await nix.run("sh", ["-c", line, "sh", ...command], {
+      env: TOKEN,
+      allowFailure: true,
+    });
+    assert.equal(pushed.status, 0, pushed.stderr);
+    assert.deepEqual([one.service.published.size, other.service.published.size], [150, 150]);
   });
 
   it("is reached at one cache while another takes no part of it", async () => {

@@ -1,4 +1,5 @@
 import { HandpickError } from "../error.ts";
+import { isOutOfFiles, OPEN_FILES_HINT } from "../open-files.ts";
 import { excerpt } from "./excerpt.ts";
 import { endpointOf } from "./http-message.ts";
 import type { HttpRequest } from "./http-message.ts";
@@ -12,6 +13,8 @@ const WORDS: Readonly<Record<string, string>> = {
   ENETUNREACH: "the network cannot be reached",
   ENOTFOUND: "the host name does not resolve",
   EAI_AGAIN: "the host name does not resolve at present",
+  EMFILE: "this process may open no more files",
+  ENFILE: "this machine may open no more files",
   HPE_HEADER_OVERFLOW: "its headers are too long",
 };
 
@@ -46,6 +49,7 @@ function whatHappened(cause: unknown): string {
 }
 
 function hintFor(cause: unknown): string {
+  if (isOutOfFiles(cause)) return OPEN_FILES_HINT;
   if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";
   if (NO_HTTP.test(codeOf(cause))) return "Check name and port in the setting host of this cache.";
   return CERTIFICATE.test(codeOf(cause))

@@ -51,6 +51,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   STORE_PATH_GONE: EXIT.somePathsFailed,
   STORE_PATH_CORRUPT: EXIT.somePathsFailed,
   STORE_PATH_UNREADABLE: EXIT.somePathsFailed,
+  OPEN_FILES_LIMIT: EXIT.somePathsFailed,
   NETWORK: EXIT.somePathsFailed,
   CACHE_UNAVAILABLE: EXIT.somePathsFailed,
   CACHE_PROTOCOL: EXIT.somePathsFailed,

@@ -6,6 +6,7 @@ import type { SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../nix/signature.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { affordable } from "../open-files.ts";
 import { Budget } from "./budget.ts";
 import { toFailure } from "./events.ts";
 import type { PushEvent } from "./events.ts";
@@ -35,6 +36,8 @@ export interface PushOptions {
 
 /** Paths on their way at once. A small one is four round trips, so many are needed. */
 const PATHS_IN_FLIGHT = 64;
+/** A connection to the API and one to the storage. */
+const FILES_PER_PATH = 2;
 /** How long an interrupted run waits for the answer to the start of an upload. */
 const BEGIN_GRACE_MS = 400;
 /** Once one path failed for such a reason after all retries, the others would as well. */
@@ -82,7 +85,7 @@ type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
 
 class Run {
   readonly #options: PushOptions;
-  readonly #slots = new Budget(PATHS_IN_FLIGHT);
+  readonly #slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH));
   readonly #pace = new Pace();
   readonly #progress = new Map<StorePath, Progress>();
   readonly #refused = new AbortController();
