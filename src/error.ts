@@ -20,6 +20,7 @@ export type ErrorCode =
   | "LISTEN_FAILED"
   // the cache refused us, or would (exit 3)
   | "TOKEN_MISSING"
+  | "SIGNING_KEY_MISSING"
   | "CACHE_NOT_FOUND"
   | "CACHE_REFUSED"
   | "CACHE_READ_ONLY"
@@ -31,6 +32,7 @@ export type ErrorCode =
   | "STORE_PATH_GONE"
   | "STORE_PATH_CORRUPT"
   | "STORE_PATH_UNREADABLE"
+  | "OPEN_FILES_LIMIT"
   | "NETWORK"
   | "CACHE_UNAVAILABLE"
   | "CACHE_PROTOCOL"

@@ -53,9 +53,15 @@ export interface UploadPart {
 export interface Upload {
   /** Sends one part; parts of one upload may be sent at once and in any order. */
   putPart(part: UploadPart, signal: AbortSignal): Promise<void>;
-  /** Makes the NAR and its narinfo durable. Never uploads again what may have arrived. */
+  /**
+   * Makes the NAR and its narinfo durable. Never uploads again what may have arrived. A request that
+   * was sent when `signal` is aborted still gets a moment for its answer, and may so succeed.
+   */
   publish(fields: NarInfoFields, signal: AbortSignal): Promise<void>;
-  /** Gives the upload up; best effort, bounded in time, never throws. */
+  /**
+   * Gives the upload up; best effort, bounded in time, never throws. Does nothing once it is
+   * published, or may be.
+   */
   abort(): Promise<void>;
 }
 

@@ -1,5 +1,6 @@
 import { HandpickError } from "../error.ts";
 import { authorityHint } from "./certificate-files.ts";
+import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { excerpt } from "./excerpt.ts";
 import { endpointOf } from "./http-message.ts";
 import type { HttpRequest } from "./http-message.ts";
@@ -21,6 +22,8 @@ const WORDS: Readonly<Record<string, string>> = {
   ENETUNREACH: "the network cannot be reached",
   ENOTFOUND: "the host name does not resolve",
   EAI_AGAIN: "the host name does not resolve at present",
+  EMFILE: "this process may open no more files",
+  ENFILE: "this machine may open no more files",
   HPE_HEADER_OVERFLOW: "its headers are too long",
 };
 
@@ -85,6 +88,7 @@ function whatHappened(cause: unknown, { proxy }: Circumstances): string {
 }
 
 function hintFor(cause: unknown, { proxy, env }: Circumstances): string {
+  if (isOutOfFiles(cause)) return OPEN_FILES_HINT;
   const code = codeOf(cause);
   if (code === NO_TUNNEL) return proxyHint(statusOf(cause), proxy);
   if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";

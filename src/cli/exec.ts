@@ -158,7 +158,7 @@ interface Mood {
 function exitCode({ exitCode, summary, isIncomplete }: ExecEnd, mood: Mood): number {
   if (exitCode !== 0) return exitCode;
   if (mood.isInterrupted) return EXIT.interrupted;
-  const isLeft = summary.failed + summary.held > 0 || isIncomplete;
+  const isLeft = summary.failed + summary.held + summary.unfinished > 0 || isIncomplete;
   return mood.isStrict && isLeft ? EXIT.somePathsFailed : EXIT.done;
 }
 

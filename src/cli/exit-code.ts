@@ -13,7 +13,16 @@ export const EXIT = {
 
 /** The exit code for a run that an error ended. */
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof AggregateError) return exitCodeAfter(error.errors, 0);
   return error instanceof HandpickError ? EXIT_CODES[error.code] : EXIT.somePathsFailed;
+}
+
+/** The exit code for a run that went on: of `failures` where they agree and are all that is wrong. */
+export function exitCodeAfter(failures: readonly unknown[], troubledPaths: number): number {
+  const codes = new Set(failures.map(exitCodeOf));
+  if (troubledPaths > 0) codes.add(EXIT.somePathsFailed);
+  const [first = EXIT.done] = codes;
+  return codes.size > 1 ? EXIT.somePathsFailed : first;
 }
 
 const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
@@ -33,6 +42,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   FILE_UNUSABLE: EXIT.usage,
   LISTEN_FAILED: EXIT.usage,
   TOKEN_MISSING: EXIT.refused,
+  SIGNING_KEY_MISSING: EXIT.refused,
   CACHE_NOT_FOUND: EXIT.refused,
   CACHE_REFUSED: EXIT.refused,
   CACHE_READ_ONLY: EXIT.refused,
@@ -42,6 +52,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   STORE_PATH_GONE: EXIT.somePathsFailed,
   STORE_PATH_CORRUPT: EXIT.somePathsFailed,
   STORE_PATH_UNREADABLE: EXIT.somePathsFailed,
+  OPEN_FILES_LIMIT: EXIT.somePathsFailed,
   NETWORK: EXIT.somePathsFailed,
   CACHE_UNAVAILABLE: EXIT.somePathsFailed,
   CACHE_PROTOCOL: EXIT.somePathsFailed,

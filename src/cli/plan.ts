@@ -1,8 +1,9 @@
 import { idleExcludes } from "../plan/idle-excludes.ts";
 import { planLines } from "../report/plan-lines.ts";
 import type { CommandSpec } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
+import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, quietly, withPrepared } from "./prepare-run.ts";
 import type { PathOptions } from "./prepare-run.ts";
 
@@ -22,12 +23,13 @@ export function planCommand(io: Io): CommandSpec<PathOptions> {
     ],
     action: async (args, options) =>
       withPrepared({ args, options, io }, async ({ prepared, config }) => {
-        const { plan, picks } = prepared;
+        const { plan, picks, failures } = prepared;
+        for (const failure of failures) printError(failure, io);
         const note = quietly(options, io);
         if (plan.paths.length > 0) for (const text of idleExcludes(picks, config.rules)) note(text);
         if (options.json === true) io.stdout.write(`${JSON.stringify(plan)}\n`);
         else for (const line of planLines(plan)) io.stdout.write(`${line}\n`);
-        return plan.totals.held.paths > 0 ? EXIT.somePathsFailed : EXIT.done;
+        return exitCodeAfter(failures, plan.totals.held.paths);
       }),
   };
 }

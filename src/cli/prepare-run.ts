@@ -48,8 +48,8 @@ export interface Readied {
 }
 
 /**
- * Opens configuration and store, decides about the paths, and runs `work` with all of it. A cache that
- * fails beside others is told first, left out, and thrown in the end.
+ * Opens configuration and store, decides about the paths, and runs `work` with all of it, which is to
+ * tell of caches that failed beside others.
  *
  * @param inspect Looks at each cache that lacks something, before anything is sent; throws to stop.
  */
@@ -87,11 +87,7 @@ export async function withPrepared(
   });
   for (const warning of new Set(prepared.warnings)) note(`warning: ${warning}`);
   if (prepared.plan.paths.length === 0) note("warning: nothing is selected");
-  for (const { message, code } of prepared.failures) note(`${message} [${code}]; others go on`);
-  const exitCode = await work({ config, store, prepared });
-  const [failure] = prepared.failures;
-  if (failure !== undefined) throw failure;
-  return exitCode;
+  return await work({ config, store, prepared });
 }
 
 /** What is wanted on this machine; something has to be. */

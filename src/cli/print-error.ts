@@ -3,7 +3,12 @@ import { printable } from "../report/format.ts";
 import type { Io } from "./io.ts";
 
 /** Prints what ended the run: one line, what to do about it, and for our own mistakes the stack. */
-export function printError(error: unknown, { stderr, env }: Pick<Io, "stderr" | "env">): void {
+export function printError(error: unknown, io: Pick<Io, "stderr" | "env">): void {
+  const { stderr, env } = io;
+  if (error instanceof AggregateError) {
+    for (const one of error.errors) printError(one, io);
+    return;
+  }
   if (error instanceof HandpickError) {
     stderr.write(`handpick: ${printable(error.message)} [${error.code}]\n`);
     if (error.hint !== undefined) stderr.write(`  ${printable(error.hint)}\n`);

@@ -5,7 +5,7 @@ import { emptySummary, pushPlan } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
+import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
 import type { PathOptions, Readied } from "./prepare-run.ts";
@@ -41,7 +41,8 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
       } catch (error) {
         // Programs that read events wait for the summary, whatever happens.
         if (options.json === true && !isDecided) {
-          report.show({ event: "error", error: toFailure(error) });
+          const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+          for (const one of errors) report.show({ event: "error", error: toFailure(one) });
           report.show(emptySummary());
         }
         throw error;
@@ -59,10 +60,11 @@ async function push(
 ): Promise<number> {
   const { onHole } = config.rules;
   const onEvent = (event: RunEvent): void => report.show(event);
-  const { failed, held } = await pushPlan(prepared, { store, signal, onHole, onEvent });
-  if (held > 0 && onHole === "fail") {
+  const options = { store, signal, onHole, onEvent };
+  const { summary, failures, troubled } = await pushPlan(prepared, options);
+  if (summary.held > 0 && onHole === "fail") {
     const text = 'Nothing was pushed: paths are held, and on-hole = "fail"';
     report.show({ event: "note", text });
   }
-  return failed + held > 0 ? EXIT.somePathsFailed : EXIT.done;
+  return exitCodeAfter(failures, troubled);
 }

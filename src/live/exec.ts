@@ -115,7 +115,8 @@ class Pump {
 
   result(): Omit<ExecEnd, "exitCode"> {
     const [seen, accepted, isIncomplete] = [this.#seen, this.#accepted, this.#isIncomplete];
-    const summary = this.#pusher.outcomes.summary();
+    const isInterrupted = this.#request.signal.aborted;
+    const summary = this.#pusher.outcomes.summary({ isInterrupted });
     return { summary, seen, accepted, idle: [...this.#idle.keys()], isIncomplete };
   }
 

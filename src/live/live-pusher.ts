@@ -135,7 +135,9 @@ export class LivePusher {
         this.#show(event);
         if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
       };
-      await pushPlan(decided, { store, signal, onHole: config.rules.onHole, onEvent });
+      const { onHole } = config.rules;
+      const { failures } = await pushPlan(decided, { store, signal, onHole, onEvent });
+      if (failures.length > 0) throw failures[0];
       return outage;
     } catch (error) {
       signal.throwIfAborted();

@@ -25,6 +25,8 @@ describe("Outcomes", () => {
     outcomes.begin("mine", [A]);
     outcomes.plan(planOf({ [A]: "push", [B]: "push" }));
     assert.equal(outcomes.summary().failed, 2);
+    const { failed, unfinished } = outcomes.summary({ isInterrupted: true });
+    assert.deepEqual([failed, unfinished], [0, 2]);
   });
 
   it("counts a path once, by what became of it in the end", () => {
@@ -44,6 +46,7 @@ describe("Outcomes", () => {
       held: 0,
       excluded: 0,
       failed: 0,
+      unfinished: 0,
       uploadedBytes: 12,
     });
   });

@@ -3,7 +3,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { Summary } from "../sync/summary.ts";
 
-type Outcome = "pushed" | "present" | "upstream" | "held" | "excluded" | "failed";
+type Outcome = "begun" | "pushed" | "present" | "upstream" | "held" | "excluded" | "failed";
 
 /** What became of each path in each cache in the end, however often it was planned. */
 export class Outcomes {
@@ -12,15 +12,15 @@ export class Outcomes {
   readonly #failedPins = new Set<string>();
   #uploadedBytes = 0;
 
-  /** What is begun has failed unless something else is heard of it. */
+  /** What is begun has failed, or was interrupted, unless something else is heard of it. */
   begin(cache: string, paths: Iterable<StorePath>): void {
-    for (const path of paths) this.#set(cache, path, "failed");
+    for (const path of paths) this.#set(cache, path, "begun");
   }
 
   /** What is held or excluded is an event as well. */
   plan({ paths }: Plan): void {
     for (const { cache, path, action } of paths) {
-      this.#set(cache, path, action === "push" ? "failed" : action);
+      this.#set(cache, path, action === "push" ? "begun" : action);
     }
   }
 
@@ -51,12 +51,22 @@ export class Outcomes {
     }
   }
 
-  summary(): Summary {
-    const counts = { pushed: 0, present: 0, upstream: 0, held: 0, excluded: 0, failed: 0 };
-    for (const outcome of this.#outcomes.values()) counts[outcome] += 1;
-    counts.failed += this.#failedPins.size;
-    const durationMs = Math.round(performance.now() - this.#startMs);
-    return { event: "summary", ...counts, uploadedBytes: this.#uploadedBytes, durationMs };
+  summary({ isInterrupted = false }: { readonly isInterrupted?: boolean } = {}): Summary {
+    const all = [...this.#outcomes.values()];
+    const count = (wanted: Outcome): number => all.filter((outcome) => outcome === wanted).length;
+    const begun = count("begun");
+    return {
+      event: "summary",
+      pushed: count("pushed"),
+      present: count("present"),
+      upstream: count("upstream"),
+      held: count("held"),
+      excluded: count("excluded"),
+      failed: count("failed") + this.#failedPins.size + (isInterrupted ? 0 : begun),
+      unfinished: isInterrupted ? begun : 0,
+      uploadedBytes: this.#uploadedBytes,
+      durationMs: Math.round(performance.now() - this.#startMs),
+    };
   }
 
   /** What we pushed ourselves is found there by later plans, and remains pushed. */

@@ -38,6 +38,24 @@ function dump(path: string): Buffer {
   return execFileSync("nix-store", ["--dump", path], { maxBuffer: 1 << 30 });
 }
 
+describe("NarSource where no more files may be open", () => {
+  it("says so, and nothing of the disk", async () => {
+    await using temp = await tempDir();
+    const file = join(temp.dir, "f");
+    fs.writeFileSync(file, "x");
+    const script = `
+      import fs from "node:fs";
+      import { NarSource } from ${JSON.stringify(new URL("nar-source.ts", import.meta.url).href)};
+      try { for (;;) fs.openSync(process.argv[1]); } catch {}
+      try { new NarSource(process.argv[1]).read(Buffer.alloc(1000)); }
+      catch (error) { fs.writeSync(1, error.code + " " + error.hint); }`;
+    const args = ["--input-type=module-typescript", "-e", script, file];
+    const shell = ["-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, ...args];
+    const told = execFileSync("sh", shell, { encoding: "utf8" });
+    assert.match(told, /^OPEN_FILES_LIMIT Raise the limit of open files/);
+  });
+});
+
 describe("NarSource", () => {
   it("writes the golden archive of Nix for every chunk size from 1 to 1025", async () => {
     await using temp = await tempDir();

@@ -10,6 +10,7 @@ import {
   narFileTail,
   narSymlink,
 } from "../nix/nar-encode.ts";
+import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 
 /**
  * How a directory entry reads: its name in the NAR and its name on disk. Names are bytes, kept as
@@ -68,7 +69,8 @@ export class NarSource implements Disposable {
   /**
    * Fills `target` with the next bytes; less than its length only at the end, then 0.
    *
-   * @throws {HandpickError} `STORE_PATH_GONE`, `STORE_PATH_UNREADABLE` or `STORE_PATH_CORRUPT`.
+   * @throws {HandpickError} `STORE_PATH_GONE`, `STORE_PATH_UNREADABLE`, `STORE_PATH_CORRUPT` or
+   *   `OPEN_FILES_LIMIT`.
    */
   read(target: Uint8Array): number {
     let filled = 0;
@@ -232,6 +234,10 @@ function attempt<T>(path: Buffer, operation: () => T): T {
         cause: error,
         hint: "It was garbage-collected or removed meanwhile; build it again.",
       });
+    }
+    if (isOutOfFiles(error)) {
+      const why = `${what}: this process may open no more files`;
+      throw new HandpickError("OPEN_FILES_LIMIT", why, { cause: error, hint: OPEN_FILES_HINT });
     }
     if (code === "ELOOP") throw corrupt(path, "expected a regular file, found a symlink");
     throw new HandpickError("STORE_PATH_UNREADABLE", what, {

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
+import { affordable, isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { Budget } from "./budget.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { pack, SMALL_NAR_BYTES } from "./pack.ts";
@@ -39,11 +40,17 @@ export interface PackPoolOptions {
   readonly threads?: number;
   /** Memory for parts that wait or are being sent, in bytes. @default {32 MiB} */
   readonly memoryBytes?: number;
+  /** Pools that share threads and memory with this one, itself included. @default {1} */
+  readonly shares?: number;
 }
 
 /** As many as libuv has for the compressor; one more costs some 20 MB. */
 const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
+/** What a thread has open: five of its own, and a file that it reads. */
+const FILES_PER_THREAD = 6;
+/** A part is sent while the next is packed, however many pools share the memory. */
+const LEAST_MEMORY_BYTES = 16 << 20;
 /** A NAR up to this size is packed in the calling thread, in about a millisecond. */
 const TINY_NAR_BYTES = 64 << 10;
 /** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */
@@ -70,9 +77,15 @@ export class PackPool implements AsyncDisposable {
   readonly #spare: ArrayBuffer[] = [];
 
   constructor(options: PackPoolOptions = {}) {
-    this.threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
+    const {
+      threads = affordable(Math.min(availableParallelism(), MOST_THREADS), FILES_PER_THREAD),
+      memoryBytes = DEFAULT_MEMORY_BYTES,
+    } = options;
+    const shares = Math.max(options.shares ?? 1, 1);
+    const leastBytes = Math.min(memoryBytes, LEAST_MEMORY_BYTES);
+    this.threads = Math.ceil(threads / shares);
     this.#slots = new Budget(this.threads);
-    this.#memory = new Budget(options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+    this.#memory = new Budget(Math.max(Math.floor(memoryBytes / shares), leastBytes));
     process.once("exit", this.#killPrograms);
   }
 
@@ -224,14 +237,15 @@ export class PackPool implements AsyncDisposable {
       else if (message.type === "failed") reject(workerError(message, request.physicalPath));
     };
     const onExit = (): void => reject(new Error("The packing thread ended unexpectedly"));
-    worker.on("message", onMessage).on("error", reject).on("exit", onExit);
+    const onError = (error: unknown): void => reject(isOutOfFiles(error) ? noThread(error) : error);
+    worker.on("message", onMessage).on("error", onError).on("exit", onExit);
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     const { onPart: _, ...plain } = request;
     const threads = request.narSize >= SMALL_NAR_BYTES ? this.threads : 1;
     worker.postMessage({ type: "job", ...plain, threads } satisfies PackJob);
     return promise.finally(() => {
-      worker.off("message", onMessage).off("error", reject).off("exit", onExit);
+      worker.off("message", onMessage).off("error", onError).off("exit", onExit);
       signal.removeEventListener("abort", onAbort);
       take()();
     });
@@ -247,6 +261,11 @@ export class PackPool implements AsyncDisposable {
 }
 
 const nothing = (): void => undefined;
+
+function noThread(cause: unknown): HandpickError {
+  const message = "Cannot start a thread to pack: this process may open no more files";
+  return new HandpickError("OPEN_FILES_LIMIT", message, { cause, hint: OPEN_FILES_HINT });
+}
 
 /** Programs are for threads, which end them. */
 function isTiny({ compression, narSize }: PackRequest): boolean {

@@ -1,10 +1,12 @@
 import type { Cache, Compression, NarInfoFields, Upload } from "../cache/contract.ts";
+import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import type { SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../nix/signature.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { affordable } from "../files/open-files.ts";
 import { Budget } from "./budget.ts";
 import { toFailure } from "./events.ts";
 import type { PushEvent } from "./events.ts";
@@ -26,12 +28,16 @@ export interface PushOptions {
   readonly level: number | undefined;
   /** Signs in place of the cache. */
   readonly signingKey: SecretKey | undefined;
+  /** Whether the cache may take nothing from us: one path goes first, alone. @default {false} */
+  readonly isDoubtful?: boolean;
   readonly onEvent: (event: PushEvent) => void;
   readonly signal: AbortSignal;
 }
 
 /** Paths on their way at once. A small one is four round trips, so many are needed. */
 const PATHS_IN_FLIGHT = 64;
+/** A connection to the API and one to the storage. */
+const FILES_PER_PATH = 2;
 /** How long an interrupted run waits for the answer to the start of an upload. */
 const BEGIN_GRACE_MS = 400;
 /** Once one path failed for such a reason after all retries, the others would as well. */
@@ -42,6 +48,7 @@ const REFUSED: ReadonlySet<string> = new Set([
   "CACHE_READ_ONLY",
   "CACHE_NOT_FOUND",
   "KEY_MISMATCH",
+  "SIGNING_KEY_MISSING",
 ]);
 
 /** Whether an error means that the cache does not want us at all. */
@@ -78,22 +85,19 @@ type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
 
 class Run {
   readonly #options: PushOptions;
-  readonly #slots = new Budget(PATHS_IN_FLIGHT);
+  readonly #slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH));
   readonly #pace = new Pace();
   readonly #progress = new Map<StorePath, Progress>();
   readonly #refused = new AbortController();
   readonly #signal: AbortSignal;
   /** An upload whose start was asked for can be given up only once its name is known. */
-  readonly #beginSignal = new AbortController();
+  readonly #beginSignal: AbortSignal;
   #outage: HandpickError | undefined;
 
   constructor(options: PushOptions) {
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#refused.signal]);
-    this.#signal.addEventListener("abort", () => {
-      const giveUp = (): void => this.#beginSignal.abort(this.#signal.reason);
-      setTimeout(giveUp, BEGIN_GRACE_MS).unref();
-    });
+    this.#beginSignal = new DelayedAbort(this.#signal, BEGIN_GRACE_MS).signal;
   }
 
   async all(tasks: readonly PushTask[]): Promise<void> {
@@ -105,7 +109,10 @@ class Run {
       this.#progress.set(info.path, { stored, visible });
     }
     const running: Promise<void>[] = [];
+    const first = this.#options.isDoubtful === true ? smallestAlone(tasks) : undefined;
+    if (first !== undefined) await this.#one(first, () => undefined);
     for (const task of tasks) {
+      if (task === first) continue;
       const endSlot = await this.#slots.take(1, this.#signal).catch(() => undefined);
       if (endSlot === undefined) break;
       running.push(this.#one(task, endSlot));
@@ -153,7 +160,7 @@ class Run {
     const startMs = performance.now();
     onEvent({ event: "start", cache: cache.name, path: info.path, narSize: info.narSize });
     const request = { storePath: info.path, compression };
-    const upload = await cache.beginUpload(request, this.#beginSignal.signal);
+    const upload = await cache.beginUpload(request, this.#beginSignal);
     try {
       this.#signal.throwIfAborted();
       const result = await this.#pack(task, upload);
@@ -168,8 +175,9 @@ class Run {
       this.#reach(info.path, "stored", true);
       await this.#publish(upload, this.#narInfo(info, result));
       const durationMs = Math.round(performance.now() - startMs);
-      const hidden = await this.#firstWithout("visible", info);
+      const hidden = await this.#firstWithout("visible", info, { isPublished: true });
       if (hidden !== undefined) {
+        this.#signal.throwIfAborted();
         this.#hold(info.path, `is stored, but hidden until ${hidden} is pushed`);
         return false;
       }
@@ -218,10 +226,16 @@ class Run {
   }
 
   /** Waits for the references; the first that will not get so far in this run, if any. */
-  async #firstWithout(stage: Stage, info: PathInfo): Promise<StorePath | undefined> {
+  async #firstWithout(
+    stage: Stage,
+    info: PathInfo,
+    { isPublished = false } = {},
+  ): Promise<StorePath | undefined> {
     for (const reference of info.references) {
       if (reference === info.path) continue;
-      const isReached = await this.#orAborted(this.#progress.get(reference)?.[stage].promise);
+      const reached = this.#progress.get(reference)?.[stage].promise;
+      // References come first, so after an interruption they end soon; what is there is told.
+      const isReached = await (isPublished ? reached : this.#orAborted(reached));
       if (isReached === false) return reference;
     }
     return undefined;
@@ -263,4 +277,14 @@ class Run {
         signingKey === undefined ? undefined : signFingerprint(fingerprint(signed), signingKey),
     };
   }
+}
+
+/** The smallest path that needs no other of them; they are in reference order, so there is one. */
+function smallestAlone(tasks: readonly PushTask[]): PushTask | undefined {
+  const paths = new Set(tasks.map(({ info }) => info.path));
+  const needsOther = ({ info }: PushTask): boolean =>
+    info.references.some((reference) => reference !== info.path && paths.has(reference));
+  return tasks
+    .filter((task) => !needsOther(task))
+    .toSorted((a, b) => a.info.narSize - b.info.narSize)[0];
 }

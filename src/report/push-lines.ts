@@ -40,7 +40,9 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
       ];
     case "note":
       return [printable(event.text)];
-    case "error": // printed by whoever runs the command, after everything else
+    case "error":
+      if (event.error.code === "INTERRUPTED") return []; // the program says so as it ends
+      return failureLines(event.error).map((line, at) => (at === 0 ? `handpick: ${line}` : line));
     case "start":
     case "sent":
     case "summary":
@@ -50,11 +52,12 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
 
 /** How a run ended, in one line. */
 export function summaryLine(event: Extract<RunEvent, { event: "summary" }>): string {
-  const { pushed, present, upstream, held, excluded, failed } = event;
+  const { pushed, present, upstream, held, excluded, failed, unfinished } = event;
   const counted = Object.entries({ "already there": present, upstream, held, excluded, failed });
   const rest = counted.flatMap(([word, count]) => (count > 0 ? [`${count} ${word}`] : []));
   const size = pushed > 0 ? ` (${formatSize(event.uploadedBytes)})` : "";
-  return `${[`${pushed} pushed${size}`, ...rest].join(", ")} in ${formatDuration(event.durationMs)}`;
+  const counts = `${[`${pushed} pushed${size}`, ...rest].join(", ")} in ${formatDuration(event.durationMs)}`;
+  return unfinished === 0 ? counts : `${counts}, ${unfinished} not finished, run it again to go on`;
 }
 
 /** What is left to say after the word "excluded". */

@@ -43,7 +43,7 @@ export function quietReport({ stderr }: Streams): PushReport {
   const paint = painter(stderr);
   return {
     show: (event) => {
-      if (event.event !== "failed" && event.event !== "pin-failed") return;
+      if (!["failed", "pin-failed", "error"].includes(event.event)) return;
       for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
     },
     end: () => undefined,

@@ -77,6 +77,7 @@ const EVENTS = {
     held: 1,
     excluded: 3,
     failed: 1,
+    unfinished: 0,
     uploadedBytes: 2 * MIB,
     durationMs: 65_000,
   },

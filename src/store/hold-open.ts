@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { holdNamed } from "./hold-named.ts";
 import { physicalPathOf, type StoreLayout } from "./layout.ts";
 
@@ -99,9 +100,11 @@ function hasCode(error: unknown, code: string): boolean {
 
 function cannotHold(found: string, cause: unknown): HandpickError {
   const reason = cause instanceof Error ? `: ${cause.message}` : "";
+  const hint = "Start nix-daemon, which protects paths by itself.";
+  const isLimit = isOutOfFiles(cause);
   return new HandpickError(
-    "STORE_FAILED",
+    isLimit ? "OPEN_FILES_LIMIT" : "STORE_FAILED",
     `Cannot protect store paths from garbage collection: ${found}${reason}`,
-    { cause, hint: "Start nix-daemon, which protects paths by itself." },
+    { cause, hint: isLimit ? `${OPEN_FILES_HINT} ${hint}` : hint },
   );
 }

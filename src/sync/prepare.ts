@@ -18,6 +18,7 @@ import type { Store } from "../store/store.ts";
 import { idleCaches } from "./idle-caches.ts";
 import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions, RouteOptions } from "./open-caches.ts";
+import { withMissingToken } from "./with-missing-token.ts";
 
 export interface PrepareRequest extends OpenOptions {
   /** Paths, links, installables and manifests as the user gave them. */
@@ -67,7 +68,8 @@ export interface Prepared extends Decided, AsyncDisposable {}
  * Selects, closes over references, asks the caches and decides. The roots are protected from
  * garbage collection before they are read, until the result is disposed.
  *
- * @throws {HandpickError} Also if every cache fails; one that does beside others is left out.
+ * @throws {AggregateError} If every cache fails; one that does beside others is left out.
+ * @throws {HandpickError}
  */
 export async function prepare(request: PrepareRequest): Promise<Prepared> {
   // What runs side by side ends with the first failure, and asks nobody again after it.
@@ -99,12 +101,15 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     (routes.get(pick) ?? []).map(({ name }) => name).filter((name) => isUsed.has(name));
   const { planned, infos } = stack.use(await closeHeld(picks, { store, namesOf }));
   const asked = await eachAlone(opened, (one) => askCache(one, { planned, infos }, request));
+  assertSome(asked.results, asked.failures);
   const planFor = (caches: readonly Answer[]): Plan =>
     makePlan({ closed: planned, infos, rules: config.rules, caches });
   const plan = planFor(asked.results);
   const names = new Set(asked.results.map(({ name }) => name));
   const answered = opened.filter(({ cache }) => names.has(cache.name));
   const ready = await eachAlone(answered, (one) => inspectCache(one, plan, request));
+  const failures = [...asked.failures, ...ready.failures];
+  assertSome(ready.results, failures);
   const usable = new Set(ready.results.map(({ cache }) => cache.name));
   const kept = stack.move();
   return {
@@ -119,15 +124,21 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
       ...opened.flatMap(({ credentials }) => credentials.warnings),
       ...asked.results.flatMap(({ warnings }) => warnings),
     ],
-    failures: [...asked.failures, ...ready.failures],
+    failures,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
+/** @throws {AggregateError} Of all `failures`, where no cache is left to go on with. */
+function assertSome(caches: readonly unknown[], failures: readonly HandpickError[]): void {
+  if (caches.length > 0 || failures.length === 0) return;
+  throw new AggregateError(failures, "Cannot go on: every cache failed");
+}
+
 /**
- * Does something with each cache, and tells which fail.
+ * Runs `task` for every cache; collects results and failures separately.
  *
- * @throws The first failure if all fail, or what is no failure of a cache.
+ * @throws What is no failure of a cache.
  */
 async function eachAlone<T>(
   caches: readonly OpenedCache[],
@@ -139,7 +150,6 @@ async function eachAlone<T>(
   const failures = reasons.filter((reason) => reason instanceof HandpickError);
   const foreign = reasons.find((reason) => !(reason instanceof HandpickError));
   if (foreign !== undefined) throw foreign;
-  if (results.length === 0 && failures[0] !== undefined) throw failures[0];
   return { results, failures };
 }
 
@@ -269,15 +279,18 @@ interface Answer extends PlanCache {
 
 /** Only what the cache lacks is looked for upstream, and only where upstreams are declared. */
 async function askCache(
-  { cache, config }: OpenedCache,
+  opened: OpenedCache,
   { planned, infos }: Members,
   options: DecideOptions,
 ): Promise<Answer> {
+  const { cache, config } = opened;
   const { env, signal, notify } = options;
   // A cache learns the hashes of what may go there, and no others.
   const closed = planned.filter((pick) => pick.caches.includes(cache.name));
   const paths = queryPaths({ closed, infos });
-  const missing = await cache.missing(new Set([...paths].map(hashPartOf)), signal);
+  const missing = await withMissingToken(opened, () =>
+    cache.missing(new Set([...paths].map(hashPartOf)), signal),
+  );
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const answer = await askUpstreams(lacked, config.upstreams ?? [], {
     env,

@@ -57,33 +57,46 @@ export interface PushPlanOptions {
   readonly pool?: PackPoolOptions;
 }
 
+/** How carrying out a plan ended. */
+export interface PushEnd {
+  /** Counts over all caches. */
+  readonly summary: Summary;
+  /** Why caches got nothing, or nothing more. Each was told in an `error` event. */
+  readonly failures: readonly unknown[];
+  /** Paths and pins that failed or are held by themselves, not for one of the `failures`. */
+  readonly troubled: number;
+}
+
 /**
- * Carries out a plan, all caches at once.
+ * Carries out a plan, all caches at once. What goes wrong with a path or a cache stops no other one.
  *
- * @returns Counts over all caches; failures of single paths are in there and in the events.
- * @throws {HandpickError} If a cache refuses us, after the other caches are done.
+ * @throws The reason `signal` was aborted with, after the summary.
  */
-export async function pushPlan(prepared: Decided, options: PushPlanOptions): Promise<Summary> {
+export async function pushPlan(prepared: Decided, options: PushPlanOptions): Promise<PushEnd> {
   const startMs = performance.now();
   const tally = new Tally();
   const onEvent = (event: RunEvent): void => {
     tally.count(event);
     options.onEvent(event);
   };
+  const tellAll = (failures: readonly unknown[]): void => {
+    for (const failure of failures) onEvent({ event: "error", error: toFailure(failure) });
+  };
+  tellAll(prepared.failures);
   for (const { cache } of prepared.caches) announce(cache.name, prepared, onEvent);
   tally.plan(prepared.plan.paths);
   const blocked = options.onHole === "fail" && tally.counts.held > 0;
   const ends = blocked ? [] : await pushAll(prepared, { ...options, onEvent });
-  const failed = ends.find((end) => end.status === "rejected");
-  for (const failure of prepared.failures) onEvent({ event: "error", error: toFailure(failure) });
-  if (failed !== undefined) {
-    tally.giveUp();
-    onEvent({ event: "error", error: toFailure(failed.reason) });
-  }
+  const { signal } = options;
+  const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
+  const refusals = reasons.filter((reason) => reason !== signal.reason);
+  const troubled = tally.counts.failed + tally.counts.held;
+  if (reasons.length > 0) tally.giveUp(signal.aborted ? "unfinished" : "failed");
+  tellAll(signal.aborted ? [...refusals, signal.reason] : refusals);
   const summary = tally.summary(performance.now() - startMs);
   onEvent(summary);
-  if (failed !== undefined) throw failed.reason;
-  return summary;
+  signal.throwIfAborted();
+  return { summary, failures: [...prepared.failures, ...refusals], troubled };
 }
 
 /** What `push --json` ends with when it failed before anything was decided. */
@@ -91,13 +104,16 @@ export function emptySummary(): Summary {
   return new Tally().summary(0);
 }
 
+/** Each cache has its share of threads and memory: one that takes nothing holds nothing of others. */
 async function pushAll(
   prepared: Decided,
   options: PushPlanOptions,
 ): Promise<PromiseSettledResult<void>[]> {
-  await using pool = new PackPool(options.pool);
+  const { paths } = prepared.plan;
+  const taking = new Set(paths.flatMap(({ action, cache }) => (action === "push" ? [cache] : [])));
   return await Promise.allSettled(
     prepared.caches.map(async (cache) => {
+      await using pool = new PackPool({ ...options.pool, shares: taking.size });
       const unavailable = await pushCache(cache, { prepared, pool, options });
       await pinPicks(cache, { prepared, options, unavailable });
     }),
@@ -132,6 +148,8 @@ async function pushCache(
     compression: compressionFor(config, info),
     level: config.compressionLevel,
     signingKey: credentials.signingKey,
+    // No key of the cache, and none of ours: it may well want signatures, and says so only at the end.
+    isDoubtful: credentials.signingKey === undefined && info?.publicKeys.length === 0,
     signal: options.signal,
     onEvent: (event) => {
       if (event.event === "failed" || event.event === "held") unavailable.add(event.path);
@@ -217,7 +235,15 @@ function announce(cache: string, { plan }: Decided, onEvent: (event: RunEvent) =
 
 /** Counts outcomes from the plan (what was known before) and from events (what happened). */
 class Tally {
-  readonly counts = { pushed: 0, present: 0, upstream: 0, held: 0, excluded: 0, failed: 0 };
+  readonly counts = {
+    pushed: 0,
+    present: 0,
+    upstream: 0,
+    held: 0,
+    excluded: 0,
+    failed: 0,
+    unfinished: 0,
+  };
   uploadedBytes = 0;
 
   #planned = 0;
@@ -231,9 +257,9 @@ class Tally {
     }
   }
 
-  /** Counts as failed what was to be pushed and no longer will be. */
-  giveUp(): void {
-    this.counts.failed += Math.max(this.#planned - this.#ended, 0);
+  /** Counts what was to be pushed and no longer will be. */
+  giveUp(as: "failed" | "unfinished"): void {
+    this.counts[as] += Math.max(this.#planned - this.#ended, 0);
   }
 
   summary(durationMs: number): Summary {

@@ -7,6 +7,8 @@ export interface Summary {
   readonly held: number;
   readonly excluded: number;
   readonly failed: number;
+  /** What an interruption left to be pushed by another run. */
+  readonly unfinished: number;
   /** Compressed bytes of the paths that were pushed. */
   readonly uploadedBytes: number;
   readonly durationMs: number;
@@ -22,6 +24,7 @@ export function addSummaries(one: Summary, other: Summary): Summary {
     held: one.held + other.held,
     excluded: one.excluded + other.excluded,
     failed: one.failed + other.failed,
+    unfinished: one.unfinished + other.unfinished,
     uploadedBytes: one.uploadedBytes + other.uploadedBytes,
     durationMs: one.durationMs + other.durationMs,
   };

@@ -102,7 +102,9 @@ async function push(name: string, decided: Decided, work: CacheWork): Promise<Fa
         recorder.add({ path: event.path, state: "failing", trouble: event.error });
       }
     };
-    await pushPlan({ ...decided, plan }, { store, signal, onHole: config.rules.onHole, onEvent });
+    const { onHole } = config.rules;
+    const { failures } = await pushPlan({ ...decided, plan }, { store, signal, onHole, onEvent });
+    if (failures.length > 0) throw failures[0];
   }
   // A pin that failed leaves its path failing although it is there: only now is that over.
   const healed = outcomes.filter(({ path, state }) => state === "pushed" && failing(path));

@@ -122,6 +122,7 @@ export const LASTING: ReadonlySet<string> = new Set([
   "KEY_INVALID",
   "KEY_MISMATCH",
   "TOKEN_MISSING",
+  "SIGNING_KEY_MISSING",
   "CACHE_NOT_FOUND",
   "CACHE_REFUSED",
   "CACHE_READ_ONLY",

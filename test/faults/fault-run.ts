@@ -55,7 +55,9 @@ export async function pushGraph(
     try {
       const prepared = await prepareGraph({ pick, infos }, cache, signal);
       const onEvent = (event: RunEvent): void => void events.push(event);
-      await pushPlan(prepared, { store, signal, onEvent, onHole: "hold", pool: { threads: 2 } });
+      const options = { store, signal, onEvent, onHole: "hold", pool: { threads: 2 } } as const;
+      const { failures } = await pushPlan(prepared, options);
+      if (failures.length > 0) throw failures[0];
       return undefined;
     } catch (error) {
       if (error instanceof HandpickError) return error;

@@ -50,7 +50,7 @@ export interface CachixCacheOptions {
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
   /** How long the first answer may take altogether. @default {30_000} */
   readonly firstContactMs?: number | undefined;
-  /** How long giving up an upload may take. @default {3000} */
+  /** How long giving up an upload may take, and the last answer after an interruption. @default {3000} */
   readonly abortMs?: number | undefined;
 }
 
@@ -73,6 +73,7 @@ class CachixCache implements Cache {
   readonly #abortMs: number;
   readonly #firstContactMs: number;
   #hidesIncomplete: boolean;
+  #hasKeys = true;
   /** Whether the service has answered for this cache. */
   #isKnown = false;
 
@@ -103,6 +104,7 @@ class CachixCache implements Cache {
     const info = readCacheInfo(response);
     this.#hidesIncomplete ||= hidesIncompleteClosures(response);
     this.#api.isReadOnly = !info.writable;
+    this.#hasKeys = info.publicKeys.length > 0;
     return info;
   }
 
@@ -134,7 +136,8 @@ class CachixCache implements Cache {
       signal,
     );
     const ids = readUploadIds(this.#checked(response, "UPLOAD_REJECTED"));
-    return new CachixUpload(this.#api, { ids, storePath, abortMs: this.#abortMs });
+    const [abortMs, hasKeys] = [this.#abortMs, this.#hasKeys];
+    return new CachixUpload(this.#api, { ids, storePath, abortMs, hasKeys });
   }
 
   async pin(request: PinRequest, signal: AbortSignal): Promise<void> {

@@ -430,13 +430,48 @@ describe("publish() of a Cachix upload", () => {
 
   it("does not repeat what is not acceptable", async () => {
     await using rig = await createCachixRig();
-    rig.fake.next("complete").reply(400, { body: "A signature is needed." });
+    rig.fake.next("complete").reply(400, { body: "The name is too long." });
     await assert.rejects(rig.push(sample), {
       code: "UPLOAD_REJECTED",
       message:
-        'Cannot complete the upload of "hello-1.0" to cache "mine": expected status 200, received 400: A signature is needed.',
+        'Cannot complete the upload of "hello-1.0" to cache "mine": expected status 200, received 400: The name is too long.',
+      hint: /^If it has no key of its own: Set signing-key-file /,
     });
     assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 1 });
+  });
+
+  it("tells a cache that misses a signature from one that misses a token", async () => {
+    const named = ["A signature is needed.", "cSig: expected a string", "unsigned"];
+    const cases: readonly (readonly [number, string, string])[] = [
+      ...named.map((body) => [400, body, "SIGNING_KEY_MISSING"] as const),
+      [422, "The path is not signed", "SIGNING_KEY_MISSING"],
+      [403, "sign it", "SIGNING_KEY_MISSING"],
+      [401, "The signature of the token is not valid", "CACHE_REFUSED"],
+      [403, "no", "CACHE_REFUSED"],
+      [400, "designed otherwise", "UPLOAD_REJECTED"],
+      [413, "signed paths only up to 1 GiB", "UPLOAD_REJECTED"],
+    ];
+    await using rig = await createCachixRig();
+    for (const [status, body, code] of cases) {
+      rig.fake.next("complete").reply(status, { body });
+      await assert.rejects(rig.push(sample), { code }, body);
+    }
+    const signed = { ...sample.fields, signature: "a:b" };
+    rig.fake.next("complete").reply(400, { body: "A signature is needed." });
+    const upload = await rig.begin(sample);
+    await assert.rejects(upload.publish(signed, signal), { code: "UPLOAD_REJECTED" });
+  });
+
+  it("takes a refusal of a cache without any key for the want of one", async () => {
+    await using rig = await createCachixRig();
+    await rig.cache.info(signal);
+    rig.fake.next("complete").reply(400, { body: "no" });
+    await assert.rejects(rig.push(sample), {
+      code: "SIGNING_KEY_MISSING",
+      hint: /signing-key-file.*keygen/,
+    });
+    rig.fake.next("complete").reply(413, { body: "no" });
+    await assert.rejects(rig.push(sample), { code: "UPLOAD_REJECTED" });
   });
 
   it("accepts any 2xx", async () => {
@@ -446,18 +481,42 @@ describe("publish() of a Cachix upload", () => {
     assert.equal(rig.fake.of("complete").length, 1);
   });
 
-  it("stops with the reason of its signal", async () => {
+  it("waits a moment for the answer when it is stopped, and no longer", async () => {
+    await using rig = await createCachixRig({ abortMs: 300 });
+    const reason = new Error("stop");
+    for (const isLate of [false, true]) {
+      const upload = await rig.begin(sample);
+      const script = rig.fake.next("complete");
+      const release = script.hold();
+      const stop = new AbortController();
+      const pending = upload.publish(sample.fields, stop.signal);
+      await script.arrived;
+      stop.abort(reason);
+      if (isLate) await assert.rejects(pending, reason);
+      release();
+      if (!isLate) await pending;
+      await upload.abort();
+    }
+    assert.equal(rig.fake.of("abort").length, 0);
+    assert.equal(rig.fake.of("complete").length, 2);
+  });
+
+  it("asks for no publication once it is stopped, and gives the upload up", async () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
-    const script = rig.fake.next("complete");
-    const release = script.hold();
-    const stop = new AbortController();
-    const pending = upload.publish(sample.fields, stop.signal);
-    await script.arrived;
     const reason = new Error("stop");
-    stop.abort(reason);
-    await assert.rejects(pending, reason);
-    release();
+    await assert.rejects(upload.publish(sample.fields, AbortSignal.abort(reason)), reason);
+    await upload.abort();
+    assert.deepEqual([rig.fake.of("complete").length, rig.fake.of("abort").length], [0, 1]);
+  });
+
+  it("is given up after an answer that it is not acceptable", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    rig.fake.next("complete").reply(413);
+    await assert.rejects(upload.publish(sample.fields, signal), { code: "UPLOAD_REJECTED" });
+    await upload.abort();
+    assert.equal(rig.fake.of("abort").length, 1);
   });
 });
 

@@ -1,14 +1,16 @@
+import { HandpickError } from "../../error.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
 import type { StorePath } from "../../nix/store-path.ts";
 import type { NarInfoFields, Upload, UploadPart } from "../contract.ts";
+import { DelayedAbort } from "../delayed-abort.ts";
 import type { HttpResponse } from "../http-message.ts";
-import { isSuccess } from "../status-error.ts";
+import { isRefusal, isSuccess, statusMessage } from "../status-error.ts";
 import { readMissing, readPartUrl } from "./answers.ts";
 import type { UploadIds } from "./answers.ts";
 import type { Call, CachixApi, Patience } from "./cachix-api.ts";
 import { missingCall } from "./missing.ts";
 import { narInfoCreate } from "./narinfo-create.ts";
-import { sendUntilEffective } from "./send-until-effective.ts";
+import { type Effect, sendUntilEffective } from "./send-until-effective.ts";
 import { etagOf, isRejected, putRequest, rejectedByStorage } from "./storage.ts";
 
 /** A part's URL lives 300 s; one about to end is not worth a try. */
@@ -16,11 +18,18 @@ const URL_USABLE_MS = 240_000;
 /** On a slow line a part takes minutes, and one that is cut near its end is to go again. */
 const PART_PATIENCE: Patience = { triesMs: 900_000 };
 
+/** Words of a service that misses a signature. */
+const SIGNATURE = /\b(?:(?:un)?sign(?:ed|ing|ature)?|c?sig)\b/i;
+const NO_KEY_HINT =
+  "Set signing-key-file to the key of this cache; handpick keygen makes and registers one.";
+
 export interface CachixUploadOptions {
   readonly ids: UploadIds;
   readonly storePath: StorePath;
-  /** How long `abort` may take. */
+  /** How long `abort` may take, and an answer to `publish` that was asked for before Ctrl-C. */
   readonly abortMs: number;
+  /** Whether the cache named keys that its readers trust. */
+  readonly hasKeys: boolean;
 }
 
 /** A multipart upload: parts go to storage by URLs of their own, the rest to the API. */
@@ -28,7 +37,8 @@ export class CachixUpload implements Upload {
   readonly #api: CachixApi;
   readonly #options: CachixUploadOptions;
   readonly #etags = new Map<number, string>();
-  #isPublished = false;
+  /** Whether it is published, or may be: `complete` was cut off before its answer. */
+  #mayBePublished = false;
   #abortion: Promise<void> | undefined;
 
   constructor(api: CachixApi, options: CachixUploadOptions) {
@@ -54,21 +64,27 @@ export class CachixUpload implements Upload {
       body: { parts, narInfoCreate: narInfoCreate(fields) },
     });
     const hashPart = hashPartOf(fields.storePath);
-    const response = await sendUntilEffective(
-      this.#api,
-      {
-        send: () => this.#api.callOnce(complete, signal),
-        check: () => this.#api.callOnce(missingCall(this.#api, [hashPart]), signal),
-        isDone: (found) => !readMissing(found).includes(hashPart),
+    using late = new DelayedAbort(signal, this.#options.abortMs);
+    const effect: Effect = {
+      send: async () => {
+        signal.throwIfAborted();
+        try {
+          return await this.#api.callOnce(complete, late.signal);
+        } finally {
+          // Cut off by us, the service may be at work on it.
+          this.#mayBePublished = late.signal.aborted;
+        }
       },
-      signal,
-    );
-    if (!isSuccess(response)) throw this.#api.error(response, "UPLOAD_REJECTED");
-    this.#isPublished = true;
+      check: () => this.#api.callOnce(missingCall(this.#api, [hashPart]), signal),
+      isDone: (found) => !readMissing(found).includes(hashPart),
+    };
+    const response = await sendUntilEffective(this.#api, effect, signal);
+    if (!isSuccess(response)) throw this.#rejected(response, fields);
+    this.#mayBePublished = true;
   }
 
   async abort(): Promise<void> {
-    if (this.#isPublished) return;
+    if (this.#mayBePublished) return;
     this.#abortion ??= this.#abort();
     await this.#abortion;
   }
@@ -82,6 +98,23 @@ export class CachixUpload implements Upload {
     } catch {
       // The service forgets unfinished uploads by itself; there is nothing to gain from a report.
     }
+  }
+
+  /**
+   * The service tells neither beforehand whether it signs itself, nor in a way of its own that it
+   * does not.
+   */
+  #rejected(response: HttpResponse, { signature }: NarInfoFields): HandpickError {
+    const error = this.#api.error(response, "UPLOAD_REJECTED");
+    if (signature !== undefined || ![400, 401, 403, 422].includes(response.status)) return error;
+    const text = response.body.toString();
+    const isOfToken = isRefusal(response);
+    const isNamed = SIGNATURE.test(text) && !(isOfToken && /token|jwt/i.test(text));
+    const isMissing = isNamed || (!this.#options.hasKeys && !isOfToken);
+    if (!isMissing && isOfToken) return error;
+    const code = isMissing ? "SIGNING_KEY_MISSING" : error.code;
+    const hint = isMissing ? NO_KEY_HINT : `If it has no key of its own: ${NO_KEY_HINT}`;
+    return new HandpickError(code, statusMessage(response), { hint });
   }
 
   /** Gets a URL and puts the part there; repeats either for passing reasons. */
