@@ -57,7 +57,7 @@ export class DhallCursor {
     const lines = this.#text.slice(0, this.#at).split("\n");
     const place = `${this.#file}:${lines.length}:${(lines.at(-1) ?? "").length + 1}`;
     throw new HandpickError("CONFIG_INVALID", `Cannot read ${place}: ${reason}`, {
-      hint: "Of Dhall only literals are read; give this cache a token-file and a host in the configuration instead.",
+      hint: "Of Dhall only literals are read; give token-file and host of this cache in the configuration instead.",
     });
   }
 }

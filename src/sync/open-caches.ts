@@ -46,8 +46,23 @@ export interface RouteOptions {
  */
 export function cachesFor(pick: Pick, { config, to, isDeclared }: RouteOptions): CacheConfig[] {
   if (to !== undefined) return [chooseCache(config, to)];
+  if (pick.isOptional === true) return optionalCaches(pick, config);
   if (pick.caches === undefined && !isDeclared) return [chooseCache(config)];
   return cacheNames(pick.caches, config).map((name) => chooseCache(config, name));
+}
+
+/** The caches of an optional pick, as optional as it is; those that have no table are left out. */
+function optionalCaches({ caches: named }: Pick, config: Config): CacheConfig[] {
+  const names = named ?? config.caches.map(({ name }) => name);
+  const known = names.filter((to) => to.includes("://") || hasTable(to, config));
+  return cacheNames(known, config).map((name) => ({
+    ...chooseCache(config, name),
+    optional: true,
+  }));
+}
+
+function hasTable(to: string, { caches }: Config): boolean {
+  return caches.some(({ name }) => name === to);
 }
 
 /**

@@ -17,7 +17,7 @@ import { selectPicks } from "../select/select.ts";
 import type { Store } from "../store/store.ts";
 import { idleCaches } from "./idle-caches.ts";
 import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
-import type { OpenedCache, OpenOptions, RouteOptions } from "./open-caches.ts";
+import type { OpenedCache, OpenOptions } from "./open-caches.ts";
 import { withMissingToken } from "./with-missing-token.ts";
 
 export interface PrepareRequest extends OpenOptions {
@@ -91,7 +91,7 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
   const { to } = request;
   const routes = new Map(
-    picks.map((pick) => [pick, routeOf(pick, { config, to, isDeclared: declared.has(pick) })]),
+    picks.map((pick) => [pick, cachesFor(pick, { config, to, isDeclared: declared.has(pick) })]),
   );
   const used = await usedCaches(uniqueCaches([...routes.values()].flat()), request);
   const opened = await Promise.all(used.map((cache) => openConfigured(cache, request)));
@@ -235,20 +235,6 @@ function looseRoots(
     for (const reference of references) if (reference !== path) roots.delete(reference);
   }
   return roots;
-}
-
-/** The caches of a pick; an optional pick goes without those that have no table. */
-function routeOf(pick: Pick, options: RouteOptions): CacheConfig[] {
-  if (pick.isOptional !== true || options.to !== undefined) return cachesFor(pick, options);
-  const { config } = options;
-  const names = pick.caches ?? config.caches.map(({ name }) => name);
-  const known = names.filter((name) => name.includes("://") || hasTable(name, config));
-  const caches = known.flatMap((name) => cachesFor({ ...pick, caches: [name] }, options));
-  return caches.map((cache) => ({ ...cache, optional: true }));
-}
-
-function hasTable(name: string, { caches }: Config): boolean {
-  return caches.some((cache) => cache.name === name);
 }
 
 /** Each cache once, as optional only if it is so for every pick. */
