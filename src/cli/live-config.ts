@@ -79,8 +79,8 @@ export async function assertAccepts(
   const { include, manifests } = config.builds;
   const hasRules = include.length > 0 || manifests;
   // What is wanted does not go by a configuration that was found.
-  const isWanted = !config.isFound && (await readWanted(folder)).length > 0;
-  if (!hasRules && !isWanted) {
+  const isIdle = !hasRules && (config.isFound || (await readWanted(folder)).length === 0);
+  if (isIdle) {
     const message = `Cannot ${action}: no rule accepts anything of it`;
     throw new HandpickError("USAGE", message, {
       hint: "Set include in [builds], or give --include; for what cachixPackages names, set manifests = true there.",

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
+import { asOrdinaryUser, NOBODY } from "../../test/ordinary-user.ts";
 import { tempDir } from "../../test/temp.ts";
 import {
   countBuilds,
@@ -35,6 +45,21 @@ describe("emptySpool()", () => {
     assert.deepEqual(passedOver.takeNotes(), [], "and told once");
     assert.deepEqual((await readdir(folder.queue)).toSorted(), ["built-1", "wanted-home"]);
     assert.equal(await readFile(join(folder.queue, "built-1"), "utf8"), "built-1");
+  });
+
+  it("gets a folder of root's out of the way that it may not write in", async (t) => {
+    if (process.getuid?.() !== 0) return t.skip("only root can leave one");
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    for (const dir of [folder.dir, folder.spool, folder.queue]) await chown(dir, NOBODY, NOBODY);
+    await mkdir(join(folder.spool, "built-roots/deep"), { recursive: true });
+    const passedOver = new PassedOver();
+    await asOrdinaryUser(() => emptySpool(folder, passedOver));
+    const [aside = "", ...others] = await readdir(folder.spool);
+    assert.deepEqual(others, []);
+    assert.match(aside, /^\.folder-/, "a hidden name starts no sync");
+    assert.equal(passedOver.takeNotes().length, 1);
   });
 
   it("makes nothing where there is nothing, and replaces what tells the same", async () => {

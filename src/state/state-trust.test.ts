@@ -98,13 +98,13 @@ describe("assertOwnState()", () => {
       };
       await give(NOBODY);
       await refused(folder, /expected one of user root, found one of user nobody$/, {
-        hint: /run sudo -u nobody handpick sync/,
+        hint: /^Run sudo -u nobody handpick sync,/,
       });
       await assertOwnState(dir, "read");
       await give(61_185);
-      await refused(folder, /found one of user 61185$/, { hint: /run systemctl start handpick/ });
+      await refused(folder, /found one of user 61185$/, { hint: /^Run systemctl start handpick,/ });
       await give(4711);
-      await refused(folder, /./, { hint: /run sudo -u '#4711' handpick sync/ });
+      await refused(folder, /./, { hint: /^Run sudo -u '#4711' handpick sync,/ });
       assert.deepEqual(await readWanted(folder, "read"), []);
       await assert.rejects(readWanted(folder), { code: "FILE_UNUSABLE" });
     }),

@@ -149,7 +149,11 @@ async function refusedOwner(dir: string, owner: number, uid: number): Promise<Ha
   const command = isDynamic
     ? "systemctl start handpick"
     : `sudo -u ${name ?? `'#${owner}'`} handpick sync`;
-  return refused(dir, rule, `Root only reads there: run ${command}, as its owner works in it.`);
+  return refused(
+    dir,
+    rule,
+    `Run ${command}, which works there as its owner; root only reads there.`,
+  );
 }
 
 /** As far as the file of users tells, which the users of networks and of services are not in. */

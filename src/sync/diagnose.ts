@@ -103,7 +103,7 @@ async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGener
   if (config.caches.length === 0 || config.isFound) return;
   let isWanted = true;
   const found = await check("rules", async () => {
-    const links = await readWanted(stateFolder(resolve(cwd, stateDirectory(env, uid))));
+    const links = await readWanted(stateFolder(resolve(cwd, stateDirectory(env, uid))), "read");
     isWanted = links.length > 0;
     if (!isWanted) return ok("nothing is wanted");
     await using opened = await openStore({ store, env, signal });

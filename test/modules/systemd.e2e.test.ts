@@ -124,11 +124,12 @@ describe("the modules at work", { skip: needsSystemd, timeout: 120_000 }, () => 
       await chmod(folder, 0o700);
     await writeFile(join(state, "spool/wanted-nixos"), "");
     await using system = await startSystem(rig, module);
-    const status = async (): Promise<string> => {
+    const asRoot = (command: string): ReturnType<typeof system.run> => {
       const environment = ["env", "HANDPICK_STATE_DIR=/var/lib/handpick"];
-      const program = ["/nix/program/node", "/nix/program/handpick/handpick.js", "status"];
-      return (await system.run(...environment, ...program)).stdout;
+      const program = ["/nix/program/node", "/nix/program/handpick/handpick.js", command];
+      return system.run(...environment, ...program);
     };
+    const status = async (): Promise<string> => (await asRoot("status")).stdout;
     const isIdle = async (): Promise<boolean> =>
       (await system.run("systemctl", "is-active", "handpick.service")).stdout === "inactive\n";
 
@@ -142,6 +143,12 @@ describe("the modules at work", { skip: needsSystemd, timeout: 120_000 }, () => 
     const private_ = join(rig.dir, "var/private/handpick");
     assert.equal(await readlink(state), "private/handpick");
     assert.notEqual((await stat(private_)).uid, 0);
+    const { status: code, stderr } = await asRoot("sync");
+    assert.equal(code, 2, "root does not work in the folder of the service");
+    assert.match(
+      stderr,
+      /FILE_UNUSABLE\]\n {2}Run systemctl start handpick, which works there as its owner/,
+    );
     await rename(`${token}-later`, token);
     for (const file of await readdir(private_))
       if (file.startsWith("ledger")) await rm(join(private_, file));
