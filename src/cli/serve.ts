@@ -58,6 +58,7 @@ async function serve(options: ServeCommandOptions, io: Io): Promise<number> {
     name,
     isPrivate: options.private === true,
     publicUrl: options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl),
+    env: io.env,
     upstreams: (options.upstream ?? []).map(parseUpstream),
     log: (line) => {
       if (options.quiet !== true) io.stderr.write(`${printable(line).replaceAll("\n", " ")}\n`);

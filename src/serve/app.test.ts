@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 
 import * as fc from "fast-check";
@@ -394,6 +397,25 @@ describe("a cache with upstreams", () => {
     assert.equal(waiting.length, 32);
     assert.deepEqual(await rig.anonymous.missing([one]), [one]);
     assert.equal(asked, before);
+  });
+
+  it("asks through the proxy of the environment", async () => {
+    const asked: string[] = [];
+    const proxy = createServer((incoming, response) => {
+      asked.push(incoming.url ?? "");
+      response.writeHead(404).end();
+    });
+    proxy.listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const env = { http_proxy: `127.0.0.1:${(proxy.address() as AddressInfo).port}` };
+    const path = hashPartOf(samplePath("far"));
+    {
+      await using rig = await startTestServer({ upstreams: ["http://cache.invalid/up"], env });
+      assert.deepEqual(await rig.client.missing([path]), [path]);
+    }
+    assert.deepEqual(asked, [`http://cache.invalid/up/${path}.narinfo`]);
+    proxy.close();
+    await once(proxy, "close");
   });
 
   it("hides paths while an upstream is away or broken, and says so once a query", async () => {

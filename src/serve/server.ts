@@ -20,6 +20,8 @@ export interface ServeOptions {
   readonly isPrivate: boolean;
   /** Caches that readers have as well; what they serve need not be pushed here. @default {[]} */
   readonly upstreams?: readonly string[];
+  /** Where proxies and certificate files for upstreams are looked up. @default {process.env} */
+  readonly env?: NodeJS.ProcessEnv | undefined;
   /** The URL by which others reach it, without trailing slash: through a proxy, say. */
   readonly publicUrl?: string | undefined;
   /** Gets a line for each request and each failure; never a secret. @default silence */
@@ -62,7 +64,7 @@ export async function startServer(
   options: ServeOptions,
   hooks: ServeHooks = {},
 ): Promise<RunningServer> {
-  const { dir, name, isPrivate, publicUrl, upstreams = [], log = () => {} } = options;
+  const { dir, name, isPrivate, publicUrl, env, upstreams = [], log = () => {} } = options;
   const {
     wrap = (app) => app,
     now = Date.now,
@@ -79,7 +81,7 @@ export async function startServer(
   const opened = Promise.withResolvers<Storage>();
   const listener = await listen(address, { limits, stopping }, async (port) => {
     address.port = port;
-    const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal }));
+    const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal, env }));
     await storage.uploads.sweep(now());
     opened.resolve(storage);
     const around = { log, now, signal, timeoutMs };

@@ -76,7 +76,8 @@ async function openParts(dir: string, db: DatabaseSync, options: StorageOptions)
     printSecretKey(generateSecretKey(keyName), "nix"),
   );
   const keys = new KeyRing(db, parseOwnKey(signingKey, keyName), options.name);
-  const catalog = new Catalog(db, new Upstreams(options.upstreams, options));
+  const upstreams = new Upstreams(options.upstreams, options);
+  const catalog = new Catalog(db, upstreams);
   const uploads = new Uploads({ dirs, table: new UploadTable(db), catalog, keys });
   await uploads.removeLeftovers();
   return {
@@ -88,7 +89,10 @@ async function openParts(dir: string, db: DatabaseSync, options: StorageOptions)
     catalog,
     uploads,
     pins: new Pins(db),
-    [Symbol.dispose]: () => db.close(),
+    [Symbol.dispose]: () => {
+      upstreams[Symbol.dispose]();
+      db.close();
+    },
   };
 }
 

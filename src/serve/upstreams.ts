@@ -1,3 +1,4 @@
+import { createHttpClient, type HttpClient } from "../cache/http-client.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { parseNarInfo } from "../nix/narinfo.ts";
 import { hashPartOf, type HashPart } from "../nix/store-path.ts";
@@ -7,27 +8,39 @@ import { Slots } from "./slots.ts";
 /** For all clients together; those that wait take turns. */
 const REQUESTS_AT_ONCE = 32;
 const REQUEST_TIMEOUT_MS = 5_000;
-const LONGEST_NARINFO = 2 ** 20;
+const TIMEOUTS = {
+  idleMs: REQUEST_TIMEOUT_MS,
+  answerMs: REQUEST_TIMEOUT_MS,
+  totalMs: REQUEST_TIMEOUT_MS,
+};
 
 export interface UpstreamOptions {
   readonly log: (line: string) => void;
   /** Aborted when the server stops. */
   readonly signal: AbortSignal;
+  /** Where proxies and certificate files are looked up. @default {process.env} */
+  readonly env?: NodeJS.ProcessEnv | undefined;
 }
 
 /**
  * Caches that our readers have as well, cache.nixos.org as a rule. What one of them serves counts
  * as available together with its closure; what none has is remembered for a while.
  */
-export class Upstreams {
+export class Upstreams implements Disposable {
   readonly #urls: readonly string[];
   readonly #options: UpstreamOptions;
   readonly #slots = new Slots(REQUESTS_AT_ONCE);
   readonly #absences = new Absences();
+  readonly #http: HttpClient;
 
   constructor(urls: readonly string[], options: UpstreamOptions) {
     this.#urls = urls.map((url) => url.replace(/\/$/, ""));
     this.#options = options;
+    this.#http = createHttpClient({ env: options.env, timeouts: TIMEOUTS });
+  }
+
+  [Symbol.dispose](): void {
+    this.#http.close();
   }
 
   /**
@@ -57,9 +70,10 @@ export class Upstreams {
     const ask = async (path: HashPart): Promise<void> => {
       if (signal.aborted) return;
       try {
-        if (await serves(url, path, signal)) found.add(path);
+        if (await this.#serves(url, path, signal)) found.add(path);
       } catch (error) {
-        if (!signal.aborted) this.#options.log(`Upstream ${url} cannot be asked: ${String(error)}`);
+        if (!signal.aborted)
+          this.#options.log(`Upstream ${url} cannot be asked: ${messageOf(error)}`);
         failed.abort(error);
       }
     };
@@ -74,6 +88,15 @@ export class Upstreams {
     if (client.aborted) throw new Error("The client went away");
     return !failed.signal.aborted && !this.#options.signal.aborted;
   }
+
+  /** Returns true if the answer is the narinfo of the path: login pages, for one, say 200 to everything. */
+  async #serves(base: string, path: HashPart, signal: AbortSignal): Promise<boolean> {
+    const url = new URL(`${base}/${path}.narinfo`);
+    const action = "ask it for a path";
+    const { status, body } = await this.#http.request({ action, method: "GET", url, signal });
+    if (status === 429 || status >= 500) throw new Error(`status ${status}`);
+    return status === 200 && isNarInfoOf(path, body.toString());
+  }
 }
 
 interface Query {
@@ -83,30 +106,6 @@ interface Query {
   readonly client: AbortSignal;
 }
 
-/** Returns true if the answer is the narinfo of the path: login pages, for one, say 200 to everything. */
-async function serves(url: string, path: HashPart, stop: AbortSignal): Promise<boolean> {
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]);
-  const response = await fetch(`${url}/${path}.narinfo`, { signal });
-  if (response.status === 200) return isNarInfoOf(path, await readText(response));
-  await response.body?.cancel();
-  if (response.status === 429 || response.status >= 500) {
-    throw new Error(`status ${response.status}`);
-  }
-  return false;
-}
-
-async function readText({ body }: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body ?? []) {
-    size += chunk.byteLength;
-    // Leaving the loop cancels the rest.
-    if (size > LONGEST_NARINFO) return "";
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}
-
 function isNarInfoOf(path: HashPart, text: string): boolean {
   try {
     return hashPartOf(parseNarInfo(text).storePath) === path;
@@ -114,4 +113,8 @@ function isNarInfoOf(path: HashPart, text: string): boolean {
     if (error instanceof FormatError) return false;
     throw error;
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
