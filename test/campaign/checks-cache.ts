@@ -4,6 +4,7 @@ import { constants, zstdDecompressSync } from "node:zlib";
 import { encodeBase32 } from "../../src/nix/base32.ts";
 import { texts } from "../fakes/cachix-checks.ts";
 import type { LoggedRequest } from "./fault-player.ts";
+import { STROKES } from "./effects.ts";
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Check, Evidence } from "./evidence.ts";
 import { UNPICKED_MARK } from "./machine.ts";
@@ -100,10 +101,11 @@ function isLast({ operation }: LoggedRequest): boolean {
   return operation === "abort" || operation === "complete";
 }
 
-/** The cache works on the publication, or did it: no answer came, or one of success. */
-function mayWork({ operation, at, status }: LoggedRequest, abortedAt: number): boolean {
-  const found = status();
-  return operation === "complete" && at < abortedAt && (found === undefined || found < 300);
+/** The cache works on the publication, or did it: success is its answer, or nobody waited for one. */
+function mayWork({ operation, at, status, fault }: LoggedRequest, abortedAt: number): boolean {
+  // An answer that a fault made up, or lost, says that the client knew no better.
+  const isServed = fault === undefined || STROKES.some((stroke) => stroke === fault.effect);
+  return operation === "complete" && at < abortedAt && isServed && (status() ?? 200) < 300;
 }
 
 /** A second signal ends the run at once. */

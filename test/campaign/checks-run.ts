@@ -16,7 +16,7 @@ const BABBLE: readonly (readonly [string, RegExp])[] = [
   ["a warning of Node", /\(node:\d+\)|Warning: /],
   ["a value that is none", /\bundefined\b|\bNaN\b|\[object \w+\]/],
   ["a negative time", /(?<![\w-])-\d[\d.]* ?(?:ms|s|min|h|d)\b|"durationMs":-/],
-  ["a time of years", /\b\d{4,} h\b|\b\d{6,}(?:\.\d)? (?:s|min)\b/],
+  ["a wait of days", /\bin \d{3,} h\b/],
 ];
 
 /** The run ended by itself, in time. */

@@ -70,7 +70,7 @@ const OPERATIONS = WEIGHTS.flatMap(([operation, weight]) =>
 /** With this step most of a run is passed, from its start on. */
 export const TIME_STEP_MS = 40;
 /** How many faults a run has; some are never met. */
-const FAULTS = [0, 1, 2, 3, 5, 8, 12] as const;
+const FAULTS = [0, 2, 3, 4, 6, 9, 12] as const;
 /** Requests for one thing that a round makes, about. */
 const MOST_REQUESTS = 14;
 const ONCE_ONLY: ReadonlySet<string> = new Set(["info", "missing", "pin", "list-pins"]);
@@ -94,7 +94,8 @@ export function drawSchedule(seed: number, commands: readonly RunCommand[] = COM
 function drawFault(random: SeededRandom, servers: readonly ServerName[]): FaultStep {
   const cache = random.pick(servers);
   const operation = cache === "upstream" ? "any" : random.pick(OPERATIONS);
-  const nth = 1 + random.below(ONCE_ONLY.has(operation) ? 2 : MOST_REQUESTS);
+  // Small numbers more often: a run has that many requests only if nothing ended it.
+  const nth = 1 + random.below(ONCE_ONLY.has(operation) ? 2 : 1 + random.below(MOST_REQUESTS));
   const effect = random.pick(effectsOf(operation));
   const isStroke = STROKES.some((stroke) => stroke === effect);
   const isLasting = LASTING_EFFECTS.has(effect) || (!isStroke && random.below(10) === 0);
