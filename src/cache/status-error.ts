@@ -20,6 +20,10 @@ export function isPage({ headers, body }: HttpResponse): boolean {
   return /^\s*<(?:!doctype\s+html|html|head|body)\b/i.test(body.toString("latin1", 0, 200));
 }
 
+/** What to do about a refusal that {@link isPage}. */
+export const PAGE_HINT =
+  "Check which gateway, proxy or login page answers in place of the cache: its page says nothing of the token.";
+
 /**
  * The error for an answer that is no success.
  *
@@ -47,9 +51,7 @@ function codeOf(response: HttpResponse, rejected: ErrorCode): ErrorCode {
 }
 
 function hintOf(response: HttpResponse): string | undefined {
-  if (isRefusal(response) && isPage(response)) {
-    return "Check which gateway, proxy or login page answers in place of the cache: its page says nothing of the token.";
-  }
+  if (isRefusal(response) && isPage(response)) return PAGE_HINT;
   if (isRefusal(response)) {
     return "Check that the token is valid, belongs to this cache and may do this.";
   }

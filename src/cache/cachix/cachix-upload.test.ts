@@ -206,6 +206,17 @@ describe("putPart() of a Cachix upload", () => {
     assert.deepEqual(counts(rig), { begin: 1, "part-url": 2, put: 2 });
   });
 
+  it("tells the page of a gateway before the storage from a slow line", async () => {
+    await using rig = await createCachixRig();
+    for (const [body, hint] of [
+      ["<html><h1>Blocked</h1></html>", /^Check which gateway/],
+      ["<Error><Code>AccessDenied</Code></Error>", /^If this line is slow/],
+    ] as const) {
+      for (let tries = 2; tries > 0; tries--) rig.fake.next("put").reply(403, { body });
+      await assert.rejects(rig.begin(sample), { code: "UPLOAD_REJECTED", hint });
+    }
+  });
+
   it("fails when storage gives no ETag that can be given back", async () => {
     await using rig = await createCachixRig();
     for (const headers of [{}, { etag: "" }, { etag: "x".repeat(2000) }]) {

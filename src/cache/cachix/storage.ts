@@ -3,7 +3,14 @@ import type { UploadPart } from "../contract.ts";
 import { FOREIGN_HINT } from "../http-message.ts";
 import type { HttpRequest, HttpResponse } from "../http-message.ts";
 import { isRetryable } from "../retry.ts";
-import { isRefusal, isSuccess, statusError, statusMessage } from "../status-error.ts";
+import {
+  isPage,
+  isRefusal,
+  isSuccess,
+  PAGE_HINT,
+  statusError,
+  statusMessage,
+} from "../status-error.ts";
 
 const LONGEST_ETAG = 1024;
 
@@ -32,7 +39,9 @@ export function isRejected(response: HttpResponse): boolean {
 export function rejectedByStorage(response: HttpResponse): HandpickError {
   if (!isRefusal(response)) return statusError(response, "UPLOAD_REJECTED");
   return new HandpickError("UPLOAD_REJECTED", statusMessage(response), {
-    hint: "If this line is slow, fewer uploads at once may let each part arrive in time.",
+    hint: isPage(response)
+      ? PAGE_HINT
+      : "If this line is slow, fewer uploads at once may let each part arrive in time.",
   });
 }
 
