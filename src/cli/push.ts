@@ -7,6 +7,7 @@ import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
 import type { PathOptions, Readied } from "./prepare-run.ts";
 
@@ -35,7 +36,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
           { args, options, io, note, inspect: assertWritable },
           (readied) => {
             isDecided = true;
-            return push(readied, report, io);
+            return push(readied, report, { io, isJson: options.json === true });
           },
         );
       } catch (error) {
@@ -56,8 +57,9 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
 async function push(
   { prepared, store, config }: Readied,
   report: PushReport,
-  { signal }: Io,
+  { io, isJson }: { readonly io: Io; readonly isJson: boolean },
 ): Promise<number> {
+  const { signal } = io;
   const { onHole } = config.rules;
   const onEvent = (event: RunEvent): void => report.show(event);
   const options = { store, signal, onHole, onEvent };
@@ -66,5 +68,7 @@ async function push(
     const text = 'Nothing was pushed: paths are held, and on-hole = "fail"';
     report.show({ event: "note", text });
   }
+  // Events are for programs; people see in a log why it ended like that.
+  if (isJson) for (const failure of failures) printError(failure, io);
   return exitCodeAfter(failures, troubled);
 }
