@@ -21,3 +21,12 @@ export interface PathInfo {
   /** Content address such as `fixed:r:sha256:…`, if the path has one. */
   readonly contentAddress: string | undefined;
 }
+
+/**
+ * Returns true if the path was built in this store or added to it. Nix marks builds only; of what has a
+ * content address, no deriver and no signature, a cache would have known one of the two.
+ */
+export function isMadeHere({ ultimate, contentAddress, deriver, signatures }: PathInfo): boolean {
+  const isAdded = contentAddress !== undefined && deriver === undefined && signatures.length === 0;
+  return ultimate || isAdded;
+}

@@ -267,6 +267,20 @@ describe("makePlan() where an upstream did not answer", () => {
     assert.equal(texts.filter((text) => text.includes(`needs ${storePath("libc")}`)).length, 2);
   });
 
+  it("takes what was added here for made here, and what came with a signature not", () => {
+    const contentAddress = "fixed:r:sha256:0000000000000000000000000000000000000000000000000000";
+    const infos = new Map(
+      [...builtHere([])].map(([path, one]) => [path, { ...one, contentAddress }]),
+    );
+    const signed = storePath("libc");
+    const libc = infos.get(signed);
+    assert.ok(libc !== undefined);
+    infos.set(signed, { ...libc, signatures: ["cache.nixos.org-1:AAAA"] });
+    const closed = [pick("all", ["libc", "data"])];
+    const plan = planApp({ closed, infos, caches: [cache("c", ALL, [], ["libc", "data"])] });
+    assert.deepEqual(decided(plan), { data: "push missing", libc: "held upstream-unreachable" });
+  });
+
   it("takes the answer of another upstream, the cache and a rule for what they are", () => {
     const rest = { infos: builtHere([]), rules: { ...RULES, exclude: ["libc"] } };
     const answers = cache("c", ["app", "lib", "libc"], ["lib"], ["app", "libc"]);

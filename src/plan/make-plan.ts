@@ -1,4 +1,4 @@
-import type { PathInfo } from "../nix/path-info.ts";
+import { isMadeHere, type PathInfo } from "../nix/path-info.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { exclusionCheck, type Need, needsOf, type PlanPick, type PlanRules } from "./needs.ts";
 import { referenceOrder } from "./order.ts";
@@ -107,7 +107,7 @@ function judge(info: PathInfo, around: Surroundings): Verdict {
     return { action: "excluded", reason: excluded, hole: { path, state: excluded.text } };
   }
   // A build of our own may be nowhere else. Anything else may be upstream, and is no small matter: libc.
-  if (around.cache.unknown.has(hash) && !info.ultimate) return openQuestion(path);
+  if (around.cache.unknown.has(hash) && !isMadeHere(info)) return openQuestion(path);
   const needed = firstHole(info, around);
   if (needed === undefined) return PUSH;
   const { code, hole, reference } = needed;
