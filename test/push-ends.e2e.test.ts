@@ -181,20 +181,38 @@ describe("the end of a push", { timeout: TIMEOUT }, () => {
     assert.deepEqual([one.service.published.size, other.service.published.size], [150, 150]);
   });
 
-  it("is reached at one cache while another takes no part of it", async () => {
+  it("is reached at one cache while another takes no part of it, or answers nothing", async () => {
     const large = await Promise.all(
       [1, 2].map((n) => nix.add(`large-${n}`, randomBytes(36 << 20).toString("base64"))),
     );
-    await using hanging = await startFakeCachix();
-    await using healthy = await startFakeCachix();
-    for (let part = 0; part < 100; part += 1) hanging.next("put").handle(() => NEVER);
-    const last = [healthy.next("complete"), healthy.next("complete")].map(({ arrived }) => arrived);
-    const args = await to({ hanging: hanging.url, healthy: healthy.url }, large);
-    const child = startHandpick(nix, args, { env: TOKEN });
-    const ended = resultOf(child);
-    await Promise.all(last);
-    child.kill("SIGINT");
-    assert.equal((await ended).status, 130);
-    assert.equal(hanging.service.published.size, 0);
+    for (const operation of ["put", "info", "missing"] as const) {
+      await using hanging = await startFakeCachix();
+      await using healthy = await startFakeCachix();
+      for (let count = 0; count < 100; count += 1) hanging.next(operation).handle(() => NEVER);
+      const last = [healthy.next("complete"), healthy.next("complete")].map(
+        ({ arrived }) => arrived,
+      );
+      const args = await to({ hanging: hanging.url, healthy: healthy.url }, large);
+      const child = startHandpick(nix, args, { env: TOKEN });
+      const ended = resultOf(child);
+      await Promise.all(last);
+      child.kill("SIGINT");
+      assert.equal((await ended).status, 130);
+      assert.equal(hanging.service.published.size, 0);
+    }
+  });
+
+  it("comes at a cache that answers late as well", async () => {
+    await using late = await startFakeCachix();
+    await using early = await startFakeCachix();
+    const answer = late.next("missing").hold();
+    const args = await to({ early: early.url, late: late.url }, small);
+    const pushing = handpick(nix, args, { env: TOKEN });
+    await early.next("complete").arrived;
+    answer();
+    const { status, stdout, stderr } = await pushing;
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^6 pushed .*\n$/);
+    assert.equal(late.service.published.size, 3);
   });
 });

@@ -54,7 +54,7 @@ export interface Readied {
  * @param inspect Looks at each cache that lacks something, before anything is sent; throws to stop.
  */
 export async function withPrepared(
-  { args, options, io, inspect, note = quietly(options, io) }: WithPrepared,
+  { args, options, io, inspect, mayBeLate = false, note = quietly(options, io) }: WithPrepared,
   work: (readied: Readied) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
@@ -83,10 +83,13 @@ export async function withPrepared(
     signal,
     assumeMissing: options.assumeMissing === true,
     notify: rarely(note),
+    // With "fail", what one cache lacks decides about the others.
+    mayBeLate: mayBeLate && config.rules.onHole !== "fail",
     ...(inspect === undefined ? {} : { inspect }),
   });
   for (const warning of new Set(prepared.warnings)) note(`warning: ${warning}`);
-  if (prepared.plan.paths.length === 0) note("warning: nothing is selected");
+  const isUndecided = (prepared.late ?? []).length > 0;
+  if (prepared.plan.paths.length === 0 && !isUndecided) note("warning: nothing is selected");
   return await work({ config, store, prepared });
 }
 
@@ -120,6 +123,8 @@ export interface WithPrepared {
   readonly options: PathOptions;
   readonly io: Io;
   readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
+  /** Whether `work` deals with caches that answer late. @default {false} */
+  readonly mayBeLate?: boolean;
   /** Takes warnings. @default {lines on stderr, unless --quiet} */
   readonly note?: (text: string) => void;
 }

@@ -33,7 +33,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
       let isDecided = false;
       try {
         return await withPrepared(
-          { args, options, io, note, inspect: assertWritable },
+          { args, options, io, note, inspect: assertWritable, mayBeLate: true },
           (readied) => {
             isDecided = true;
             return push(readied, report, { io, isJson: options.json === true });

@@ -161,7 +161,8 @@ function firstHole(
   return undefined;
 }
 
-function totalsOf(decisions: readonly Decision[]): Record<Action, Total> {
+/** Sums up decisions by what is to happen. */
+export function totalsOf(decisions: readonly Decision[]): Record<Action, Total> {
   const totals = {
     push: { paths: 0, narSize: 0 },
     present: { paths: 0, narSize: 0 },

@@ -30,6 +30,8 @@ export interface PushOptions {
   readonly signingKey: SecretKey | undefined;
   /** Whether the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
+  /** Runs at once that share the files this process may have open, itself included. @default {1} */
+  readonly shares?: number;
   readonly onEvent: (event: PushEvent) => void;
   readonly signal: AbortSignal;
 }
@@ -85,7 +87,7 @@ type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
 
 class Run {
   readonly #options: PushOptions;
-  readonly #slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH));
+  readonly #slots: Budget;
   readonly #pace = new Pace();
   readonly #progress = new Map<StorePath, Progress>();
   readonly #refused = new AbortController();
@@ -96,6 +98,7 @@ class Run {
 
   constructor(options: PushOptions) {
     this.#options = options;
+    this.#slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH * (options.shares ?? 1)));
     this.#signal = AbortSignal.any([options.signal, this.#refused.signal]);
     this.#beginSignal = new DelayedAbort(this.#signal, BEGIN_GRACE_MS).signal;
   }

@@ -10,12 +10,14 @@ import { hashPartOf } from "../nix/store-path.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
 import { makePlan, queryPaths } from "../plan/make-plan.ts";
 import type { PlanCache } from "../plan/make-plan.ts";
+import { joinPlans } from "../plan/join-plans.ts";
 import type { Plan } from "../plan/plan.ts";
 import { closePicks } from "../select/closure.ts";
 import type { ClosedPick } from "../select/closure.ts";
 import { selectPicks } from "../select/select.ts";
 import type { Store } from "../store/store.ts";
 import { idleCaches } from "./idle-caches.ts";
+import { firstReady } from "./first-ready.ts";
 import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
 import { withMissingToken } from "./with-missing-token.ts";
@@ -38,6 +40,8 @@ export interface PrepareRequest extends OpenOptions {
    * caches are asked for nothing but what they lack.
    */
   readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
+  /** Go on once a cache has answered, and leave those that take long to `late`. @default {false} */
+  readonly mayBeLate?: boolean;
 }
 
 export interface PreparedCache extends OpenedCache {
@@ -59,6 +63,8 @@ export interface Decided {
   readonly warnings: readonly string[];
   /** Why caches that the picks go to are left out: they could not be asked, or would not take anything. */
   readonly failures: readonly HandpickError[];
+  /** Caches that did not answer in time, each decided about alone; they reject as those above fail. */
+  readonly late?: readonly Promise<Decided>[];
 }
 
 /** Dispose to let go of store and caches. */
@@ -100,31 +106,26 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   const namesOf = (pick: Pick): string[] =>
     (routes.get(pick) ?? []).map(({ name }) => name).filter((name) => isUsed.has(name));
   const { planned, infos } = stack.use(await closeHeld(picks, { store, namesOf }));
-  const asked = await eachAlone(opened, (one) => askCache(one, { planned, infos }, request));
-  assertSome(asked.results, asked.failures);
-  const planFor = (caches: readonly Answer[]): Plan =>
-    makePlan({ closed: planned, infos, rules: config.rules, caches });
-  const plan = planFor(asked.results);
-  const names = new Set(asked.results.map(({ name }) => name));
-  const answered = opened.filter(({ cache }) => names.has(cache.name));
-  const ready = await eachAlone(answered, (one) => inspectCache(one, plan, request));
-  const failures = [...asked.failures, ...ready.failures];
-  assertSome(ready.results, failures);
-  const usable = new Set(ready.results.map(({ cache }) => cache.name));
+  const members = { planned, infos };
+  const decisions = opened.map((one) => prepareCache(one, members, request));
+  const { ends, late } =
+    request.mayBeLate === true
+      ? await firstReady(decisions)
+      : { ends: await Promise.allSettled(decisions), late: [] };
+  const { results, failures } = sortEnds(ends);
+  if (late.length === 0) assertSome(results, failures);
   const kept = stack.move();
   return {
     picks: planned,
-    caches: ready.results,
+    caches: results.flatMap(({ caches }) => caches),
     infos,
-    plan:
-      ready.failures.length === 0
-        ? plan
-        : planFor(asked.results.filter(({ name }) => usable.has(name))),
+    plan: joinPlans(results.map(({ plan }) => plan)),
     warnings: [
       ...opened.flatMap(({ credentials }) => credentials.warnings),
-      ...asked.results.flatMap(({ warnings }) => warnings),
+      ...results.flatMap(({ warnings }) => warnings),
     ],
     failures,
+    late,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -136,15 +137,14 @@ function assertSome(caches: readonly unknown[], failures: readonly HandpickError
 }
 
 /**
- * Runs `task` for every cache; collects results and failures separately.
+ * Separates results from failures.
  *
  * @throws What is no failure of a cache.
  */
-async function eachAlone<T>(
-  caches: readonly OpenedCache[],
-  task: (cache: OpenedCache) => Promise<T>,
-): Promise<{ readonly results: T[]; readonly failures: HandpickError[] }> {
-  const ends = await Promise.allSettled(caches.map(task));
+function sortEnds<T>(ends: readonly PromiseSettledResult<T>[]): {
+  readonly results: T[];
+  readonly failures: HandpickError[];
+} {
   const results = ends.flatMap((end) => (end.status === "fulfilled" ? [end.value] : []));
   const reasons: unknown[] = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
   const failures = reasons.filter((reason) => reason instanceof HandpickError);

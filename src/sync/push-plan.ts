@@ -74,29 +74,59 @@ export interface PushEnd {
  */
 export async function pushPlan(prepared: Decided, options: PushPlanOptions): Promise<PushEnd> {
   const startMs = performance.now();
+  const { signal } = options;
   const tally = new Tally();
   const onEvent = (event: RunEvent): void => {
     tally.count(event);
     options.onEvent(event);
   };
-  const tellAll = (failures: readonly unknown[]): void => {
-    for (const failure of failures) onEvent({ event: "error", error: toFailure(failure) });
+  const failures: unknown[] = [];
+  const fail = (reason: unknown): void => {
+    if (reason === signal.reason) return;
+    failures.push(reason);
+    onEvent({ event: "error", error: toFailure(reason) });
   };
-  tellAll(prepared.failures);
-  for (const { cache } of prepared.caches) announce(cache.name, prepared, onEvent);
-  tally.plan(prepared.plan.paths);
-  const blocked = options.onHole === "fail" && tally.counts.held > 0;
-  const ends = blocked ? [] : await pushAll(prepared, { ...options, onEvent });
-  const { signal } = options;
-  const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
-  const refusals = reasons.filter((reason) => reason !== signal.reason);
+  for (const failure of prepared.failures) fail(failure);
+  const shares = countTaking(prepared);
+  const push = (decided: Decided): Promise<void> =>
+    pushDecided(decided, { options: { ...options, onEvent }, tally, fail, shares });
+  const pushLate = async (late: Promise<Decided>): Promise<void> => {
+    try {
+      const decided = await late;
+      for (const text of decided.warnings) onEvent({ event: "note", text: `warning: ${text}` });
+      await push(decided);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  await Promise.all([push(prepared), ...(prepared.late ?? []).map(pushLate)]);
   const troubled = tally.counts.failed + tally.counts.held;
-  if (reasons.length > 0) tally.giveUp(signal.aborted ? "unfinished" : "failed");
-  tellAll(signal.aborted ? [...refusals, signal.reason] : refusals);
+  const isGivenUp = signal.aborted || failures.length > prepared.failures.length;
+  if (isGivenUp) tally.giveUp(signal.aborted ? "unfinished" : "failed");
+  if (signal.aborted) onEvent({ event: "error", error: toFailure(signal.reason) });
   const summary = tally.summary(performance.now() - startMs);
   onEvent(summary);
   signal.throwIfAborted();
-  return { summary, failures: [...prepared.failures, ...refusals], troubled };
+  return { summary, failures, troubled };
+}
+
+interface PushContext {
+  readonly options: PushPlanOptions;
+  readonly tally: Tally;
+  /** Told why a cache got nothing more. */
+  readonly fail: (reason: unknown) => void;
+  readonly shares: number;
+}
+
+async function pushDecided(
+  decided: Decided,
+  { options, tally, fail, shares }: PushContext,
+): Promise<void> {
+  for (const { cache } of decided.caches) announce(cache.name, decided, options.onEvent);
+  tally.plan(decided.plan.paths);
+  if (options.onHole === "fail" && tally.counts.held > 0) return;
+  for (const end of await pushAll(decided, options, shares))
+    if (end.status === "rejected") fail(end.reason);
 }
 
 /** What `push --json` ends with when it failed before anything was decided. */
@@ -108,19 +138,25 @@ export function emptySummary(): Summary {
 async function pushAll(
   prepared: Decided,
   options: PushPlanOptions,
+  shares: number,
 ): Promise<PromiseSettledResult<void>[]> {
-  const { paths } = prepared.plan;
-  const taking = new Set(paths.flatMap(({ action, cache }) => (action === "push" ? [cache] : [])));
   return await Promise.allSettled(
     prepared.caches.map(async (cache) => {
-      await using pool = new PackPool({ ...options.pool, shares: taking.size });
-      const unavailable = await pushCache(cache, { prepared, pool, options });
+      await using pool = new PackPool({ ...options.pool, shares });
+      const unavailable = await pushCache(cache, { prepared, pool, options, shares });
       await pinPicks(cache, { prepared, options, unavailable });
     }),
   );
 }
 
+/** Counts the caches that something goes to, and those that may turn out to be such. */
+function countTaking({ plan, late = [] }: Decided): number {
+  const taking = plan.paths.flatMap(({ action, cache }) => (action === "push" ? [cache] : []));
+  return Math.max(new Set(taking).size + late.length, 1);
+}
+
 interface Work {
+  readonly shares: number;
   readonly prepared: Decided;
   readonly pool: PackPool;
   readonly options: PushPlanOptions;
@@ -129,7 +165,7 @@ interface Work {
 /** Pushes what one cache lacks; returns the paths that readers will not find there. */
 async function pushCache(
   { cache, config, credentials, info }: PreparedCache,
-  { prepared, pool, options }: Work,
+  { prepared, pool, options, shares }: Work,
 ): Promise<Set<StorePath>> {
   const mine = prepared.plan.paths.filter((decision) => decision.cache === cache.name);
   const unavailable = new Set<StorePath>();
@@ -145,6 +181,7 @@ async function pushCache(
   await pushPaths(tasks, {
     cache,
     pool,
+    shares,
     compression: compressionFor(config, info),
     level: config.compressionLevel,
     signingKey: credentials.signingKey,
