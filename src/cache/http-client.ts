@@ -1,4 +1,5 @@
 import { HandpickError } from "../error.ts";
+import { affordable } from "../files/open-files.ts";
 import { VERSION } from "../version.ts";
 import { HostLimit } from "./host-limit.ts";
 import { createAgents } from "./http-agents.ts";
@@ -10,7 +11,7 @@ import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 const USER_AGENT = `handpick/${VERSION}`;
 const MAX_REDIRECTS = 5;
 /** As many as paths are pushed at once: a path of several parts has no connection for each. */
-const REQUESTS_TO_A_HOST = 64;
+const REQUESTS_TO_A_HOST = affordable(64, 2);
 /** Of all clients together: one that waits for ever leaves another its half. */
 const everybody = new HostLimit(2 * REQUESTS_TO_A_HOST);
 /** Text of this length does not stand in an answer by chance; tokens are longer. */
@@ -25,7 +26,8 @@ export interface HttpClientOptions {
 
 /**
  * The one HTTP client of all caches. It retries nothing; see `retry.ts`. Of each client 64 requests
- * to one host are under way at once, of all clients together 128; the others wait.
+ * to one host are under way at once, of all clients together 128; the others wait. There are fewer
+ * where the process may open few files.
  */
 export interface HttpClient {
   /**
