@@ -17,6 +17,8 @@ export interface CampaignOptions {
   /** How long a failure may be made smaller. */
   readonly shrinkMs: number;
   readonly onFailure: (failure: CampaignFailure) => void;
+  /** Ends the campaign after the rounds that are under way, whose findings do not count. */
+  readonly signal: AbortSignal;
 }
 
 export interface CampaignFailure {
@@ -39,16 +41,17 @@ export interface CampaignSummary {
 
 /** Plays rounds, each drawn from a seed of its own, until the time or the number is reached. */
 export async function campaign(options: CampaignOptions): Promise<CampaignSummary> {
-  const { machine, seed, lengthMs, rounds, lanes } = options;
+  const { machine, seed, lengthMs, rounds, lanes, signal } = options;
   const endMs = performance.now() + lengthMs;
   const commands = commandsFor(machine);
   const total = { rounds: 0, runs: 0, requests: 0, disturbed: 0, failures: 0 };
   let next = seed;
   const lane = async (): Promise<void> => {
-    while (performance.now() < endMs && next - seed < rounds) {
+    while (!signal.aborted && performance.now() < endMs && next - seed < rounds) {
       const own = next++;
       const schedule = drawSchedule(own, commands);
       const played = await play(machine, schedule);
+      if (signal.aborted) return;
       total.rounds += 1;
       total.runs += played.runs;
       total.requests += played.requests;
@@ -89,7 +92,9 @@ async function shrink(failed: Failed, options: CampaignOptions): Promise<Campaig
     (await failsOnce(schedule)) || (await failsOnce(schedule));
   const relevant = relevantOf(failed.played);
   const first = (await stillFails(relevant)) ? relevant : failed.schedule;
-  const smallest = await shrinkSchedule(first, stillFails, () => performance.now() < endMs);
+  const smallest = await shrinkSchedule(first, stillFails, () => {
+    return !options.signal.aborted && performance.now() < endMs;
+  });
   return { seed: failed.own, findings: failed.played.findings, smallest, played: last };
 }
 
