@@ -35,8 +35,9 @@ export const exitCodeFits: Check = (evidence) => {
   const { status, signal } = ended;
   if (ended.hung) return [];
   if (signal !== undefined) {
-    // Before the program does anything, signals do what they do to any program.
-    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isIdle(caches));
+    // Before the program does anything, and while Node ends, signals do what they do to any program.
+    const mayEnd = isIdle(caches) || signals.length > 1 || ended.stdout.includes('"summary"');
+    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || mayEnd);
     return isOurs ? [] : [`was ended by ${signal}`];
   }
   // A signal under exec is for its command, whose exit code counts.
