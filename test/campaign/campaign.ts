@@ -10,11 +10,11 @@ export interface CampaignOptions {
   readonly seed: number;
   /** No round begins later than so many milliseconds from the start. */
   readonly lengthMs: number;
-  /** How many rounds are played at most. */
+  /** Limit on the number of rounds. */
   readonly rounds: number;
   /** Rounds at once. */
   readonly lanes: number;
-  /** How long a failure may be made smaller. */
+  /** Time to make one failure smaller. */
   readonly shrinkMs: number;
   readonly onFailure: (failure: CampaignFailure) => void;
   /** Ends the campaign after the rounds that are under way, whose findings do not count. */
@@ -26,11 +26,11 @@ export interface CampaignFailure {
   readonly seed: number;
   readonly findings: readonly Finding[];
   readonly smallest: Schedule;
-  /** How the smallest schedule was played last. */
+  /** The last play of the smallest schedule. */
   readonly played: Played;
 }
 
-/** What a campaign did. */
+/** Counts of a campaign. */
 export interface CampaignSummary {
   readonly rounds: number;
   readonly runs: number;
@@ -98,7 +98,7 @@ async function shrink(failed: Failed, options: CampaignOptions): Promise<Campaig
   return { seed: failed.own, findings: failed.played.findings, smallest, played: last };
 }
 
-/** What was played up to the first finding. */
+/** Leaves out faults that were not met, and runs after the first finding. */
 function relevantOf({ met, findings }: Played): Schedule {
   const last = Math.min(...findings.map(({ at }) => at));
   return { ...met, runs: met.runs.slice(0, last + 1) };
