@@ -24,7 +24,7 @@ clock and the token, signals and kills; check every promise after each run.
   --help              Show this help
 
 A failure prints its seed and the smallest schedule that still fails.
-Exit: 0 nothing found, 1 something found, 2 wrong usage.
+Exit: 0 nothing found, 1 something found, 2 wrong usage, 130 interrupted.
 `;
 
 process.exitCode = await main();
@@ -91,6 +91,9 @@ function parse(): Values {
 async function playRounds(values: Values, machine: Machine): Promise<number> {
   const { minutes, rounds, seed, lanes, shrink } = values;
   say(`seed ${seed}`);
+  const stopped = new AbortController();
+  // A second signal ends it at once.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.abort());
   const summary = await campaign({
     machine,
     seed,
@@ -98,9 +101,11 @@ async function playRounds(values: Values, machine: Machine): Promise<number> {
     lanes,
     lengthMs: minutes * 60_000,
     shrinkMs: shrink * 60_000,
+    signal: stopped.signal,
     onFailure: (failure) => say(describeFailure(failure)),
   });
   say(inWords(summary));
+  if (stopped.signal.aborted) return 130;
   return summary.failures > 0 ? 1 : 0;
 }
 

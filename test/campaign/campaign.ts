@@ -10,13 +10,15 @@ export interface CampaignOptions {
   readonly seed: number;
   /** No round begins later than so many milliseconds from the start. */
   readonly lengthMs: number;
-  /** How many rounds are played at most. */
+  /** Limit on the number of rounds. */
   readonly rounds: number;
   /** Rounds at once. */
   readonly lanes: number;
-  /** How long a failure may be made smaller. */
+  /** Time to make one failure smaller. */
   readonly shrinkMs: number;
   readonly onFailure: (failure: CampaignFailure) => void;
+  /** Ends the campaign after the rounds that are under way, whose findings do not count. */
+  readonly signal: AbortSignal;
 }
 
 export interface CampaignFailure {
@@ -24,11 +26,11 @@ export interface CampaignFailure {
   readonly seed: number;
   readonly findings: readonly Finding[];
   readonly smallest: Schedule;
-  /** How the smallest schedule was played last. */
+  /** The last play of the smallest schedule. */
   readonly played: Played;
 }
 
-/** What a campaign did. */
+/** Counts of a campaign. */
 export interface CampaignSummary {
   readonly rounds: number;
   readonly runs: number;
@@ -39,16 +41,17 @@ export interface CampaignSummary {
 
 /** Plays rounds, each drawn from a seed of its own, until the time or the number is reached. */
 export async function campaign(options: CampaignOptions): Promise<CampaignSummary> {
-  const { machine, seed, lengthMs, rounds, lanes } = options;
+  const { machine, seed, lengthMs, rounds, lanes, signal } = options;
   const endMs = performance.now() + lengthMs;
   const commands = commandsFor(machine);
   const total = { rounds: 0, runs: 0, requests: 0, disturbed: 0, failures: 0 };
   let next = seed;
   const lane = async (): Promise<void> => {
-    while (performance.now() < endMs && next - seed < rounds) {
+    while (!signal.aborted && performance.now() < endMs && next - seed < rounds) {
       const own = next++;
       const schedule = drawSchedule(own, commands);
       const played = await play(machine, schedule);
+      if (signal.aborted) return;
       total.rounds += 1;
       total.runs += played.runs;
       total.requests += played.requests;
@@ -89,11 +92,13 @@ async function shrink(failed: Failed, options: CampaignOptions): Promise<Campaig
     (await failsOnce(schedule)) || (await failsOnce(schedule));
   const relevant = relevantOf(failed.played);
   const first = (await stillFails(relevant)) ? relevant : failed.schedule;
-  const smallest = await shrinkSchedule(first, stillFails, () => performance.now() < endMs);
+  const smallest = await shrinkSchedule(first, stillFails, () => {
+    return !options.signal.aborted && performance.now() < endMs;
+  });
   return { seed: failed.own, findings: failed.played.findings, smallest, played: last };
 }
 
-/** What was played up to the first finding. */
+/** Leaves out faults that were not met, and runs after the first finding. */
 function relevantOf({ met, findings }: Played): Schedule {
   const last = Math.min(...findings.map(({ at }) => at));
   return { ...met, runs: met.runs.slice(0, last + 1) };

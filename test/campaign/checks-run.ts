@@ -3,7 +3,7 @@ import type { Check, Evidence } from "./evidence.ts";
 import { missingIn } from "./checks-cache.ts";
 import type { FaultStep } from "./schedule.ts";
 
-/** How long a program may take to end once it was interrupted; it promises two seconds. */
+/** Limit for the end of a program that was interrupted; its own promise is two seconds. */
 const END_MS = 8_000;
 
 const REFUSALS: ReadonlySet<string> = new Set(
@@ -35,8 +35,9 @@ export const exitCodeFits: Check = (evidence) => {
   const { status, signal } = ended;
   if (ended.hung) return [];
   if (signal !== undefined) {
-    // Before the program does anything, signals do what they do to any program.
-    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || isIdle(caches));
+    // Before the program does anything, and while Node ends, signals do what they do to any program.
+    const mayEnd = isIdle(caches) || signals.length > 1 || ended.stdout.includes('"summary"');
+    const isOurs = signals.includes(signal) && (signal === "SIGKILL" || mayEnd);
     return isOurs ? [] : [`was ended by ${signal}`];
   }
   // A signal under exec is for its command, whose exit code counts.
@@ -55,7 +56,7 @@ function isIdle(caches: Evidence["caches"]): boolean {
   return caches.every(({ log }) => log.length === 0);
 }
 
-/** What a run may complain of: a sync also of what earlier ones met and it need not try again yet. */
+/** Lists what a run may complain of: a sync also of faults of earlier runs, if its next try is not due. */
 function faultsBehind({ step, schedule }: Evidence): readonly FaultStep[] {
   return step.command === "sync" ? schedule.runs.flatMap(({ faults }) => faults) : step.faults;
 }
@@ -70,14 +71,14 @@ function zeroIsTrue({ step, stage, caches, wanted }: Evidence): string[] {
   );
 }
 
-/** What is printed is for people and scripts, and no slip of the program. */
+/** Output holds no slip of the program: no stack, no value that is none, no impossible time. */
 export const outputIsClean: Check = ({ ended: { stdout, stderr } }) =>
   BABBLE.flatMap(([what, pattern]) => {
     const found = pattern.exec(`${stdout}\n${stderr}`)?.[0];
     return found === undefined ? [] : [`prints ${what}: ${found.trim()}`];
   });
 
-/** What is told as pushed is there for readers. */
+/** A path that is told as pushed is there for readers. */
 export const pushedIsThere: Check = ({ caches, ended }) =>
   ended.stdout.split("\n").flatMap((line) => {
     const { event, cache: name, path } = parse(line);
@@ -101,7 +102,7 @@ function parse(line: string): Line {
   }
 }
 
-/** What the ledger says is in a cache is there. */
+/** A path that the ledger has as pushed is there for readers. */
 export const ledgerIsTrue: Check = ({ ledger, caches }) =>
   ledger.flatMap(({ cache: name, path, state }) => {
     const cache = caches.find((one) => one.name === name);

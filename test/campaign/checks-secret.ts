@@ -3,7 +3,7 @@ import type { Check, Evidence } from "./evidence.ts";
 /** Promise 6: tokens, and part URLs while they live, stay between the program and the cache. */
 export const secretsAreKept: Check = (evidence) => {
   const { ended, files, step, schedule } = evidence;
-  // What exec starts is its user's own and gets all of its environment.
+  // The command of exec is its user's own and gets all of its environment.
   const mayInherit = step.command === "exec" && schedule.token === "variable";
   const programs = [...ended.sightings, ...ended.leftBehind].flatMap(
     ({ pid, command, environment }) => [

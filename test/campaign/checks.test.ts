@@ -53,6 +53,10 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
     "an interruption by nobody": withEnd({ status: 130 }),
     "a refusal by nobody": withEnd({ status: 3 }),
     "a failure for nothing": withEnd({ status: 1 }),
+    "an interruption that is not caught": (evidence) => ({
+      ...withEnd({ status: undefined, signal: "SIGTERM", stdout: "" })(evidence),
+      signals: ["SIGTERM"],
+    }),
     "a crash": withEnd({ status: undefined, signal: "SIGSEGV" }),
     "a success that is none": (evidence) => ({
       ...withCache({ isVisible: sees(LIB) })(evidence),

@@ -2,10 +2,10 @@ import type { Operation } from "../fakes/cachix-service.ts";
 import type { Handler } from "../faults/fault-proxy.ts";
 import { answering, html, lastingFaults, lose, passingFaults } from "../faults/faults.ts";
 
-/** What happens to a request, by name; the names stand in schedules. */
+/** Name of something that happens to a request or to the program, as schedules have it. */
 export type Effect = string;
 
-/** What happens to the program, the clock, the token or the server when a request comes. */
+/** Effects on the program, the clock, the token or the server, when a request comes. */
 export const STROKES = [
   "SIGKILL",
   "SIGINT",
@@ -73,12 +73,12 @@ const SHARED: ReadonlyMap<Effect, Handler> = new Map([
   ...ANSWERS,
 ]);
 
-/** How requests for `operation` are handled under an effect; undefined for a stroke. */
+/** Handler of requests for `operation` under an effect; undefined for a stroke. */
 export function handlerOf(operation: Operation, effect: Effect): Handler | undefined {
   return (OWN.get(operation) ?? SHARED).get(effect) ?? SHARED.get(effect);
 }
 
-/** What may happen to a request. */
+/** Lists the effects that a request for `operation` may have. */
 export function effectsOf(operation: Operation | "any" | "time"): readonly Effect[] {
   // The clock is stepped by a signal, which the program has to be there for.
   if (operation === "time") return STROKES.filter((stroke) => !/, done$|^clock/.test(stroke));
@@ -93,7 +93,7 @@ export const EFFECTS: ReadonlySet<Effect> = new Set([
   ...SHARED.keys(),
 ]);
 
-/** What goes on once it began. */
+/** Effects that go on once they began. */
 export const LASTING_EFFECTS: ReadonlySet<Effect> = new Set([
   "cut for good",
   "500 for good",

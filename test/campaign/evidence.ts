@@ -4,7 +4,7 @@ import type { LoggedRequest } from "./fault-player.ts";
 import type { Ended } from "./run-program.ts";
 import type { CacheName, RunStep, Schedule } from "./schedule.ts";
 
-/** What a cache holds, and what it was asked, at one time. */
+/** Contents of a cache after a run, and the requests of the run. */
 export interface CacheEvidence {
   readonly name: CacheName;
   readonly published: ReadonlyMap<string, Published>;
@@ -39,10 +39,10 @@ export interface Evidence {
   readonly ended: Ended;
   /** Signals that were sent to the program. */
   readonly signals: readonly NodeJS.Signals[];
-  /** When the last of them was sent, in milliseconds before the end of the run. */
+  /** Time from the last of them to the end of the run, in milliseconds. */
   readonly signalledMs: number | undefined;
   readonly caches: readonly CacheEvidence[];
-  /** What an upstream was asked. */
+  /** All requests to the upstream so far. */
   readonly upstreamLog: readonly LoggedRequest[];
   /** By hash part. */
   readonly records: ReadonlyMap<string, NixRecord>;

@@ -17,7 +17,7 @@ export interface LoggedRequest {
   readonly headers: string;
   /** Undefined where the connection was cut before the body was read. */
   readonly body: Buffer | undefined;
-  /** What happened to it, if something did. */
+  /** The fault that it met, if any. */
   readonly fault: FaultStep | undefined;
   /** The status of the answer if the client was sent all of it. */
   readonly status: () => number | undefined;
@@ -32,7 +32,7 @@ export interface Striking {
   revokeToken(): void;
 }
 
-/** How long a server that is gone stays away: some of the program's tries, whose waits are short. */
+/** Absence of a server that is gone: some tries of the program, whose waits are short. */
 const GONE_MS = 250;
 
 /** Plays the faults of a run at the servers of one cache, each behind a proxy of its own. */

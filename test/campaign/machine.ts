@@ -108,7 +108,7 @@ function storeOf(large: string): string {
   }; map (turn: told (selection turn)) [ "a" "b" "c" ]`;
 }
 
-/** What `exec` builds under a tag: `built-*` is accepted, `other-*` is not. */
+/** Expression that `exec` builds under a tag: `built-*` is accepted, `other-*` is not. */
 const BUILT = `
 { tag }:
 let

@@ -23,7 +23,7 @@ import type { Machine } from "./machine.ts";
 import { Round } from "./round.ts";
 import type { RunCommand, RunStep, Schedule } from "./schedule.ts";
 
-/** What is checked after every run, by name. */
+/** The checks after every run, by name. */
 export const CHECKS: Readonly<Record<string, Check>> = {
   closureIsVisible,
   bytesAreRecorded,
@@ -43,7 +43,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   secretsAreKept,
 };
 
-/** What a check found wrong after a run. */
+/** One thing that a check found wrong after a run. */
 export interface Finding {
   readonly check: string;
   readonly text: string;
@@ -53,7 +53,7 @@ export interface Finding {
   readonly at: number;
 }
 
-/** How a round went. */
+/** Result of a round. */
 export interface Played {
   readonly findings: readonly Finding[];
   /** Starts of the program, requests, and those among them that something happened to. */
@@ -62,7 +62,7 @@ export interface Played {
   readonly disturbed: number;
   /** The schedule without the faults that no request met. */
   readonly met: Schedule;
-  /** What the runs printed, for who looks into a failure. */
+  /** Requests and output of all runs, to look into a failure. */
   readonly transcript: string;
 }
 
@@ -71,7 +71,7 @@ export async function play(machine: Machine, schedule: Schedule): Promise<Played
   await using round = await Round.start(machine, schedule);
   const evidence: Evidence[] = [];
   for (const step of schedule.runs) evidence.push(await round.run(step, "faults"));
-  // It tells of times, which clocks that jumped have written.
+  // Status tells of times, which clocks that jumped have written.
   evidence.push(await round.run({ command: "status", faults: [] }, "faults"));
   for (const stage of ["heal", "again"] as const) {
     const commands: readonly RunCommand[] = (await round.hasBuilt()) ? ["sync", "push"] : ["sync"];

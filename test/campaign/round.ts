@@ -34,7 +34,7 @@ export class Round implements AsyncDisposable {
   readonly #dir: string;
   readonly #tokens: readonly string[];
   readonly #upstream: CampaignUpstream | undefined;
-  /** What was wanted so far, the last one now. */
+  /** Selections so far; the last one is wanted now. */
   readonly #selections: Wanted[] = [];
   /** Tags under which `exec` built. */
   readonly #tags: string[] = [];
@@ -218,7 +218,7 @@ export class Round implements AsyncDisposable {
     tell();
   }
 
-  /** How far the logs of the caches are before a run. */
+  /** Lengths of the logs of the caches before a run. */
   async #remember(): Promise<ReadonlyMap<CacheName, Before>> {
     return new Map(
       this.caches.map(({ name, log, fake }) => [

@@ -10,7 +10,7 @@ import type { Sighting } from "./proc.ts";
 
 const WARP = fileURLToPath(new URL("warp.mjs", import.meta.url));
 
-/** How much faster time passes for a program among faults: a minute takes two seconds. */
+/** Factor by which time passes faster for a program among faults: a minute takes two seconds. */
 export const FASTER = 30;
 
 /** No run takes longer, be it among faults: all tries together end within 15 min of its time. */
@@ -18,7 +18,7 @@ const MOST_MS = 90_000;
 
 const LOOK_MS = 40;
 
-/** How a run of the program ended, and what was seen of it. */
+/** End of a run of the program, and what was seen of the run. */
 export interface Ended {
   readonly args: readonly string[];
   /** Exit status; undefined where a signal ended it. */
@@ -27,7 +27,7 @@ export interface Ended {
   readonly stdout: string;
   readonly stderr: string;
   readonly durationMs: number;
-  /** It did not end in time and was killed. */
+  /** True if the program did not end in time and was killed. */
   readonly hung: boolean;
   /** Programs of the machine that have to do with the run or hold a secret, itself left out. */
   readonly sightings: readonly Sighting[];
@@ -86,7 +86,7 @@ export async function runProgram(options: ProgramOptions): Promise<Ended> {
   watching.abort();
   const seen = await sightings;
   const leftBehind = await whoStays(known);
-  // What was started may hold the pipes: they are read to their end once it is gone.
+  // Children may hold the pipes: these are read to their end once the children are gone.
   const [stdout, stderr] = await output;
   return {
     args,

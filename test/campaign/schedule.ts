@@ -8,10 +8,10 @@ export const CACHES = ["one", "two"] as const;
 
 export type CacheName = (typeof CACHES)[number];
 
-/** What faults may be at. */
+/** A server that faults may be at. */
 export type ServerName = CacheName | "upstream";
 
-/** What a fault waits for: a request for one thing, any request, or time. */
+/** Cue of a fault: a request for one thing, any request, or time. */
 export type Cue = Operation | "any" | "time";
 
 /** Disturbs requests of one cache: the `nth` for `operation`, and `times` in all from there on. */
@@ -44,13 +44,13 @@ export interface Schedule {
   readonly upstream: boolean;
   /** Where the program finds the token. */
   readonly token: "file" | "variable";
-  /** How the last run, which has no faults, comes to try again: when asked to, or a day later. */
+  /** Reason of the last run, which has no faults, to try again: it is asked to, or a day has passed. */
   readonly heal: "recheck" | "day";
   readonly runs: readonly RunStep[];
 }
 
 const COMMANDS: readonly RunCommand[] = ["sync", "sync", "push", "exec"];
-/** How often faults hit what, more where more can go wrong. */
+/** Weights of the cues: more where more can go wrong. */
 const WEIGHTS: readonly (readonly [Cue, number])[] = [
   ["info", 1],
   ["missing", 1],
@@ -69,7 +69,7 @@ const OPERATIONS = WEIGHTS.flatMap(([operation, weight]) =>
 );
 /** With this step most of a run is passed, from its start on. */
 export const TIME_STEP_MS = 40;
-/** How many faults a run has; some are never met. */
+/** Numbers of faults in a run; some are never met. */
 const FAULTS = [0, 2, 3, 4, 6, 9, 12] as const;
 /** Requests for one thing that a round makes, about. */
 const MOST_REQUESTS = 14;

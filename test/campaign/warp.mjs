@@ -18,7 +18,7 @@ function readClock() {
   if (clockFile !== undefined) offset = Number(readFileSync(clockFile, "utf8"));
 }
 
-/** What a run has to be done with once it is interrupted takes as long as ever. */
+/** Waits up to this long are left as they are: the last steps of an interrupted run are among them. */
 const GRACE_MS = 2000;
 const shorter = (ms) => (ms > GRACE_MS ? Math.ceil(ms / factor) : ms);
 
