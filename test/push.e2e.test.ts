@@ -478,7 +478,9 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
   });
 
   it("says so when nothing is selected", async () => {
-    const { status, stderr } = await handpick(nix, ["plan", "--stdin"], { stdin: "\n" });
+    const text = JSON.stringify({ version: 1, name: "empty", picks: [] });
+    await writeFile(join(nix.dir, "empty.json"), text);
+    const { status, stderr } = await handpick(nix, ["plan", "empty.json"]);
     assert.deepEqual([status, stderr], [0, "handpick: warning: nothing is selected\n"]);
   });
 
