@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chmod, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -285,6 +285,25 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.deepEqual([pinned.status, pinned.stdout], [0, `mine: pinned ${lib} as by-hand\n`]);
     const refused = await handpick(nix, ["pin", "no", other]);
     assert.notEqual(refused.status, 0);
+  });
+
+  it("offers files of a pinned path by their names in it, and no others", async () => {
+    const folder = join(nix.dir, "artifacts");
+    await mkdir(join(folder, "bin"), { recursive: true });
+    await writeFile(join(folder, "bin/tool"), "x");
+    await symlink("/etc", join(folder, "etc"));
+    const path = (await nix.run("nix-store", ["--add", folder])).stdout.trim();
+    await handpick(nix, ["push", path]);
+    for (const artifact of ["bin/tool", "./bin/tool", "bin//./tool"]) {
+      const { status, stderr } = await handpick(nix, ["pin", "tool", path, "--artifact", artifact]);
+      assert.deepEqual([artifact, status], [artifact, 0], stderr);
+    }
+    const pins = await (await fetch(`${serve.url}/api/v1/cache/mine/pin`)).text();
+    assert.match(pins, /"artifacts":\["bin\/tool"\]/);
+    for (const artifact of ["../x", "bin/../../x", "/etc/passwd", "etc/passwd", "bin", ".", ""]) {
+      const { status, stderr } = await handpick(nix, ["pin", "tool", path, "--artifact", artifact]);
+      assert.deepEqual([artifact, status], [artifact, 2], stderr);
+    }
   });
 
   it("pushes with xz where the configuration says so", async () => {
