@@ -31,7 +31,7 @@ export interface CommandSpec<Options> {
 }
 
 const COMMON: readonly OptionSpec[] = [
-  ["-c, --config <file>", "Configuration file (default: see docs/configuration.md)"],
+  ["-c, --config <file>", "Configuration file (default: the first that handpick --help lists)"],
   ["--json", "Print JSON on stdout (default: text)"],
   ["-q, --quiet", "Print errors and answers only (default: off)"],
 ];

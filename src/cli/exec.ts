@@ -34,6 +34,7 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
       "[builds] or --include fits, with --manifests what a manifest among them names\n" +
       "(cachixPackages), and what a wanted selection names. Its input, output and exit\n" +
       "code stay its own, and it waits for no push; handpick writes to stderr only.\n\n" +
+      "In a glob, * stands for any characters, ? for one, [a-z] for one of these.\n\n" +
       "Ctrl-C reaches the command, and what it built is pushed; a second one gives up\n" +
       "pushing. Exit code: the command's; 126 or 127 if it does not start.",
     options: [

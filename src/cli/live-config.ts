@@ -42,7 +42,9 @@ export async function liveConfig(
   const wrong = include.find((glob) => !isGlob(glob));
   if (wrong !== undefined) {
     const message = `Cannot use ${quote(wrong)} for --include: expected a glob on names, such as my-*`;
-    throw new HandpickError("USAGE", message, { hint: "docs/configuration.md describes globs." });
+    throw new HandpickError("USAGE", message, {
+      hint: "A * stands for any characters, ? for one, [a-z] for one of these; see handpick exec --help.",
+    });
   }
   const serves = isOnce && include.length + to.length > 0 ? "arguments" : "wanted";
   const note = quietly(options, io);

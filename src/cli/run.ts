@@ -97,6 +97,7 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
       getOutHelpWidth: () => helpWidth(io.stdout),
       getErrHelpWidth: () => helpWidth(io.stderr),
     })
+    .addHelpText("after", CONFIGURATION_HELP)
     .showHelpAfterError("Run `handpick --help` or `handpick <command> --help` for usage");
   const commands = [
     defineCommand(pushCommand(io), ended),
@@ -113,6 +114,18 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
   for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
   return program;
 }
+
+const CONFIGURATION_HELP = `
+Configuration, the first of: --config FILE, the file that HANDPICK_CONFIG names,
+./handpick.toml, $XDG_CONFIG_HOME/handpick/config.toml (~/.config by default),
+/etc/handpick/config.toml for root. An example:
+    [caches.mine]
+    url = "cachix://mycache"
+    token-file = "/run/secrets/cachix"    # or CACHIX_AUTH_TOKEN, or cachix.dhall
+    [rules]
+    exclude = ["*-source"]
+
+Begin with: handpick doctor cachix://mycache`;
 
 function helpWidth({ isTTY, columns }: Io["stdout"]): number {
   return isTTY === true && columns !== undefined ? Math.min(columns, LONGEST_LINE) : LONGEST_LINE;
