@@ -10,7 +10,7 @@ import { routePicks } from "../sync/idle-caches.ts";
 import { assertWritable, openConfigured, type OpenOptions } from "../sync/open-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../sync/prepare.ts";
 import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
-import { LASTING } from "../sync/sync.ts";
+import { LASTING } from "../sync/standing.ts";
 import { closable, presentPart } from "../sync/wanted-picks.ts";
 import { LivePicks } from "./live-picks.ts";
 import { Outcomes } from "./outcomes.ts";

@@ -47,7 +47,8 @@ export function quietReport({ stderr }: Streams): PushReport {
   const paint = painter(stderr);
   return {
     show: (event) => {
-      if (!FAILURES.has(event.event)) return;
+      const isError = event.event === "note" && event.level === "error";
+      if (!isError && !FAILURES.has(event.event)) return;
       for (const line of pushLines(event, paint)) writeText(stderr, line);
     },
     end: () => undefined,

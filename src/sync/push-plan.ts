@@ -45,7 +45,12 @@ export type RunEvent =
       readonly error: Failure;
     }
   | { readonly event: "rejected"; readonly input: string; readonly error: Failure }
-  | { readonly event: "note"; readonly text: string }
+  | {
+      readonly event: "note";
+      readonly text: string;
+      /** Set where the text tells of something that is wrong: it is printed even if little else is. */
+      readonly level?: "error";
+    }
   | { readonly event: "error"; readonly error: Failure }
   | Summary;
 
