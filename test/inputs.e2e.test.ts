@@ -211,7 +211,7 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       const file = join(rig.nix.dir, "none.toml");
       await writeFile(file, "");
       const { status, stderr } = await run(["push", "--config", file, "--to", "mycache", path]);
-      assert.deepEqual([status, stderr.includes('Did you mean "cachix://mycache"?')], [2, true]);
+      assert.deepEqual([status, stderr.includes("Did you mean cachix://mycache?")], [2, true]);
     });
 
     it("is a file if there is one of that name", async () => {

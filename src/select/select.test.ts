@@ -119,12 +119,12 @@ describe("selectPicks()", () => {
     assert.deepEqual((await select(["./pipe"])).picks, [pick("piped", app)]);
     await writing;
     const other = writeFile(pipe, `${app}\n`);
-    await assert.rejects(select(["pipe"]), { code: "NOT_A_STORE_PATH", hint: /--stdin/ });
+    await assert.rejects(reject("pipe"), { code: "NOT_A_STORE_PATH", hint: /--stdin/ });
     await other;
     const given = AbortSignal.abort(new Error("enough"));
     await assert.rejects(select(["pipe"], given), { message: "enough" });
     const message = /it is a device, and a manifest has to be a file or come through a pipe/;
-    await assert.rejects(select(["/dev/null"]), { code: "NOT_A_STORE_PATH", message });
+    await assert.rejects(reject("/dev/null"), { code: "NOT_A_STORE_PATH", message });
   });
 
   it("waits for no pipe that a store path leads to", { timeout: 10_000 }, async () => {
@@ -179,7 +179,7 @@ describe("selectPicks()", () => {
     const text = '{"version":2,"name":"m","picks":[],"only":["x"]}';
     await writeFile(join(work, "later.json"), text);
     for (const input of ["later.json", await nix.add("later.json", text)]) {
-      await assert.rejects(select([input]), {
+      await assert.rejects(reject(input), {
         code: "MANIFEST_INVALID",
         message: /later\.json: version: expected 1, found 2$/,
         hint: /^It needs a newer handpick/,
