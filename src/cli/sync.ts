@@ -7,7 +7,6 @@ import { expectEnd } from "../state/due-file.ts";
 import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import type { StateFolder } from "../state/state-folder.ts";
-import { recordStarted } from "../state/started-file.ts";
 import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
@@ -54,8 +53,6 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
     ],
     action: async (_, options) => {
       if (options.detach !== true) return runSync(options, io);
-      // What keeps this from being recorded is told by the sync itself.
-      await recordStarted(folderOf(io), Date.now()).catch(() => undefined);
       await startDetached(["sync", ...argumentsOf(options, io)], io);
       return EXIT.done;
     },

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 
 import { type TempDir, tempDir } from "../../test/temp.ts";
-import { recordStarted } from "../state/started-file.ts";
 import { makeStateFolder, stateFolder, type StateFolder } from "../state/state-folder.ts";
 import { findStarter, type Starter } from "./starter.ts";
 
@@ -96,12 +95,11 @@ describe("findStarter()", () => {
   });
 
   it("finds hooks of shells by what they have done", async () => {
-    await recordStarted(folder, 5_000_000);
-    assert.deepEqual(await find(), { by: "nobody" }, "a person started that one");
-    await symlink("5000", join(folder.spool, "starting"));
-    await recordStarted(folder, 5_000_000);
+    const link = join(folder.dir, "started");
+    await symlink("5000", link);
     assert.deepEqual(await find(), { by: "shell", startedAt: 5_000_000 });
-    await writeFile(join(folder.dir, "started"), "rubbish");
+    await rm(link);
+    await symlink("rubbish", link);
     assert.deepEqual(await find(), { by: "nobody" });
   });
 });

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 
 import { userConfigDir } from "../config/find-config.ts";
 import { readBounded } from "../files/read-bounded.ts";
-import { readStarted } from "../state/started-file.ts";
+import { readStarted } from "../state/started-link.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 
 /** What starts `handpick sync` for a state folder, as far as files of this machine tell. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmod, chown, lutimes, readdir, symlink, watch } from "node:fs/promises";
+import { chmod, chown, lutimes, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -110,11 +110,8 @@ describe("handpick status where a shell selects", { timeout: 60_000 }, () => {
     await using serve = await startServe(rig.nix);
     await rig.configure({ mine: serve.url }, serve.token);
     await rig.declare("home", [{ packages: ["data"] }]);
-    await symlink(String(Math.floor(Date.now() / 1000)), join(rig.state, "spool/starting"));
-    const ended = watch(rig.state)[Symbol.asyncIterator]();
-    assert.equal((await rig.sync("--detach", "--config", "handpick.toml")).status, 0);
-    while ((await rig.status()).lastSync?.endedAt === undefined) await ended.next();
-    await ended.return?.();
+    await symlink(String(Math.floor(Date.now() / 1000)), join(rig.state, "started"));
+    await rig.synced();
     const status = await rig.status();
     assert.deepEqual(
       [status.isInPlace, status.starter.by, status.toDo],
