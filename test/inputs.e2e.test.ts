@@ -281,6 +281,25 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
     }
   });
 
+  it("colours plans, status and errors where colours are, and nowhere else", async () => {
+    const lines = [["plan", await add("coloured")], ["status"], ["push", "./nowhere"]];
+    for (const args of lines) {
+      for (const [variable, isColoured] of [
+        ["FORCE_COLOR", true],
+        ["NO_COLOR", false],
+        ["TERM", false],
+      ] as const) {
+        const options = { env: { ...env, [variable]: "1" } };
+        const { stdout, stderr } = await handpick(rig.nix, args, options);
+        assert.equal(
+          `${stdout}${stderr}`.includes("\u001b["),
+          isColoured,
+          `${args[0]} ${variable}`,
+        );
+      }
+    }
+  });
+
   it("says that nix is not on PATH", async () => {
     const child = startHandpick(rig.nix, ["push", ".#tool"], { env: { ...env, PATH: "/nowhere" } });
     child.stdin.end();

@@ -395,6 +395,16 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(stdout, /^ok\s+store: \/nix\/store through /m);
     assert.match(stdout, /^ok\s+mine: credentials: token from /m);
     assert.match(stdout, /^ok\s+mine: cache: public, writable, /m);
+    assert.match(stdout, /^ok\s+sync: nobody starts one here, and nothing is wanted$/m);
+    const bare = await handpick(nix, ["doctor", "mine"], { env: { PATH: "/nowhere" } });
+    assert.match(bare.stdout, /^warning programs: nix is not on PATH$/m);
+    const file = await configWith("mine", 'compression = "xz"');
+    const noXz = ["doctor", "--config", file];
+    const unpacked = await handpick(nix, noXz, { env: { PATH: "/nowhere" } });
+    assert.match(
+      unpacked.stdout,
+      /^failed\s+programs: Cannot compress for mine: xz is not on PATH$/m,
+    );
     const failing = await handpick(nix, ["doctor", "--json", "nowhere"]);
     const { checks } = JSON.parse(failing.stdout) as { checks: { status: string }[] };
     assert.deepEqual([failing.status, checks.at(-1)?.status], [2, "failed"]);
