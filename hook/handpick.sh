@@ -107,8 +107,9 @@ _handpick_is_time() {
 # removes the folder for temporary files, and signals of the terminal are not for us. Nor is the
 # configuration that a project's shell names: the sync pushes all that is wanted on this machine.
 _handpick_start() {
-  local _handpick_fd
-  ! _handpick_is_served && command -v "$2" && (_handpick_claim "$1") || return 0
+  local _handpick_fd _handpick_now
+  ! _handpick_is_served && command -v "$2" &&
+    (_handpick_claim "$1" && { "$1/ln" -sfT "$_handpick_now" ../started || :; }) || return 0
   trap '' HUP INT QUIT
   unset TMPDIR TMP TEMP TEMPDIR NIX_BUILD_TOP HANDPICK_CONFIG
   # What `nix-shell --pure` says to keep builds from the network.
@@ -165,9 +166,10 @@ _handpick_has_spool() {
 
 # _handpick_claim TOOLS: lets one of many that leave word at once start the sync, which sees to what
 # all of them left: it removes the link before it looks. One that did not get so far in a minute is
-# dead. What a link says is there as soon as the link is. Changes the working directory.
+# dead. What a link says is there as soon as the link is. Changes the working directory, and leaves the time
+# in _handpick_now, which is the caller's.
 _handpick_claim() {
-  local _handpick_now _handpick_then
+  local _handpick_then
   _handpick_date %s "$1"
   _handpick_enter spool "$1" || return 1
   ! "$1/ln" -sT "$_handpick_now" starting || return 0

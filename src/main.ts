@@ -8,8 +8,8 @@ const [NEEDED_MAJOR, NEEDED_MINOR] = [24, 15] as const;
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 if (major > NEEDED_MAJOR || (major === NEEDED_MAJOR && minor >= NEEDED_MINOR)) {
   watchOutput();
-  const [first, ...rest] = process.argv.slice(2);
-  if ((first === "--version" || first === "-V") && rest.length === 0) {
+  const [first = "", ...rest] = process.argv.slice(2);
+  if (["--version", "-V", "-v", "version"].includes(first) && rest.length === 0) {
     // Scripts ask often, and everything else takes longer to load.
     process.stdout.write(`${VERSION}\n`);
   } else {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chmod, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -287,6 +287,25 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.notEqual(refused.status, 0);
   });
 
+  it("offers files of a pinned path by their names in it, and no others", async () => {
+    const folder = join(nix.dir, "artifacts");
+    await mkdir(join(folder, "bin"), { recursive: true });
+    await writeFile(join(folder, "bin/tool"), "x");
+    await symlink("/etc", join(folder, "etc"));
+    const path = (await nix.run("nix-store", ["--add", folder])).stdout.trim();
+    await handpick(nix, ["push", path]);
+    for (const artifact of ["bin/tool", "./bin/tool", "bin//./tool"]) {
+      const { status, stderr } = await handpick(nix, ["pin", "tool", path, "--artifact", artifact]);
+      assert.deepEqual([artifact, status], [artifact, 0], stderr);
+    }
+    const pins = await (await fetch(`${serve.url}/api/v1/cache/mine/pin`)).text();
+    assert.match(pins, /"artifacts":\["bin\/tool"\]/);
+    for (const artifact of ["../x", "bin/../../x", "/etc/passwd", "etc/passwd", "bin", ".", ""]) {
+      const { status, stderr } = await handpick(nix, ["pin", "tool", path, "--artifact", artifact]);
+      assert.deepEqual([artifact, status], [artifact, 2], stderr);
+    }
+  });
+
   it("pushes with xz where the configuration says so", async () => {
     const { lib } = await addPackages(nix, "xz");
     const file = await configWith("mine", 'compression = "xz"');
@@ -376,6 +395,16 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(stdout, /^ok\s+store: \/nix\/store through /m);
     assert.match(stdout, /^ok\s+mine: credentials: token from /m);
     assert.match(stdout, /^ok\s+mine: cache: public, writable, /m);
+    assert.match(stdout, /^ok\s+sync: nobody starts one here, and nothing is wanted$/m);
+    const bare = await handpick(nix, ["doctor", "mine"], { env: { PATH: "/nowhere" } });
+    assert.match(bare.stdout, /^warning programs: nix is not on PATH$/m);
+    const file = await configWith("mine", 'compression = "xz"');
+    const noXz = ["doctor", "--config", file];
+    const unpacked = await handpick(nix, noXz, { env: { PATH: "/nowhere" } });
+    assert.match(
+      unpacked.stdout,
+      /^failed\s+programs: Cannot compress for mine: xz is not on PATH$/m,
+    );
     const failing = await handpick(nix, ["doctor", "--json", "nowhere"]);
     const { checks } = JSON.parse(failing.stdout) as { checks: { status: string }[] };
     assert.deepEqual([failing.status, checks.at(-1)?.status], [2, "failed"]);
@@ -478,7 +507,9 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
   });
 
   it("says so when nothing is selected", async () => {
-    const { status, stderr } = await handpick(nix, ["plan", "--stdin"], { stdin: "\n" });
+    const text = JSON.stringify({ version: 1, name: "empty", picks: [] });
+    await writeFile(join(nix.dir, "empty.json"), text);
+    const { status, stderr } = await handpick(nix, ["plan", "empty.json"]);
     assert.deepEqual([status, stderr], [0, "handpick: warning: nothing is selected\n"]);
   });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, chmod, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { access, chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
@@ -18,6 +18,9 @@ const readme = await readProject("README.md");
 const { scripts } = JSON.parse(await readProject("package.json")) as {
   scripts: Record<string, string>;
 };
+
+/** The commands that enter the shell which README declares. */
+const SELECT = codeBlocks(readme, "sh").find((block) => block.startsWith("nix-shell "));
 
 before(async () => {
   const there = await access(BUNDLE).then(
@@ -48,10 +51,10 @@ describe("the commands of README.md", () => {
   });
   after(() => user[Symbol.asyncDispose]());
 
-  // test/install.test.ts runs those that install.
+  // test/install.test.ts runs those that install, and a test below enters the shell.
   const install = codeBlocks(sections(readme, 2).get("Install") ?? "", "sh");
   for (const block of codeBlocks(readme, "sh")) {
-    if (install.includes(block)) continue;
+    if (install.includes(block) || block === SELECT) continue;
     const commands = block.split("\n").filter((line) => !/^npm (?:run )?\w+$/.test(line));
     const [first] = commands;
     if (first === undefined || first === "") continue; // npm tasks only
@@ -76,6 +79,34 @@ describe("the commands of README.md", () => {
 const skip =
   process.env["HANDPICK_TEST_MATRIX"] !== undefined &&
   "it builds in the store of this machine, which is no place for another Nix";
+
+describe("the shell of README.md", { skip }, () => {
+  it("has what it selects kept in the cache, and status tells so", async () => {
+    await using user = await becomeReader();
+    const [shell = ""] = codeBlocks(readme, "nix").filter((text) => text.includes("shellHook"));
+    await writeFile(join(user.cwd, "shell.nix"), shell);
+    const config = join(user.nix.dir, "home/.config/handpick");
+    await mkdir(config, { recursive: true });
+    await writeFile(join(config, "config.toml"), '[caches.mycache]\nurl = "cachix://mycache"\n');
+    const state = join(user.nix.dir, "state");
+    const { stdout: bash } = await user.nix.run("sh", ["-c", "command -v bash"]);
+    const env = {
+      ...user.env,
+      NIX_REMOTE: "auto", // a shell needs builds, which the store of the reader cannot do
+      NIX_PATH: `nixpkgs=${join(ROOT, "test/toy-pkgs.nix")}:handpick=${ROOT}`,
+      NIX_BUILD_SHELL: bash.trim(),
+      HANDPICK_STATE_DIR: state,
+    };
+    const { stdout } = await user.nix.run("sh", ["-euc", SELECT ?? "exit 9"], {
+      cwd: user.cwd,
+      env,
+    });
+    assert.match(stdout, /^everything is where it should be: 1 in mycache$/m);
+    assert.match(stdout, /^next sync: a shell with a selection starts one /m);
+    assert.match(stdout, /^to do: nothing$/m);
+    await untilNobodyUses(state);
+  });
+});
 
 describe("npm run try", { skip }, () => {
   for (const time of ["once", "twice"]) {
@@ -113,6 +144,21 @@ function assertTranscript(stdout: string): void {
 
 function withoutChance(line: string): string {
   return line.replaceAll(/ +\d+\.\d s/g, " TIME").replaceAll(/\w{8}…|\b\w{32}(?=-)/g, "HASH");
+}
+
+/** The sync that the hook starts is nobody's child; it ends by itself. */
+async function untilNobodyUses(state: string): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  const uses = async (pid: string): Promise<boolean> => {
+    const environment = await readFile(join("/proc", pid, "environ"), "utf8").catch(() => "");
+    return environment.split("\0").includes(`HANDPICK_STATE_DIR=${state}`);
+  };
+  for (;;) {
+    const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+    if (!(await Promise.all(pids.map(uses))).includes(true)) return;
+    assert.ok(Date.now() < deadline, "The sync that the hook started is still there");
+    await sleep(20);
+  }
 }
 
 /** A killed child may take a moment to be gone. */

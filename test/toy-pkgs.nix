@@ -124,11 +124,20 @@ let
         inputsFrom ? [ ],
         shellHook ? "",
       }:
-      build "nix-shell" {
+      # Without a PATH of its own: nix-shell would take that for the user's.
+      derivation {
+        name = "nix-shell";
+        inherit system;
+        builder = bash;
+        args = [
+          "-c"
+          "echo shell > $out"
+        ];
         stdenv = setup;
         outputs = [ "out" ]; # nix develop asks for it
         shellHook = builtins.concatStringsSep "\n" (map (input: input.shellHook) inputsFrom ++ [ shellHook ]);
-      } "echo shell > $out";
+      };
+    mkShell = mkShellNoCC;
     coreutils = build "coreutils" { } ''
       mkdir -p $out/bin
       for tool in date ln mkdir mv readlink; do ln -s "$(type -P $tool)" $out/bin/; done
@@ -141,6 +150,7 @@ let
       ];
     } "echo words > $out; echo doc > $doc";
     greet = build "greet-1.0" { inherit words; } "echo $words > $out";
+    hello = build "hello-2.12" { } "echo hello > $out";
     diary = build "diary-1.0" { } "echo nobody picked this > $out";
   };
 in

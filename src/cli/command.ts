@@ -10,6 +10,8 @@ export interface CommonOptions {
 /** What a command does: parsed arguments and options in, exit code out. */
 export type Action<Options> = (args: readonly string[], options: Options) => Promise<number>;
 
+export type OptionSpec = readonly [flags: string, description: string, kind?: "repeatable"];
+
 export interface CommandSpec<Options> {
   /**
    * Name and arguments, as in the usage line: `push [path...]`. After `--` comes somebody else's
@@ -18,15 +20,18 @@ export interface CommandSpec<Options> {
   readonly usage: string;
   readonly summary: string;
   readonly description: string;
-  /** Flags and what they do, each with its default. Repeatable ones end in `...`. */
-  readonly options: readonly (readonly [flags: string, description: string])[];
+  /**
+   * Flags and what they do, each with its default. One whose value ends in `...` takes all words that
+   * follow; a "repeatable" one takes one word each time it is given.
+   */
+  readonly options: readonly OptionSpec[];
   /** Command lines and what they do. */
   readonly examples: readonly (readonly [commandLine: string, effect: string])[];
   readonly action: Action<Options>;
 }
 
-const COMMON: readonly (readonly [string, string])[] = [
-  ["-c, --config <file>", "Configuration file (default: see docs/configuration.md)"],
+const COMMON: readonly OptionSpec[] = [
+  ["-c, --config <file>", "Configuration file (default: the first that handpick --help lists)"],
   ["--json", "Print JSON on stdout (default: text)"],
   ["-q, --quiet", "Print errors and answers only (default: off)"],
 ];
@@ -45,14 +50,19 @@ export function defineCommand<Options extends CommonOptions>(
   for (const parameter of parameters) if (parameter !== "--") command.argument(parameter);
   const own = new Set(spec.options.map(([flags]) => flags));
   const common = COMMON.filter(([flags]) => !own.has(flags));
-  for (const [flags, description] of [...spec.options, ...common]) {
-    command.option(flags, description);
+  for (const [flags, description, kind] of [...spec.options, ...common]) {
+    if (kind === "repeatable") command.option(flags, description, collect);
+    else command.option(flags, description);
   }
   command.addHelpText("after", examplesText(spec.examples));
   command.action(async () => {
     ended(await spec.action(command.args, command.opts<Options>()));
   });
   return command;
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 function examplesText(examples: CommandSpec<CommonOptions>["examples"]): string {

@@ -1,8 +1,9 @@
 import { styleText } from "node:util";
 
 import { printable } from "../report/format.ts";
+import { writeText } from "../report/output.ts";
 import { diagnose } from "../sync/diagnose.ts";
-import type { Check } from "../sync/diagnose.ts";
+import type { Check } from "../sync/check.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT, exitCodeOf } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -20,8 +21,8 @@ export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
     usage: "doctor [cache...]",
     summary: "Check store, configuration, credentials and caches",
     description:
-      "Check store, configuration, credentials and caches; upload nothing. Without\n" +
-      "names, all configured caches are asked.",
+      "Check store, configuration, what starts a sync, credentials and caches; upload\n" +
+      "nothing. Without names, all configured caches are asked.",
     options: [["--store <store>", "Nix store to check (default: auto)"]],
     examples: [
       ["handpick doctor", "check all there is"],
@@ -55,8 +56,8 @@ export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
 
 function show({ name, status, text, hint }: Check, { stdout }: Io): void {
   const word = styleText(COLOURS[status], status.padEnd(7), { stream: stdout });
-  stdout.write(`${word} ${printable(name)}: ${printable(text)}\n`);
-  if (hint !== undefined) stdout.write(`          ${printable(hint)}\n`);
+  writeText(stdout, `${word} ${printable(name)}: ${printable(text)}`);
+  if (hint !== undefined) writeText(stdout, `          ${printable(hint)}`);
 }
 
 function printJson(checks: readonly Check[], { stdout }: Io): void {

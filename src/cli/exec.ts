@@ -19,7 +19,7 @@ import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./l
 import { rarely } from "./prepare-run.ts";
 
 interface ExecOptions extends LiveOptions {
-  readonly to?: string;
+  readonly to?: readonly string[];
   readonly strict?: boolean;
   readonly via?: string;
 }
@@ -34,10 +34,15 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
       "[builds] or --include fits, with --manifests what a manifest among them names\n" +
       "(cachixPackages), and what a wanted selection names. Its input, output and exit\n" +
       "code stay its own, and it waits for no push; handpick writes to stderr only.\n\n" +
+      "In a glob, * stands for any characters, ? for one, [a-z] for one of these.\n\n" +
       "Ctrl-C reaches the command, and what it built is pushed; a second one gives up\n" +
       "pushing. Exit code: the command's; 126 or 127 if it does not start.",
     options: [
-      ["-t, --to <cache>", "Cache name or URL (default: what manifests and [builds] say)"],
+      [
+        "-t, --to <cache>",
+        "Cache name or URL; may be given more than once (default: what manifests and [builds] say)",
+        "repeatable",
+      ],
       INCLUDE_OPTION,
       ["--manifests", "Also what built manifests name (default: as [builds] says, else off)"],
       ["--substituted", "Also what it brings into the store otherwise (default: off)"],
@@ -57,10 +62,10 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
 async function exec(words: readonly string[], options: ExecOptions, io: Io): Promise<number> {
   const { env, cwd, uid } = io;
   const way = parseWay(options);
-  const to = options.to === undefined ? [] : [options.to];
+  const to = options.to ?? [];
   const config = await liveConfig(options, io, { isOnce: true, to });
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
-  await assertAccepts("push what is built", { config, folder, to: options.to });
+  await assertAccepts("push what is built", { config, folder, to });
   const givenUp = new AbortController();
   const signal = AbortSignal.any([givenUp.signal, io.signal]);
   await using store = await openStore({ store: options.store, env, signal });
@@ -74,7 +79,7 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       config,
       store,
       folder: await ownFolder(folder, note),
-      to: options.to,
+      to,
       substituted: options.substituted === true,
       way,
       env,

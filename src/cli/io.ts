@@ -5,7 +5,7 @@ export interface Io extends Streams {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   readonly uid: number;
-  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; readonly fd?: number };
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
   /**

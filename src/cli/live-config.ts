@@ -42,7 +42,9 @@ export async function liveConfig(
   const wrong = include.find((glob) => !isGlob(glob));
   if (wrong !== undefined) {
     const message = `Cannot use ${quote(wrong)} for --include: expected a glob on names, such as my-*`;
-    throw new HandpickError("USAGE", message, { hint: "docs/configuration.md describes globs." });
+    throw new HandpickError("USAGE", message, {
+      hint: "A * stands for any characters, ? for one, [a-z] for one of these; see handpick exec --help.",
+    });
   }
   const serves = isOnce && include.length + to.length > 0 ? "arguments" : "wanted";
   const note = quietly(options, io);
@@ -61,8 +63,8 @@ export async function liveConfig(
 export interface LiveScope {
   readonly config: Config;
   readonly folder: StateFolder;
-  /** The cache that all goes to. @default {what manifests and the configuration say} */
-  readonly to?: string | undefined;
+  /** The caches that all goes to. @default {what manifests and the configuration say} */
+  readonly to?: readonly string[];
 }
 
 /**
@@ -74,7 +76,7 @@ export interface LiveScope {
  */
 export async function assertAccepts(
   action: string,
-  { config, folder, to }: LiveScope,
+  { config, folder, to = [] }: LiveScope,
 ): Promise<void> {
   const { include, manifests } = config.builds;
   const hasRules = include.length > 0 || manifests;
@@ -86,5 +88,6 @@ export async function assertAccepts(
       hint: "Set include in [builds], or give --include; for what cachixPackages names, set manifests = true there.",
     });
   }
-  if (hasRules || to !== undefined) chooseCache(config, to);
+  for (const name of to) chooseCache(config, name);
+  if (to.length === 0 && hasRules) chooseCache(config);
 }

@@ -1,5 +1,6 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
+import { normalize } from "node:path/posix";
 
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
@@ -15,7 +16,7 @@ import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
 interface PinOptions extends CommonOptions {
-  readonly to?: string;
+  readonly to?: readonly string[];
   readonly store?: string;
   readonly artifact?: string[];
   readonly keepDays?: string;
@@ -36,7 +37,9 @@ export function pinCommand(io: Io): CommandSpec<PinOptions> {
     options: [
       [
         "-t, --to <cache>",
-        "Cache name, or URL such as cachix://NAME (default: the first in the config)",
+        "Cache name, or URL such as cachix://NAME; may be given more than once " +
+          "(default: the first in the config)",
+        "repeatable",
       ],
       [
         "--artifact <file...>",
@@ -77,22 +80,26 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
     cwd,
     uid,
     serves: "arguments",
-    to: options.to === undefined ? [] : [options.to],
+    to: options.to ?? [],
     note: quietly(options, io),
   });
-  const chosen = chooseCache(config, options.to);
+  const to = options.to ?? [undefined];
+  const chosen = new Set(to.map((one) => chooseCache(config, one)));
   await using store = await openStore({ store: options.store, env, signal });
   const storePath = await store.resolve(path);
-  const artifacts = options.artifact ?? [];
-  await assertArtifacts(artifacts, { storePath, folder: store.physicalPath(storePath) });
-  await using cache = (await openConfigured(chosen, io)).cache;
-  if (cache.pin === undefined)
-    throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
-  await cache.pin({ name, storePath, artifacts, ...(keep === undefined ? {} : { keep }) }, signal);
-  if (options.json === true)
-    io.stdout.write(`${JSON.stringify({ cache: cache.name, name, storePath })}\n`);
-  else if (options.quiet !== true)
-    io.stdout.write(`${cache.name}: pinned ${storePath} as ${name}\n`);
+  const place = { storePath, folder: store.physicalPath(storePath) };
+  const artifacts = await artifactsOf(options.artifact ?? [], place);
+  const request = { name, storePath, artifacts, ...(keep === undefined ? {} : { keep }) };
+  for (const configured of chosen) {
+    await using cache = (await openConfigured(configured, io)).cache;
+    if (cache.pin === undefined)
+      throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
+    await cache.pin(request, signal);
+    if (options.json === true)
+      io.stdout.write(`${JSON.stringify({ cache: cache.name, name, storePath })}\n`);
+    else if (options.quiet !== true)
+      io.stdout.write(`${cache.name}: pinned ${storePath} as ${name}\n`);
+  }
   return EXIT.done;
 }
 
@@ -102,23 +109,41 @@ interface PinnedPath {
   readonly folder: string;
 }
 
-/** The cache takes any name, and those who follow the link would be the first to notice. */
-async function assertArtifacts(
+/**
+ * Returns the files as the archive of the path has them, without `./` and `..`: the cache takes any name,
+ * and those who follow the link would be the first to notice.
+ *
+ * @throws {HandpickError} `USAGE` for what is no file of the path.
+ */
+async function artifactsOf(
   artifacts: readonly string[],
   { storePath, folder }: PinnedPath,
-): Promise<void> {
+): Promise<string[]> {
+  const names: string[] = [];
   for (const artifact of artifacts) {
-    // A link may lead into another path, which is elsewhere in a chroot store.
-    const isFile = await lstat(join(folder, artifact)).then(
-      (found) => !found.isDirectory(),
-      () => false,
-    );
-    if (isFile) continue;
-    const message = `Cannot offer ${quote(artifact)} for download: it is no file of ${storePath}`;
-    throw new HandpickError("USAGE", message, {
-      hint: "Name files from the top of the path, such as bin/tool.",
-    });
+    const name = normalize(artifact);
+    if (!(await isFileBelow(folder, name))) {
+      const message = `Cannot offer ${quote(artifact)} for download: it is no file of ${storePath}`;
+      throw new HandpickError("USAGE", message, {
+        hint: "Name files from the top of the path, such as bin/tool.",
+      });
+    }
+    names.push(name);
   }
+  return names;
+}
+
+/** Follows no link: one may lead into another path, which is elsewhere in a chroot store. */
+async function isFileBelow(folder: string, name: string): Promise<boolean> {
+  const parts = name.split("/");
+  if (parts.some((part) => ["", ".", ".."].includes(part))) return false;
+  const places = parts.map((_, end) => join(folder, ...parts.slice(0, end + 1)));
+  for (const [number, place] of places.entries()) {
+    const found = await lstat(place).catch(() => undefined);
+    const isLast = number === places.length - 1;
+    if (found === undefined || found.isDirectory() === isLast) return false;
+  }
+  return true;
 }
 
 function parseKeep({ keepDays, keepRevisions, keepForever }: PinOptions): Keep | undefined {

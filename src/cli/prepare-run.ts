@@ -1,14 +1,16 @@
 import { resolve } from "node:path";
 
 import type { CacheInfo } from "../cache/contract.ts";
+import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
-import { quote } from "../nix/format-error.ts";
+import { quote, quoteUrl } from "../nix/format-error.ts";
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import { printable } from "../report/format.ts";
-import { parseStdin } from "../select/select.ts";
+import { writeText } from "../report/output.ts";
+import { exists } from "../select/locate.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted, type WantedLink } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
@@ -17,23 +19,30 @@ import type { OpenedCache } from "../sync/open-caches.ts";
 import { prepare } from "../sync/prepare.ts";
 import type { Prepared } from "../sync/prepare.ts";
 import { readSelection } from "../sync/wanted-picks.ts";
-import type { CommonOptions } from "./command.ts";
+import type { CommonOptions, OptionSpec } from "./command.ts";
 import type { Io } from "./io.ts";
+import { readInputs, type InputOptions } from "./read-inputs.ts";
 
 /** Options of the commands that take paths. */
-export interface PathOptions extends CommonOptions {
-  readonly to?: string;
+export interface PathOptions extends CommonOptions, InputOptions {
+  readonly to?: readonly string[];
+  readonly all?: boolean;
+  readonly allOrNothing?: boolean;
   readonly store?: string;
-  readonly stdin?: boolean;
   readonly assumeMissing?: boolean;
 }
 
-export const PATH_OPTIONS: readonly (readonly [string, string])[] = [
+export const PATH_OPTIONS: readonly OptionSpec[] = [
   [
     "-t, --to <cache>",
-    "Cache name, or URL such as cachix://NAME (default: as manifests say, else the first)",
+    "Cache name, or URL such as cachix://NAME; may be given more than once " +
+      "(default: as manifests say, else the first)",
+    "repeatable",
   ],
-  ["--stdin", "Read more paths from stdin, separated by white space (default: off)"],
+  ["-a, --all", "To every cache of the configuration (default: off)"],
+  ["--wanted", "All that is wanted on this machine, as for handpick sync (default: off)"],
+  ["--stdin", "Read more paths from stdin, as the word - does (default: off)"],
+  ["--all-or-nothing", "Refuse all if one path cannot be selected (default: leave it out)"],
   [
     "--assume-missing",
     "Push what a silent upstream may have (default: hold what was not built here)",
@@ -58,23 +67,25 @@ export async function withPrepared(
   work: (readied: Readied) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
-  const isAll = args.length === 0 && options.stdin !== true;
-  const given = [...args, ...(options.stdin === true ? await readWords(io) : [])];
-  const links = isAll ? await wantedLinks(io) : [];
+  const given = await readInputs(args, options, io);
+  const links = given === "wanted" ? await wantedLinks(io) : [];
   const config = await loadConfig({
     file: options.config,
     env,
     cwd,
     uid,
-    serves: isAll ? "wanted" : "arguments",
-    to: options.to === undefined ? [] : [options.to],
+    serves: given === "wanted" ? "wanted" : "arguments",
+    to: options.to ?? [],
     note,
   });
+  if (given !== "wanted") await assertNoCaches(given, config, cwd);
   await using store = await openStore({ store: options.store, env, signal });
-  const inputs = isAll ? await manifestsOf(links, store) : given;
+  const inputs = given === "wanted" ? await manifestsOf(links, store) : given;
   await using prepared = await prepare({
     inputs,
-    to: options.to,
+    to: namedCaches(options, config),
+    isAll: options.all === true,
+    allOrNothing: options.allOrNothing === true,
     config,
     store,
     cwd,
@@ -93,14 +104,47 @@ export async function withPrepared(
   return await work({ config, store, prepared });
 }
 
+/**
+ * Returns the caches that `--to` and `--all` name; none leaves it to manifests and the configuration.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` for `--all` of none.
+ */
+function namedCaches({ to = [], all }: PathOptions, config: Config): readonly string[] {
+  if (all !== true) return to;
+  return [
+    ...(config.caches.length > 0 ? config.caches : [chooseCache(config)]).map(({ name }) => name),
+    ...to,
+  ];
+}
+
+/**
+ * Refuses a cache among paths, as `cachix push` takes it: to leave it out would push the rest to
+ * another one.
+ *
+ * @throws {HandpickError} `USAGE`
+ */
+async function assertNoCaches(
+  words: readonly string[],
+  { caches }: Config,
+  cwd: string,
+): Promise<void> {
+  for (const word of words) {
+    const isCache = word.startsWith("cachix://") || caches.some(({ name }) => name === word);
+    if (!isCache || (await exists(resolve(cwd, word)))) continue;
+    const message = `Cannot select ${quoteUrl(word)}: it is a cache, and not a path`;
+    throw new HandpickError("USAGE", message, {
+      hint: `Name the cache by an option: --to ${printable(word)}.`,
+    });
+  }
+}
+
 /** What is wanted on this machine; something has to be. */
 async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
   const links = await readWanted(folder);
   if (links.length > 0) return links;
-  const message = `No path, installable or manifest was given, and nothing is wanted in ${quote(folder.dir)}`;
-  throw new HandpickError("USAGE", message, {
-    hint: "Name one, such as ./result or .#package, or give --stdin.",
+  throw new HandpickError("USAGE", `Nothing is wanted in ${quote(folder.dir)}`, {
+    hint: "Name a path, such as ./result or .#package; handpick status tells how selections are made.",
   });
 }
 
@@ -145,20 +189,6 @@ export function rarely(note: (text: string) => void): (text: string) => void {
 /** Notes as lines on stderr, or nowhere with `--quiet`. */
 export function quietly({ quiet }: CommonOptions, { stderr }: Io): (text: string) => void {
   return (text) => {
-    if (quiet !== true) stderr.write(`handpick: ${printable(text)}\n`);
+    if (quiet !== true) writeText(stderr, `handpick: ${printable(text)}`);
   };
-}
-
-const MAX_STDIN_BYTES = 64 << 20;
-
-async function readWords({ stdin }: Io): Promise<string[]> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of stdin) {
-    const bytes = Buffer.from(chunk);
-    size += bytes.length;
-    if (size > MAX_STDIN_BYTES) throw new HandpickError("USAGE", "Stdin holds more than 64 MiB");
-    chunks.push(bytes);
-  }
-  return parseStdin(Buffer.concat(chunks).toString());
 }

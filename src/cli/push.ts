@@ -1,12 +1,12 @@
-import { toFailure } from "../push/events.ts";
 import type { PushReport } from "../report/push-report.ts";
 import { assertWritable } from "../sync/open-caches.ts";
-import { emptySummary, pushPlan } from "../sync/push-plan.ts";
+import { pushPlan } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
+import { ToldError } from "./json-error.ts";
 import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
 import type { PathOptions, Readied } from "./prepare-run.ts";
@@ -19,13 +19,14 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
     description:
       "Push packages and what they need to a cache, now.\n\n" +
       "A path is a store path, a link such as ./result, a .drv (its outputs), an\n" +
-      "installable such as .#foo (built first), or a manifest. Without one it is all\n" +
-      "that is wanted, as for handpick sync.",
+      "installable such as .#foo (built first), or a manifest; - reads more from\n" +
+      "stdin. One that cannot be selected is told, and the rest is pushed.",
     options: PATH_OPTIONS,
     examples: [
       ["handpick push ./result", "push one build"],
       ["handpick push --to cachix://mycache .#foo", "build, then push to a cache"],
       ["nix path-info .#a .#b | handpick push --stdin", "push what another tool lists"],
+      ["handpick push --wanted", "push all that is wanted, and wait"],
     ],
     action: async (args, options) => {
       const report = await chooseReport(io, options);
@@ -40,13 +41,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
           },
         );
       } catch (error) {
-        // Programs that read events wait for the summary, whatever happens.
-        if (options.json === true && !isDecided) {
-          const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
-          for (const one of errors) report.show({ event: "error", error: toFailure(one) });
-          report.show(emptySummary());
-        }
-        throw error;
+        throw isDecided ? new ToldError(error) : error;
       } finally {
         report.end();
       }

@@ -1,10 +1,14 @@
 import { Command, CommanderError } from "commander";
 
+import { type Failure, toFailure } from "../push/events.ts";
+import { VERSION } from "../version.ts";
 import { defineCommand } from "./command.ts";
 import { doctorCommand } from "./doctor.ts";
 import { execCommandSpec } from "./exec.ts";
 import { EXIT, exitCodeOf } from "./exit-code.ts";
+import { assertNoForeignVerb } from "./foreign-verb.ts";
 import type { Io } from "./io.ts";
+import { type JsonErrors, jsonErrorLines, ToldError } from "./json-error.ts";
 import { keygenCommand } from "./keygen.ts";
 import { pinCommand } from "./pin.ts";
 import { planCommand } from "./plan.ts";
@@ -13,28 +17,64 @@ import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
-import { VERSION } from "../version.ts";
 import { watchCommand } from "./watch.ts";
+
+const LONGEST_LINE = 80;
 
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   let exitCode: number = EXIT.done;
-  const program = makeProgram(io, (code) => {
-    exitCode = code;
-  });
+  const program = makeProgram(io, (code) => (exitCode = code));
+  const [name = "", ...rest] = argv;
   try {
-    await program.parseAsync(withoutHelpOfNothing(argv, program), { from: "user" });
+    assertNoForeignVerb(name === "help" ? (rest[0] ?? "") : name);
+    const isVersion = name === "version" || name === "-v";
+    const words = isVersion ? ["--version"] : withoutHelpOfNothing(argv, program);
+    await program.parseAsync(words, { from: "user" });
     return exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    if (io.signal.aborted) {
-      io.stderr.write("handpick: interrupted\n");
-      return EXIT.interrupted;
-    }
-    printError(error, io);
-    return exitCodeOf(error);
+  } catch (thrown) {
+    return conclude(thrown, argv, io);
   }
 }
+
+/** Tells why the run ended, on stdout too if the answer is JSON. */
+function conclude(thrown: unknown, argv: readonly string[], io: Io): number {
+  const error = thrown instanceof ToldError ? thrown.cause : thrown;
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
+  if (asksForJson(argv) && !(thrown instanceof ToldError)) {
+    for (const line of jsonErrorLines(failuresOf(error), JSON_ERRORS[argv[0] ?? ""] ?? "object")) {
+      io.stdout.write(`${line}\n`);
+    }
+  }
+  if (error instanceof CommanderError) return EXIT.usage; // told by commander
+  if (io.signal.aborted) {
+    io.stderr.write("handpick: interrupted\n");
+    return EXIT.interrupted;
+  }
+  printError(error, io);
+  return exitCodeOf(error);
+}
+
+function failuresOf(error: unknown): Failure[] {
+  if (error instanceof AggregateError) return error.errors.map(toFailure);
+  if (!(error instanceof CommanderError)) return [toFailure(error)];
+  return [{ code: "USAGE", message: error.message.replace(/^error: /, "") }];
+}
+
+/** What follows `--` is somebody else's command line. */
+function asksForJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return (end === -1 ? argv : argv.slice(0, end)).includes("--json");
+}
+
+/** How commands whose answer is no single object tell of errors with `--json`. */
+const JSON_ERRORS: Readonly<Partial<Record<string, JsonErrors>>> = {
+  push: "run",
+  sync: "run",
+  watch: "event",
+  serve: "event",
+  exec: "none", // stdout is its command's
+};
 
 /** For the help of a command that there is none of, commander shows all help and says nothing. */
 function withoutHelpOfNothing(argv: readonly string[], { commands }: Command): readonly string[] {
@@ -54,9 +94,10 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
-      getOutHelpWidth: () => 80,
-      getErrHelpWidth: () => 80,
+      getOutHelpWidth: () => helpWidth(io.stdout),
+      getErrHelpWidth: () => helpWidth(io.stderr),
     })
+    .addHelpText("after", CONFIGURATION_HELP)
     .showHelpAfterError("Run `handpick --help` or `handpick <command> --help` for usage");
   const commands = [
     defineCommand(pushCommand(io), ended),
@@ -72,4 +113,20 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
   ];
   for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
   return program;
+}
+
+const CONFIGURATION_HELP = `
+Configuration, the first of: --config FILE, the file that HANDPICK_CONFIG names,
+./handpick.toml, $XDG_CONFIG_HOME/handpick/config.toml (~/.config by default),
+/etc/handpick/config.toml for root. An example:
+    [caches.mine]
+    url = "cachix://mycache"
+    token-file = "/run/secrets/cachix"    # or CACHIX_AUTH_TOKEN, or cachix.dhall
+    [rules]
+    exclude = ["*-source"]
+
+Begin with: handpick doctor cachix://mycache`;
+
+function helpWidth({ isTTY, columns }: Io["stdout"]): number {
+  return isTTY === true && columns !== undefined ? Math.min(columns, LONGEST_LINE) : LONGEST_LINE;
 }

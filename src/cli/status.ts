@@ -3,6 +3,8 @@ import { resolve } from "node:path";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { HandpickError } from "../error.ts";
+import { writeText } from "../report/output.ts";
+import { painter } from "../report/painter.ts";
 import { statusLines } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readStatus } from "../sync/status.ts";
@@ -23,26 +25,38 @@ async function loadForStatus(options: CommonOptions, io: Io): Promise<void> {
   }
 }
 
+interface StatusOptions extends CommonOptions {
+  readonly check?: boolean;
+}
+
 /** `handpick status`: what is wanted, and how far it is. */
-export function statusCommand(io: Io): CommandSpec<CommonOptions> {
+export function statusCommand(io: Io): CommandSpec<StatusOptions> {
   return {
     usage: "status",
-    summary: "Show what is wanted, what waits and what fails",
+    summary: "Show if all is where it should be, who syncs, what to do",
     description:
-      "Show what is wanted, in which cache, what waits or fails since when and why,\n" +
-      "and when it is tried again. Asks nobody and changes nothing.",
-    options: [],
+      "Show whether all that is wanted is where it should be, what starts the next\n" +
+      "sync, and what to do now; then what waits or fails since when and why. Asks no\n" +
+      "cache and changes nothing.\n\n" +
+      "What is wanted is declared in Nix: by shellHook and cachixPackages of handpick's\n" +
+      "nix/lib.nix, and by its modules for home-manager, NixOS and nix-darwin.",
+    options: [["--check", "Exit with 1 if something is not where it should be (default: off)"]],
     examples: [
       ["handpick status", "how the caches stand"],
+      ["handpick status --check -q || mail me", "for scripts"],
       ["handpick status --json | jq .caches", "the same for programs"],
     ],
     action: async (_, options) => {
       const { env, uid, cwd, stdout } = io;
       await loadForStatus(options, io);
-      const status = await readStatus(stateFolder(resolve(cwd, stateDirectory(env, uid))));
+      const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
+      const status = await readStatus(folder, env);
       if (options.json === true) stdout.write(`${JSON.stringify({ version: 1, ...status })}\n`);
-      else for (const line of statusLines(status, Date.now())) stdout.write(`${line}\n`);
-      return EXIT.done;
+      else if (options.check !== true || options.quiet !== true) {
+        const lines = statusLines(status, Date.now(), painter(stdout));
+        for (const line of lines) writeText(stdout, line);
+      }
+      return options.check === true && !status.isInPlace ? EXIT.somePathsFailed : EXIT.done;
     },
   };
 }

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
-import { leftLines } from "../report/left-lines.ts";
+import { leftLine } from "../report/left-lines.ts";
 import { expectEnd } from "../state/due-file.ts";
 import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
@@ -12,7 +12,7 @@ import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
 import { addSummaries } from "../sync/summary.ts";
-import { sync } from "../sync/sync.ts";
+import { sync, type SyncEnd } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { startDetached } from "./detach.ts";
@@ -34,8 +34,13 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
     summary: "Make the caches match what is wanted; what services run",
     description:
       "Make the caches match what is wanted: push what they lack of the selections in\n" +
-      "the state folder. What fails is tried again by a later sync, and is no reason\n" +
-      "to fail; handpick status tells of it.",
+      "the state folder. What fails is tried again by a later sync; handpick status\n" +
+      "tells of it. Exit code 3 if a cache refuses us, 1 if something else is wrong that\n" +
+      "does not heal by itself.\n\n" +
+      "Who starts it: the modules for home-manager, NixOS and nix-darwin set up systemd or\n" +
+      "launchd; elsewhere the hook of a shell does, if the library was given the program\n" +
+      "(handpick = ...) or handpick is on the PATH of the shell; or cron, by a line such as\n" +
+      "*/15 * * * * handpick sync -q. handpick status tells which.",
     options: [
       ["--wait", "Ask now, and again until all is pushed or cannot be (default: off)"],
       ["--recheck", "Ask all caches now, and try again what failed (default: when it is time)"],
@@ -64,11 +69,21 @@ function argumentsOf({ config, store, wait, recheck }: SyncOptions, { cwd }: Io)
   ];
 }
 
+/** With `--wait` it has to be all there; what the user's own rules hold back counts as in a push. */
+function exitCode({ fault, isLeft }: SyncEnd, { wait }: SyncOptions): number {
+  if (wait === true) return isLeft ? EXIT.somePathsFailed : EXIT.done;
+  if (fault === undefined) return EXIT.done;
+  return fault === "refused" ? EXIT.refused : EXIT.somePathsFailed;
+}
+
 async function runSync(options: SyncOptions, io: Io): Promise<number> {
-  const { env, cwd, uid, signal } = io;
-  const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
-  const state = { folder, passedOver: new PassedOver() };
+  const { signal } = io;
+  const state = { folder: folderOf(io), passedOver: new PassedOver() };
   return recordingFailure({ ...state, signal }, () => syncFolder(state, options, io));
+}
+
+function folderOf({ env, cwd, uid }: Io): StateFolder {
+  return stateFolder(resolve(cwd, stateDirectory(env, uid)));
 }
 
 interface SyncedState {
@@ -104,12 +119,15 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       recheck: options.recheck === true,
       wait: options.wait === true,
       onLeft: (left) => {
-        for (const line of leftLines(left, Date.now())) note(line);
+        for (const one of left) {
+          const level = one.isLasting ? ({ level: "error" } as const) : {};
+          onEvent({ event: "note", ...level, text: leftLine(one, Date.now()) });
+        }
       },
     });
     if (end.isOtherAtWork) note("another sync is at work; it does this as well");
     report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
-    return options.wait === true && end.isLeft ? EXIT.somePathsFailed : EXIT.done;
+    return exitCode(end, options);
   } finally {
     report.end();
   }

@@ -123,7 +123,7 @@ function parseToml(text: string, file: string): unknown {
     throw new HandpickError(
       "CONFIG_INVALID",
       `Cannot read configuration ${file}:${error.line}:${error.column}: ${reason}`,
-      { hint: "Correct the TOML of this file; docs/configuration.md shows an example." },
+      { hint: "Correct the TOML of this file; handpick --help shows an example." },
     );
   }
 }
@@ -138,7 +138,7 @@ function violationError(
     line === undefined ? file : `${file}:${line}:${findTomlColumn(text, line, names.at(-1) ?? "")}`;
   const message = `Cannot use configuration ${place}: ${showKeys(keys)} ${rule}`;
   return new HandpickError("CONFIG_INVALID", message, {
-    hint: "docs/configuration.md lists every key and what it takes.",
+    hint: "Correct this file; handpick --help shows an example.",
   });
 }
 

@@ -11,8 +11,8 @@ export interface LivePicksOptions {
   readonly config: Config;
   readonly store: Store;
   readonly folder: StateFolder | undefined;
-  /** The cache that all goes to. @default {what picks and rules say} */
-  readonly to: string | undefined;
+  /** The caches that all goes to; none leaves it to picks and rules. */
+  readonly to: readonly string[];
   /** Told what of builds is left out. */
   readonly onNote: (text: string) => void;
 }

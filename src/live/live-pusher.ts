@@ -10,7 +10,7 @@ import { routePicks } from "../sync/idle-caches.ts";
 import { assertWritable, openConfigured, type OpenOptions } from "../sync/open-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../sync/prepare.ts";
 import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
-import { LASTING } from "../sync/sync.ts";
+import { LASTING } from "../sync/standing.ts";
 import { closable, presentPart } from "../sync/wanted-picks.ts";
 import { LivePicks } from "./live-picks.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -20,8 +20,8 @@ export interface LivePusherOptions extends OpenOptions {
   readonly store: Store;
   /** Whose selections count; undefined for none. */
   readonly folder: StateFolder | undefined;
-  /** The cache that all goes to. @default {what picks and rules say} */
-  readonly to: string | undefined;
+  /** The caches that all goes to; none leaves it to picks and rules. */
+  readonly to: readonly string[];
   readonly signal: AbortSignal;
   readonly onEvent: (event: RunEvent) => void;
 }
@@ -78,7 +78,7 @@ export class LivePusher {
     const present = picks.map((pick) => presentPart(pick, valid, (text) => this.#note(text)));
     const usable = await closable(present, store, ({ message }) => this.#note(message));
     const namesOf =
-      this.#options.to === undefined
+      this.#options.to.length === 0
         ? (await routePicks(usable, this.#options)).namesOf
         : (pick: Pick): string[] => this.#cachesOf(pick);
     const held = stack.use(await closeHeld(usable, { store, namesOf }));
@@ -99,7 +99,7 @@ export class LivePusher {
 
   #cachesOf(pick: Pick): string[] {
     const { to, config } = this.#options;
-    return cacheNames(to === undefined ? pick.caches : [to], config);
+    return cacheNames(to.length === 0 ? pick.caches : to, config);
   }
 
   async #pushTo(name: string, held: HeldPicks): Promise<void> {

@@ -41,6 +41,7 @@ export class Outcomes {
         this.#failedPins.add(`${event.cache} ${event.name}`);
         return;
       case "plan":
+      case "rejected":
       case "excluded":
       case "start":
       case "sent":

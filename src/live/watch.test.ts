@@ -15,7 +15,7 @@ const CONFIG = parseConfig(
   '[caches.mine]\nurl = "cachix://mine"\n[builds]\ninclude = ["app-*"]\n',
   "/handpick.toml",
 );
-const DONE: SyncEnd = { isOtherAtWork: false, isLeft: false };
+const DONE: SyncEnd = { isOtherAtWork: false, isLeft: false, fault: undefined };
 
 describe("watchStore()", { timeout: 60_000 }, () => {
   let nix: TestNix;

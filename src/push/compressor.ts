@@ -177,8 +177,13 @@ function xzCompressor({ level, threads, onProgram }: CompressorOptions): Compres
   };
 }
 
+function causeText(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
 function failed(program: string, cause: unknown): HandpickError {
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const isAbsent = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+  const message = isAbsent ? `${program} is not on PATH` : causeText(cause);
   return new HandpickError("COMPRESSOR_FAILED", `Cannot compress with ${program}: ${message}`, {
     cause,
     hint: program === "xz" ? 'Install xz, or choose compression = "zstd".' : undefined,

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 
 import { parseStorePath } from "../nix/store-path.ts";
 import type { Action, Decision, Plan } from "../plan/plan.ts";
+import { NO_PAINT } from "./painter.ts";
 import { planLines } from "./plan-lines.ts";
 
 const NONE = { paths: 0, narSize: 0 };
@@ -16,7 +17,7 @@ function decision(name: string, action: Action, cache = "mine"): Decision {
 
 const linesOf = (...paths: Decision[]): string[] => {
   const plan: Plan = { version: 1, paths, totals };
-  return planLines(plan);
+  return planLines(plan, { paint: NO_PAINT, isFull: true });
 };
 
 describe("planLines()", () => {
@@ -43,6 +44,18 @@ describe("planLines()", () => {
       line,
       "  push        1.5 KiB  words-1.0                        why words-1.0 (for app, tool)",
     );
+  });
+
+  it("counts what readers have already, unless all is asked for", () => {
+    const present = Array.from({ length: 120 }, (_, n) => decision(`p${n}`, "present"));
+    const paths = [...present, decision("a", "push"), decision("h", "held")];
+    const lines = planLines({ version: 1, paths, totals }, { paint: NO_PAINT, isFull: false });
+    assert.deepEqual(
+      lines.map((line) => line.split(/ +/, 3).join(" ")),
+      ["mine: 122 selected,", " push 1.5", " held 1.5", " 120 that"],
+    );
+    assert.equal(lines.at(-1), "  120 that readers have already: see --full");
+    assert.equal(linesOf(...paths).length, 123);
   });
 
   it("lets no reason or name steer the terminal", () => {

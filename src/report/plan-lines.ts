@@ -1,16 +1,37 @@
 import type { Action, Decision, Plan } from "../plan/plan.ts";
 import { formatSize } from "../plan/format-size.ts";
 import { paddedName, printable } from "./format.ts";
+import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
 
-/** A plan as text: a heading a cache, then a line a path with action, size, name and reason. */
-export function planLines(plan: Plan): string[] {
-  const caches = Map.groupBy(plan.paths, (decision) => decision.cache);
-  return [...caches].flatMap(([cache, decisions]) => [
-    heading(cache, decisions),
-    ...decisions.map(decisionLine),
-  ]);
+export interface PlanLinesOptions {
+  readonly paint: Paint;
+  /** Lists what readers have already, which is counted otherwise. */
+  readonly isFull: boolean;
 }
+
+/** A plan as text: a heading a cache, then a line a path with action, size, name and reason. */
+export function planLines(plan: Plan, { paint, isFull }: PlanLinesOptions): string[] {
+  const caches = Map.groupBy(plan.paths, (decision) => decision.cache);
+  return [...caches].flatMap(([cache, decisions]) => {
+    const shown = decisions.filter(({ action }) => isFull || !SETTLED.has(action));
+    const lines = [heading(cache, decisions), ...shown.map((one) => decisionLine(one, paint))];
+    const others = decisions.length - shown.length;
+    if (others > 0) lines.push(paint("dim", `  ${others} that readers have already: see --full`));
+    return lines;
+  });
+}
+
+/** Actions that leave nothing to do. */
+const SETTLED: ReadonlySet<Action> = new Set<Action>(["present", "upstream"]);
+
+const STYLES = {
+  push: "green",
+  present: "dim",
+  upstream: "dim",
+  held: "yellow",
+  excluded: "yellow",
+} as const;
 
 function heading(cache: string, decisions: readonly Decision[]): string {
   const sizes = (wanted: Action): number[] =>
@@ -27,7 +48,7 @@ function heading(cache: string, decisions: readonly Decision[]): string {
   });
 }
 
-function decisionLine({ path, action, narSize, reason, picks }: Decision): string {
+function decisionLine({ path, action, narSize, reason, picks }: Decision, paint: Paint): string {
   const why = `${printable(reason.text)} (for ${picks.map(printable).join(", ")})`;
-  return `  ${action.padEnd(8)} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
+  return `  ${paint(STYLES[action], action.padEnd(8))} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
 }

@@ -2,10 +2,8 @@ import type { RunEvent } from "../sync/push-plan.ts";
 import type { Failure } from "../push/events.ts";
 import { formatSize } from "../plan/format-size.ts";
 import { formatDuration, paddedName, printable } from "./format.ts";
+import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
-
-/** Colours a word, or leaves it alone where colours are off. */
-export type Paint = (style: "green" | "red" | "yellow" | "dim", text: string) => string;
 
 /** The lines that an event leaves for good; none for events that only move the status line. */
 export function pushLines(event: RunEvent, paint: Paint): string[] {
@@ -38,6 +36,8 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
         `${paint("red", "✗")} ${paddedName(event.path)} pin ${event.name}: ${failureText(event.error)}`,
         ...hintLines(event.error),
       ];
+    case "rejected":
+      return [`${paint("red", "✗")} ${failureLines(event.error).join("\n")}`];
     case "note":
       return [printable(event.text)];
     case "error":

@@ -1,9 +1,9 @@
 import { performance } from "node:perf_hooks";
-import { styleText } from "node:util";
 
 import type { RunEvent } from "../sync/push-plan.ts";
+import { type OutputStream, wrapText, writeText } from "./output.ts";
+import { painter } from "./painter.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
-import type { Paint } from "./push-lines.ts";
 import { PushProgress } from "./push-progress.ts";
 
 /** Shows a run's events. */
@@ -15,12 +15,9 @@ export interface PushReport {
 
 export interface Streams {
   /** Results. */
-  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly stdout: OutputStream;
   /** Everything else. */
-  readonly stderr: NodeJS.WritableStream & {
-    readonly isTTY?: boolean;
-    readonly columns?: number;
-  };
+  readonly stderr: OutputStream;
   /** Once aborted, nothing is redrawn: the process may be ended at any time. */
   readonly signal?: AbortSignal;
 }
@@ -38,13 +35,21 @@ export function jsonReport({ stdout }: Streams): PushReport {
   };
 }
 
+const FAILURES: ReadonlySet<RunEvent["event"]> = new Set<RunEvent["event"]>([
+  "failed",
+  "pin-failed",
+  "rejected",
+  "error",
+]);
+
 /** Nothing but what went wrong, on stderr. */
 export function quietReport({ stderr }: Streams): PushReport {
   const paint = painter(stderr);
   return {
     show: (event) => {
-      if (!["failed", "pin-failed", "error"].includes(event.event)) return;
-      for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
+      const isError = event.event === "note" && event.level === "error";
+      if (!isError && !FAILURES.has(event.event)) return;
+      for (const line of pushLines(event, paint)) writeText(stderr, line);
     },
     end: () => undefined,
   };
@@ -62,8 +67,8 @@ export function plainReport(
   return {
     show: (event) => {
       follow(progress, event);
-      for (const line of pushLines(event, paint)) stderr.write(`${line}\n`);
-      if (event.event === "summary") stdout.write(`${summaryLine(event)}\n`);
+      for (const line of pushLines(event, paint)) writeText(stderr, line);
+      if (event.event === "summary") writeText(stdout, summaryLine(event));
       const status = now() - shownMs >= PLAIN_STATUS_MS ? progress.line() : undefined;
       if (status === undefined || status === shown) return;
       stderr.write(`${status.trim()}\n`);
@@ -98,10 +103,11 @@ export async function terminalReport({ stdout, stderr, signal }: Streams): Promi
     show: (event) => {
       follow(progress, event);
       const lines = pushLines(event, paint);
-      if (lines.length > 0) screen.persist(lines.join("\n"));
+      if (lines.length > 0)
+        screen.persist(wrapText(lines.join("\n"), stderr.columns ?? DEFAULT_COLUMNS));
       if (event.event !== "summary") return;
       screen.clear();
-      stdout.write(`${summaryLine(event)}\n`);
+      writeText(stdout, summaryLine(event));
     },
     end: () => {
       signal?.removeEventListener("abort", stop);
@@ -127,14 +133,10 @@ function follow(progress: PushProgress, event: RunEvent): void {
     case "excluded":
     case "pinned":
     case "pin-failed":
+    case "rejected":
     case "note":
     case "error":
     case "summary":
       return;
   }
-}
-
-/** Colours for a stream as `NO_COLOR`, `FORCE_COLOR` and the terminal say. */
-function painter(stream: NodeJS.WritableStream): Paint {
-  return (style, text) => styleText(style, text, { stream });
 }

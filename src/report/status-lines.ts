@@ -1,18 +1,22 @@
 import type { Entry, Trouble } from "../state/ledger.ts";
 import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
 import { formatDuration, formatUntil, paddedName, printable } from "./format.ts";
+import { NO_PAINT, type Paint } from "./painter.ts";
+import { verdictLines } from "./verdict-lines.ts";
 
 /** Waiting paths of a cache that are named; the others are counted. */
 const MOST_WAITING = 10;
 
-/** What is wanted and how far it is, in lines. */
-export function statusLines(status: Status, now: number): string[] {
+/** What is wanted and how far it is, in lines: three that answer what people ask, and the details. */
+export function statusLines(status: Status, now: number, paint: Paint = NO_PAINT): string[] {
+  return [...verdictLines(status, now, paint), ...detailLines(status, now)];
+}
+
+function detailLines(status: Status, now: number): string[] {
   const { selections, caches, paths, lastSync } = status;
   if (selections.length === 0 && caches.length === 0 && status.idle.length === 0) {
-    const nothing = `nothing is wanted in ${printable(status.stateFolder)}`;
-    const hint =
-      "  Shells and modules declare it: docs/nix-shell.md, docs/home-manager.md, docs/nixos.md.";
-    return [nothing, hint, ...unreadLines(status), ...troubleLines(status, now)];
+    const hint = "Shells and modules declare what is wanted; see handpick status --help";
+    return [hint, ...unreadLines(status), ...troubleLines(status, now)];
   }
   const lines = selections.flatMap(selectionLines);
   for (const cache of caches) {
@@ -67,7 +71,7 @@ function cacheLines(cache: CacheStatus, now: number): string[] {
   );
   const { name, trouble, failingSince, lastPushedAt, nextTry } = cache;
   const next = nextTry === undefined ? "at the next sync" : formatUntil(nextTry, now);
-  const lines = [`${name}: ${counts.join(", ")}`];
+  const lines = [`${printable(name)}: ${counts.join(", ")}`];
   if (lastPushedAt !== undefined) lines.push(`  last pushed ${ago(lastPushedAt, now)}`);
   if (trouble === undefined) return lines;
   const since = failingSince === undefined ? "" : ` ${formatDuration(now - failingSince)}`;

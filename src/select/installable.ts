@@ -1,18 +1,14 @@
-import { spawn } from "node:child_process";
-import { HandpickError } from "../error.ts";
-import { FormatError, quoteUrl } from "../nix/format-error.ts";
-import { parseStorePath, type StorePath } from "../nix/store-path.ts";
+import { FormatError } from "../nix/format-error.ts";
+import { isDerivation, parseStorePath, type StorePath } from "../nix/store-path.ts";
+import type { OutputChoice } from "./output-choice.ts";
+import { buildFailed, runNix } from "./run-nix.ts";
 
+const EXPERIMENTAL = ["--extra-experimental-features", "nix-command flakes"];
 // Of the ways to print what was built, 2.8 knows only JSON.
-const NIX_BUILD = [
-  "build",
-  "--no-link",
-  "--json",
-  "--extra-experimental-features",
-  "nix-command flakes",
-  "--",
-];
-const MAX_OUTPUT = 1024 * 1024;
+const BUILD = ["nix", "build", "--no-link", "--json", ...EXPERIMENTAL, "--"];
+// Before 2.9 an installable could not name outputs, so Nix is asked for the derivation behind it.
+const FIND_DERIVATION = ["nix", "path-info", "--derivation", ...EXPERIMENTAL, "--"];
+const REALISE = ["nix-store", "--realise"];
 
 export interface BuildOptions {
   readonly storeDir: string;
@@ -27,51 +23,52 @@ export function looksInstallable(input: string): boolean {
 }
 
 /**
- * Builds an installable with `nix build`, whose messages go to our stderr, and returns its outputs.
+ * Builds an installable as `nix build` does, whose messages go to our stderr, and returns the outputs
+ * that this stands for.
  *
  * @throws {HandpickError} `INSTALLABLE_FAILED` if Nix is missing or fails, or prints no paths.
  * @throws The reason of `signal`, once Nix has ended, if it is aborted.
  */
 export async function buildInstallable(
   installable: string,
-  { storeDir, cwd, env, signal }: BuildOptions,
+  { storeDir, ...options }: BuildOptions,
 ): Promise<StorePath[]> {
-  const child = spawn("nix", [...NIX_BUILD, installable], {
-    cwd,
-    env,
-    signal,
-    stdio: ["ignore", "pipe", "inherit"],
+  const output = await runNix([...BUILD, installable], { installable, ...options });
+  return parsePaths(installable, storeDir, () => {
+    const results: unknown = JSON.parse(output);
+    return Array.isArray(results) ? results.flatMap(resultPaths) : [];
   });
-  let failure: Error | undefined;
-  child.on("error", (error) => (failure = error));
-  const closed = new Promise<string>((resolve) => {
-    child.on("close", (status, killer) => resolve(String(killer ?? status)));
-  });
-  let output = "";
-  for await (const chunk of child.stdout.setEncoding("utf8")) {
-    output += String(chunk);
-    if (output.length <= MAX_OUTPUT) continue;
-    child.kill();
-    break;
-  }
-  const status = await closed;
-  signal.throwIfAborted();
-  if (failure !== undefined) {
-    throw failed(installable, `nix does not start: ${failure.message}`, failure);
-  }
-  if (status !== "0") throw failed(installable, `nix build ended with ${status}`);
-  return parseOutput(installable, output, storeDir);
 }
 
-function parseOutput(installable: string, output: string, storeDir: string): StorePath[] {
+/**
+ * Builds chosen outputs of an installable and returns their paths.
+ *
+ * @throws As {@link buildInstallable}.
+ */
+export async function buildOutputs(
+  { base, outputs }: OutputChoice,
+  { storeDir, ...options }: BuildOptions,
+): Promise<StorePath[]> {
+  const run = async (words: readonly string[]): Promise<StorePath[]> => {
+    const output = await runNix(words, { installable: base, ...options });
+    return parsePaths(base, storeDir, () => output.split("\n").filter((line) => line !== ""));
+  };
+  const [derivation, ...others] = await run([...FIND_DERIVATION, base]);
+  if (derivation === undefined || others.length > 0 || !isDerivation(derivation)) {
+    throw buildFailed(base, "it stands for no single derivation, which outputs are chosen of");
+  }
+  const wanted = outputs === "all" ? derivation : `${derivation}!${outputs.join(",")}`;
+  return run([...REALISE, wanted]);
+}
+
+function parsePaths(installable: string, storeDir: string, read: () => unknown[]): StorePath[] {
   try {
-    const results: unknown = JSON.parse(output);
-    const paths = Array.isArray(results) ? results.flatMap(resultPaths) : [];
+    const paths = read();
     if (paths.length === 0) throw new FormatError("store-path", "no path is printed");
     return paths.map((path) => parseStorePath(typeof path === "string" ? path : "", storeDir));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw failed(installable, "nix build printed another thing than its results", error);
+    throw buildFailed(installable, "nix printed another thing than its results", error);
   }
 }
 
@@ -80,12 +77,4 @@ function resultPaths(result: unknown): unknown[] {
   if (typeof result !== "object" || result === null) return [result];
   const { outputs, path } = result as { readonly outputs?: unknown; readonly path?: unknown };
   return typeof outputs === "object" && outputs !== null ? Object.values(outputs) : [path];
-}
-
-function failed(installable: string, reason: string, cause?: unknown): HandpickError {
-  const message = `Cannot build ${quoteUrl(installable)}: ${reason}`;
-  return new HandpickError("INSTALLABLE_FAILED", message, {
-    cause,
-    hint: "See the messages of nix above; nix build has to succeed with the same argument.",
-  });
 }

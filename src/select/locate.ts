@@ -94,5 +94,8 @@ function absentHint(input: string, storeDir: string): string {
     return `Did you mean ${storeDir}/${input}?`;
   }
   if (!/^[\w+.-]+$/.test(input)) return BUILD_HINT;
-  return `Say nixpkgs#${input} for the package of nixpkgs, or build first and say ./result.`;
+  return (
+    `Say nixpkgs#${input} for the package of nixpkgs, ./result for what was built, ` +
+    `or --to cachix://${input} if it is a cache.`
+  );
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { createTestNix, type TestNix, TOY_PACKAGES } from "../../test/nix.ts";
 import { asOrdinaryUser } from "../../test/ordinary-user.ts";
-import { isStorePath, parseStorePath, type StorePath } from "../nix/store-path.ts";
+import { isStorePath, nameOf, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
 import { readManifestFile } from "./manifest-file.ts";
@@ -51,6 +51,16 @@ describe("selectPicks()", () => {
     signal = new AbortController().signal,
   ): ReturnType<typeof selectPicks> =>
     selectPicks(inputs, { store, cwd: work, env: nix.env, signal });
+  /** Selects what is to be rejected, and throws why. */
+  const reject = async (input: string, signal?: AbortSignal): Promise<void> => {
+    const { picks, rejected } = await select([input], signal);
+    assert.deepEqual(picks, []);
+    assert.deepEqual(
+      rejected.map((one) => one.input),
+      [input],
+    );
+    throw rejected[0]?.error;
+  };
   const pick = (name: string, ...paths: StorePath[]): object => ({
     name,
     paths,
@@ -109,12 +119,12 @@ describe("selectPicks()", () => {
     assert.deepEqual((await select(["./pipe"])).picks, [pick("piped", app)]);
     await writing;
     const other = writeFile(pipe, `${app}\n`);
-    await assert.rejects(select(["pipe"]), { code: "NOT_A_STORE_PATH", hint: /--stdin/ });
+    await assert.rejects(reject("pipe"), { code: "NOT_A_STORE_PATH", hint: /--stdin/ });
     await other;
     const given = AbortSignal.abort(new Error("enough"));
     await assert.rejects(select(["pipe"], given), { message: "enough" });
     const message = /it is a device, and a manifest has to be a file or come through a pipe/;
-    await assert.rejects(select(["/dev/null"]), { code: "NOT_A_STORE_PATH", message });
+    await assert.rejects(reject("/dev/null"), { code: "NOT_A_STORE_PATH", message });
   });
 
   it("waits for no pipe that a store path leads to", { timeout: 10_000 }, async () => {
@@ -135,7 +145,7 @@ describe("selectPicks()", () => {
 
   it("refuses what is meant as a manifest and is none", async () => {
     await writeFile(join(work, "bad.json"), '{"version":1,"name":"m","picks":[{"name":"a"}]}');
-    await assert.rejects(select(["bad.json"]), {
+    await assert.rejects(reject("bad.json"), {
       code: "MANIFEST_INVALID",
       message: /bad\.json: picks\[0\]\.paths: /,
     });
@@ -148,7 +158,7 @@ describe("selectPicks()", () => {
     await chmod(path, 0);
     await asOrdinaryUser(async () => {
       const refused = { code: "FILE_UNUSABLE", message: /closed\.json: EACCES$/ };
-      await assert.rejects(select(["closed.json"]), refused);
+      await assert.rejects(reject("closed.json"), refused);
       assert.deepEqual((await select([path])).picks, [pick("closed", path)]);
     });
   });
@@ -161,7 +171,7 @@ describe("selectPicks()", () => {
     ] as const;
     for (const [text, message] of cases) {
       await writeFile(join(work, "m7.json"), text);
-      await assert.rejects(select(["m7.json"]), { code: "MANIFEST_INVALID", message }, text);
+      await assert.rejects(reject("m7.json"), { code: "MANIFEST_INVALID", message }, text);
     }
   });
 
@@ -169,7 +179,7 @@ describe("selectPicks()", () => {
     const text = '{"version":2,"name":"m","picks":[],"only":["x"]}';
     await writeFile(join(work, "later.json"), text);
     for (const input of ["later.json", await nix.add("later.json", text)]) {
-      await assert.rejects(select([input]), {
+      await assert.rejects(reject(input), {
         code: "MANIFEST_INVALID",
         message: /later\.json: version: expected 1, found 2$/,
         hint: /^It needs a newer handpick/,
@@ -220,8 +230,41 @@ describe("selectPicks()", () => {
       [`${nix.storeDir}/${ABSENT}`, "PATH_NOT_VALID", /absent-1\.0 is not valid in/, /--realise/],
     ];
     for (const [input, code, message, hint] of cases) {
-      await assert.rejects(select([input]), { code, message, hint }, input);
+      await assert.rejects(reject(input), { code, message, hint }, input);
     }
+  });
+
+  it("takes chosen outputs of a derivation", async () => {
+    for (const [spelling, ...paths] of [
+      ["^out", app],
+      ["^dev", dev],
+      ["!out", app],
+      ["^out,dev", app, dev],
+      ["^*", ...[app, dev].toSorted()],
+    ] as const) {
+      assert.deepEqual((await select([`${derivation}${spelling}`])).picks, [pick("app", ...paths)]);
+    }
+    await symlink(derivation, join(work, "app.drv"));
+    assert.deepEqual((await select(["./app.drv^dev"])).picks, [pick("app", dev)]);
+    const code = "NOT_A_STORE_PATH";
+    await assert.rejects(reject(`${derivation}^doc`), {
+      code,
+      hint: /^It has (?:dev, out|out, dev)/,
+    });
+    await assert.rejects(reject(`${app}^out`), { code, message: /is no derivation/ });
+    await assert.rejects(reject("./missing.drv^out"), { code, message: /does not exist/ });
+  });
+
+  it("selects the other inputs beside one that it rejects", async () => {
+    const { picks, rejected } = await select(["./missing", app, `${nix.storeDir}/${ABSENT}`, dev]);
+    assert.deepEqual(picks, [pick("app", app), pick("app", dev)]);
+    assert.deepEqual(
+      rejected.map(({ input, error }) => [input, error.code]),
+      [
+        ["./missing", "NOT_A_STORE_PATH"],
+        [`${nix.storeDir}/${ABSENT}`, "PATH_NOT_VALID"],
+      ],
+    );
   });
 
   it("refuses a derivation none of whose outputs is here", async () => {
@@ -229,7 +272,7 @@ describe("selectPicks()", () => {
     await writeFile(file, TOY_PACKAGES);
     const { stdout } = await nix.run("nix-instantiate", [file, "-A", "tool"]);
     const path = stdout.trim().replace(/!.*/, "");
-    await assert.rejects(select([path]), {
+    await assert.rejects(reject(path), {
       code: "PATH_NOT_VALID",
       message: /: none of its outputs is valid$/,
     });
@@ -274,8 +317,26 @@ describe("selectPicks()", () => {
       assert.deepEqual(await store.validPaths(picks[0]?.paths ?? []), new Set(picks[0]?.paths));
     });
 
+    it("builds the outputs that are chosen of them", async () => {
+      await mkdir(join(work, "multi"));
+      const text = `{ outputs = { self }: { packages.${system}.multi = derivation {
+        name = "multi-1.5"; system = "${system}"; builder = "/bin/sh"; outputs = [ "out" "dev" "doc" ];
+        args = [ "-c" "echo 1 > $out; echo 2 > $dev; echo 3 > $doc" ];
+      }; }; }`;
+      await writeFile(join(work, "multi", "flake.nix"), text);
+      const namesOf = async (spelling: string): Promise<string[]> => {
+        const { picks } = await select([`path:./multi#multi${spelling}`]);
+        return picks.flatMap(({ paths }) => paths.map(nameOf));
+      };
+      assert.deepEqual(await namesOf(""), ["multi-1.5"]);
+      assert.deepEqual(await namesOf("^dev"), ["multi-1.5-dev"]);
+      assert.deepEqual((await namesOf("^dev,doc")).toSorted(), ["multi-1.5-dev", "multi-1.5-doc"]);
+      assert.equal((await namesOf("^*")).length, 3);
+      await assert.rejects(reject("path:./multi#multi^none"), { code: "INSTALLABLE_FAILED" });
+    });
+
     it("says that a build failed", async () => {
-      await assert.rejects(select([await writeFlake("bad", "exit 1")]), {
+      await assert.rejects(reject(await writeFlake("bad", "exit 1")), {
         code: "INSTALLABLE_FAILED",
         message: 'Cannot build "path:./bad#toy": nix build ended with 1',
       });
@@ -307,20 +368,24 @@ describe("selectPicks()", () => {
     it("passes the input on as one argument and takes only paths of the store", async () => {
       const bin = join(work, "fake-bin");
       await mkdir(bin);
-      const run = async (script: string, input: string): ReturnType<typeof selectPicks> => {
+      const { signal } = new AbortController();
+      const attempt = async (PATH: string): ReturnType<typeof selectPicks> => {
+        const selected = await selectPicks([input], { store, cwd: work, env: { PATH }, signal });
+        if (selected.rejected[0] !== undefined) throw selected.rejected[0].error;
+        return selected;
+      };
+      const run = async (script: string): ReturnType<typeof selectPicks> => {
         await writeFile(join(bin, "nix"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-        const env = { PATH: `${bin}:/bin:/usr/bin` };
-        const { signal } = new AbortController();
-        return selectPicks([input], { store, cwd: work, env, signal });
+        return attempt(`${bin}:/bin:/usr/bin`);
       };
       const print = (json: string): string => `cat <<'END'\n${json}\nEND`;
       const input = "x#b; $(c)";
       const check = `for last; do :; done; test "$last" = 'x#b; $(c)' || exit 7`;
       const built = `[{"outputs":{"out":"${app}","dev":"${dev}"}}]`;
-      const { picks } = await run(`${check}\n${print(built)}`, input);
+      const { picks } = await run(`${check}\n${print(built)}`);
       assert.deepEqual(picks, [pick("app", app, dev)]);
       for (const json of [`["${app}"]`, `[{"path":"${app}"}]`]) {
-        assert.deepEqual((await run(print(json), input)).picks, [pick("app", app)]);
+        assert.deepEqual((await run(print(json))).picks, [pick("app", app)]);
       }
       for (const json of [
         "",
@@ -332,25 +397,21 @@ describe("selectPicks()", () => {
         '["/etc/passwd"]',
         "x".repeat(9),
       ]) {
-        await assert.rejects(run(print(json), input), {
+        await assert.rejects(run(print(json)), {
           code: "INSTALLABLE_FAILED",
-          message: /nix build printed another thing than its results$/,
+          message: /nix printed another thing than its results$/,
         });
       }
-      await assert.rejects(run("exec yes", input), {
+      await assert.rejects(run("exec yes"), {
         code: "INSTALLABLE_FAILED",
         message: /nix build ended with SIG(TERM|PIPE)$/,
       });
       await rm(bin, { recursive: true });
-      await assert.rejects(
-        selectPicks(["x#b"], {
-          store,
-          cwd: work,
-          env: { PATH: bin },
-          signal: new AbortController().signal,
-        }),
-        { code: "INSTALLABLE_FAILED", message: /nix does not start: .*ENOENT/ },
-      );
+      await assert.rejects(attempt(bin), {
+        code: "INSTALLABLE_FAILED",
+        message: /: nix is not on PATH$/,
+        hint: /^Install Nix/,
+      });
     });
   });
 });

@@ -102,7 +102,7 @@ describe("builtPicksBy()", { timeout: 60_000 }, () => {
 
   it("lets the command line decide about the cache of all", async () => {
     const built = await manifest([{ name: "a", paths: [app], caches: ["cachix://other"] }]);
-    const { picks, notes } = await judge(built, ON, { to: "cachix://given" });
+    const { picks, notes } = await judge(built, ON, { to: ["cachix://given"] });
     assert.deepEqual([picks, notes], [[{ ...own, name: "a", paths: [app] }], []]);
   });
 

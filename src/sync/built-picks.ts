@@ -18,8 +18,8 @@ export interface BuiltPicks {
 export interface BuildRules {
   readonly config: Config;
   readonly store: Store;
-  /** The cache that everything goes to, whatever a manifest says. @default {none} */
-  readonly to?: string | undefined;
+  /** The caches that everything goes to, whatever a manifest says. @default {none} */
+  readonly to?: readonly string[];
   /**
    * Whether the outputs were accepted before, maybe by a glob of another process's command line.
    *
@@ -114,7 +114,7 @@ async function limited(
   manifest: Manifest,
   rules: BuildRules,
 ): Promise<BuiltPicks> {
-  const { config, store, to } = rules;
+  const { config, store, to = [] } = rules;
   const record = (await store.pathInfos([path])).get(path);
   const references = new Set<StorePath>(record?.references);
   const known = new Set(config.caches.map(({ name }) => name));
@@ -126,14 +126,14 @@ async function limited(
     return {
       ...pick,
       paths: pick.paths.filter((one) => references.has(one)),
-      caches: to === undefined && named !== undefined ? configured(named) : undefined,
+      caches: to.length === 0 && named !== undefined ? configured(named) : undefined,
       closure: pick.closure === "build" ? "runtime" : pick.closure,
       pin: undefined,
     };
   });
   const strays = manifest.picks.flatMap(({ paths }) => paths).filter((one) => !references.has(one));
   const named = manifest.picks.flatMap(({ caches }) => caches ?? []);
-  const unknown = to === undefined ? named.filter((cache) => configured([cache]).length === 0) : [];
+  const unknown = to.length === 0 ? named.filter((cache) => configured([cache]).length === 0) : [];
   const builds = manifest.picks.filter(({ closure }) => closure === "build");
   return {
     picks: picks.filter(({ paths, caches }) => paths.length > 0 && caches?.length !== 0),

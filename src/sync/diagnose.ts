@@ -5,25 +5,16 @@ import type { CacheConfig, Config } from "../config/config.ts";
 import { type FindConfigOptions, loadConfig, ownFiles } from "../config/find-config.ts";
 import { namingHint } from "../config/found-file.ts";
 import { stateDirectory } from "../config/state-directory.ts";
-import { HandpickError } from "../error.ts";
 import { idleExcludes } from "../plan/idle-excludes.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
+import { check, ok, warning, type Check, type Outcome } from "./check.ts";
+import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
 import { idleCaches } from "./idle-caches.ts";
 import { assertWritable, compressionFor, openConfigured } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
 import { holdWanted } from "./wanted-picks.ts";
-
-/** One thing looked at. */
-export interface Check {
-  readonly name: string;
-  readonly status: "ok" | "warning" | "failed";
-  readonly text: string;
-  readonly hint: string | undefined;
-  /** What made it fail. */
-  readonly error: unknown;
-}
 
 export interface DiagnoseRequest extends OpenOptions {
   readonly configFile: string | undefined;
@@ -49,7 +40,9 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
     const hint = `Write ${ownFiles(request)[0]}, or name a cache: cachix://NAME`;
     return warning("no file found", [hint, ...searchSentences(config)].join(". "));
   });
+  yield await checkStarter(request);
   if (config === undefined) return;
+  yield* checkPrograms(config, request);
   if (config.caches.length + request.caches.length === 0) {
     yield {
       name: "caches",
@@ -68,26 +61,6 @@ async function foundOutcome({ file }: Config, options: FindConfigOptions): Promi
   if (own !== undefined) return ok(`${text}; what is wanted goes by ${own}`);
   const hint = `What is wanted (sync, hooks) has no configuration: write ${ownFiles(options)[0]}`;
   return warning(text, hint);
-}
-
-type Outcome = Omit<Check, "name">;
-
-const ok = (text: string): Outcome => ({ status: "ok", text, hint: undefined, error: undefined });
-const warning = (text: string, hint: string): Outcome => ({
-  status: "warning",
-  text,
-  hint,
-  error: undefined,
-});
-
-async function check(name: string, look: () => Promise<Outcome>): Promise<Check> {
-  try {
-    return { name, ...(await look()) };
-  } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    const hint = error instanceof HandpickError ? error.hint : undefined;
-    return { name, status: "failed", text, hint, error };
-  }
 }
 
 async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outcome> {

@@ -110,7 +110,8 @@ function tellPassedOver({ passedOver, onEvent }: LookRequest): void {
 function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {
   for (const [name, { code, message, hint }] of troubles) {
     const text = `${name}: ${message} [${code}]`;
-    onEvent({ event: "note", text: hint === undefined ? text : `${text}\n  ${hint}` });
+    const lines = hint === undefined ? text : `${text}\n  ${hint}`;
+    onEvent({ event: "note", level: "error", text: lines });
   }
 }
 

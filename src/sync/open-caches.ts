@@ -32,23 +32,23 @@ export interface OpenOptions {
 /** What decides about the caches of a pick that names none. */
 export interface RouteOptions {
   readonly config: Config;
-  /** A cache's name or URL. */
-  readonly to: string | undefined;
+  /** Names or URLs of caches; none leaves it to the pick and the configuration. */
+  readonly to: readonly string[];
   /** Whether the pick is one of a manifest. */
   readonly isDeclared: boolean;
 }
 
 /**
- * The caches one pick goes to: the one that `to` names, else those the pick names, else all of the
+ * The caches one pick goes to, each once: those that `to` names, else those the pick names, else all of the
  * configuration for a pick of a manifest, as for `sync`, and the first for a path on the command line.
  *
  * @throws {HandpickError} `CACHE_UNKNOWN` or `CACHE_URL_UNSUPPORTED`.
  */
 export function cachesFor(pick: Pick, { config, to, isDeclared }: RouteOptions): CacheConfig[] {
-  if (to !== undefined) return [chooseCache(config, to)];
-  if (pick.isOptional === true) return optionalCaches(pick, config);
-  if (pick.caches === undefined && !isDeclared) return [chooseCache(config)];
-  return cacheNames(pick.caches, config).map((name) => chooseCache(config, name));
+  if (to.length === 0 && pick.isOptional === true) return optionalCaches(pick, config);
+  const named = to.length > 0 ? to : pick.caches;
+  if (named === undefined && !isDeclared) return [chooseCache(config)];
+  return cacheNames(named, config).map((name) => chooseCache(config, name));
 }
 
 /** The caches of an optional pick, as optional as it is; those that have no table are left out. */

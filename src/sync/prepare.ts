@@ -14,19 +14,24 @@ import { joinPlans } from "../plan/join-plans.ts";
 import type { Plan } from "../plan/plan.ts";
 import { closePicks } from "../select/closure.ts";
 import type { ClosedPick } from "../select/closure.ts";
-import { selectPicks } from "../select/select.ts";
+import { type RejectedInput, selectPicks } from "../select/select.ts";
 import type { Store } from "../store/store.ts";
 import { idleCaches } from "./idle-caches.ts";
 import { firstReady } from "./first-ready.ts";
 import { cachesFor, openConfigured, retryNotice } from "./open-caches.ts";
 import type { OpenedCache, OpenOptions } from "./open-caches.ts";
+import { rejectionError, rejectLost } from "./reject-lost.ts";
 import { withMissingToken } from "./with-missing-token.ts";
 
 export interface PrepareRequest extends OpenOptions {
   /** Paths, links, installables and manifests as the user gave them. */
   readonly inputs: readonly string[];
-  /** A cache's name or URL; undefined lets the picks and the configuration decide. */
-  readonly to: string | undefined;
+  /** Names or URLs of caches; none lets the picks and the configuration decide. */
+  readonly to: readonly string[];
+  /** Whether `to` is all of the configuration, and names none by itself. @default {false} */
+  readonly isAll?: boolean;
+  /** Refuse all inputs if one of them cannot be selected. */
+  readonly allOrNothing: boolean;
   readonly config: Config;
   readonly store: Store;
   readonly cwd: string;
@@ -65,6 +70,8 @@ export interface Decided {
   readonly failures: readonly HandpickError[];
   /** Caches that did not answer in time, each decided about alone; they reject as those above fail. */
   readonly late?: readonly Promise<Decided>[];
+  /** Inputs, or paths of manifests, that are left out since they cannot be selected. */
+  readonly rejected: readonly RejectedInput[];
 }
 
 /** Dispose to let go of store and caches. */
@@ -75,7 +82,7 @@ export interface Prepared extends Decided, AsyncDisposable {}
  * garbage collection before they are read, until the result is disposed.
  *
  * @throws {AggregateError} If every cache fails; one that does beside others is left out.
- * @throws {HandpickError}
+ * @throws {HandpickError} Also if no input can be selected.
  */
 export async function prepare(request: PrepareRequest): Promise<Prepared> {
   // What runs side by side ends with the first failure, and asks nobody again after it.
@@ -93,8 +100,12 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
   await using stack = new AsyncDisposableStack();
   const { config, store } = request;
   const env = withoutSecrets(request.env, config);
-  const { picks, declared } = await selectPicks(request.inputs, { ...request, env });
-  stack.use(await store.hold(new Set(picks.flatMap((pick) => pick.paths))));
+  const selected = await selectPicks(request.inputs, { ...request, env });
+  const roots = new Set(selected.picks.flatMap((pick) => pick.paths));
+  const { valid } = stack.use(await store.hold(roots));
+  const { picks, declared, rejected } = await rejectLost(selected, { store, valid });
+  const rejection = rejectionError(rejected);
+  if (rejection !== undefined && (picks.length === 0 || request.allOrNothing)) throw rejection;
   const { to } = request;
   const routes = new Map(
     picks.map((pick) => [pick, cachesFor(pick, { config, to, isDeclared: declared.has(pick) })]),
@@ -126,6 +137,7 @@ async function decide(request: PrepareRequest): Promise<Prepared> {
     ],
     failures,
     late,
+    rejected,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -187,7 +199,10 @@ export async function closeHeld(
   return { planned, infos, loose, [Symbol.asyncDispose]: () => hold[Symbol.asyncDispose]() };
 }
 
-export type DecideOptions = Omit<PrepareRequest, "inputs" | "to" | "store" | "cwd">;
+export type DecideOptions = Omit<
+  PrepareRequest,
+  "inputs" | "to" | "isAll" | "allOrNothing" | "store" | "cwd"
+>;
 
 /**
  * Asks one cache and decides for it alone; other caches may fail meanwhile. Its warnings are those of
@@ -209,6 +224,7 @@ export async function prepareCache(
     plan,
     warnings: answer.warnings,
     failures: [],
+    rejected: [],
   };
 }
 
@@ -252,7 +268,7 @@ async function usedCaches(
   caches: readonly CacheConfig[],
   request: PrepareRequest,
 ): Promise<readonly CacheConfig[]> {
-  if (request.to !== undefined) return caches;
+  if (request.to.length > 0 && request.isAll !== true) return caches;
   const idle = await idleCaches(caches, request);
   const used = caches.filter(({ name }) => !idle.has(name));
   return used.length === 0 ? caches : used;

@@ -44,7 +44,13 @@ export type RunEvent =
       readonly path: StorePath;
       readonly error: Failure;
     }
-  | { readonly event: "note"; readonly text: string }
+  | { readonly event: "rejected"; readonly input: string; readonly error: Failure }
+  | {
+      readonly event: "note";
+      readonly text: string;
+      /** Set where the text tells of something that is wrong: it is printed even if little else is. */
+      readonly level?: "error";
+    }
   | { readonly event: "error"; readonly error: Failure }
   | Summary;
 
@@ -80,6 +86,9 @@ export async function pushPlan(prepared: Decided, options: PushPlanOptions): Pro
     tally.count(event);
     options.onEvent(event);
   };
+  for (const { input, error } of prepared.rejected) {
+    onEvent({ event: "rejected", input, error: toFailure(error) });
+  }
   const failures: unknown[] = [];
   const fail = (reason: unknown): void => {
     if (reason === signal.reason) return;
@@ -270,6 +279,12 @@ function announce(cache: string, { plan }: Decided, onEvent: (event: RunEvent) =
   }
 }
 
+const FAILURES: ReadonlySet<RunEvent["event"]> = new Set<RunEvent["event"]>([
+  "failed",
+  "pin-failed",
+  "rejected",
+]);
+
 /** Counts outcomes from the plan (what was known before) and from events (what happened). */
 class Tally {
   readonly counts = {
@@ -308,7 +323,7 @@ class Tally {
     if (event.event === "pushed" || event.event === "failed") this.#ended += 1;
     if (event.event === "held" && event.reason.code === "reference-failed") this.#ended += 1;
     if (event.event === "held" || event.event === "excluded") this.counts[event.event] += 1;
-    if (event.event === "failed" || event.event === "pin-failed") this.counts.failed += 1;
+    if (FAILURES.has(event.event)) this.counts.failed += 1;
     if (event.event !== "pushed") return;
     this.counts.pushed += 1;
     this.uploadedBytes += event.fileSize;

@@ -12,6 +12,8 @@ import { readWanted } from "../state/wanted.ts";
 import { believable, dueTimes } from "./due.ts";
 import { toFailure } from "../push/events.ts";
 import { findRisk, findTrouble } from "./find-trouble.ts";
+import { findStarter, type Starter } from "./starter.ts";
+import { type Found, isInPlace, toDo } from "./to-do.ts";
 
 /** A selection of the state folder. */
 export interface SelectionStatus {
@@ -58,14 +60,33 @@ export interface Status {
   readonly trouble: SyncFailure | undefined;
   /** Why they may fail soon. */
   readonly risk: Trouble | undefined;
+  /** What starts the next sync. */
+  readonly starter: Starter;
+  /** True if all that is wanted is where it should be, but for what the user's own rules hold back. */
+  readonly isInPlace: boolean;
+  /** What to do now: a command, or a sentence where none helps; undefined for nothing. */
+  readonly toDo: string | undefined;
 }
 
 /**
  * Reads a state folder, whatever is in it, and changes nothing there.
  *
+ * @param env Where unit files are, and where crontab is found. @default {process.env}
  * @throws {HandpickError} `FILE_UNUSABLE` if it cannot be read, or may be another user's.
  */
-export async function readStatus(folder: StateFolder): Promise<Status> {
+export async function readStatus(
+  folder: StateFolder,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Status> {
+  const found = { ...(await readState(folder)), starter: await findStarter(folder, { env }) };
+  return {
+    ...found,
+    isInPlace: isInPlace(found),
+    toDo: await toDo(found, folder, Date.now()),
+  };
+}
+
+async function readState(folder: StateFolder): Promise<Omit<Found, "starter">> {
   const links = await readWanted(folder, "read");
   const notice = await readNotice(folder);
   const { paths, known, times, trouble, ...ledger } = readLedger(folder);

@@ -60,7 +60,8 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     const failure = toFailure(error);
     ledger.cacheFailed(name, failure, Date.now());
     const hint = failure.hint === undefined ? "" : `\n  ${failure.hint}`;
-    onEvent({ event: "note", text: `${name}: ${failure.message} [${failure.code}]${hint}` });
+    const text = `${name}: ${failure.message} [${failure.code}]${hint}`;
+    onEvent({ event: "note", level: "error", text });
   }
 }
 

@@ -101,6 +101,7 @@ async function prepareGraph(
     infos,
     warnings: [],
     failures: [],
+    rejected: [],
   };
 }
 

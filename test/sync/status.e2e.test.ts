@@ -1,17 +1,23 @@
 import assert from "node:assert/strict";
-import { chmod, chown, readdir } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { chmod, chown, lutimes, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { stateFolder } from "../../src/state/state-folder.ts";
 import { statusLines } from "../../src/report/status-lines.ts";
 import { readStatus } from "../../src/sync/status.ts";
+import { HOOK, hookRig, TOOLS } from "../hook/hook-rig.ts";
 import { CrashProxy } from "../crash/crash-proxy.ts";
 import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
 import { asOrdinaryUser, makeUnwritable, NOBODY } from "../ordinary-user.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-const UNREAD = /^home: \S+ \(no sync has looked at it yet\)\nnever synced\n$/;
+const UNREAD = [
+  "not everything is where it should be: no sync has looked at 1 selection",
+  "next sync: nobody starts one here; see handpick sync --help",
+  "to do: handpick sync",
+];
 
 describe("handpick status", { timeout: 60_000 }, () => {
   let rig: SyncRig;
@@ -30,8 +36,12 @@ describe("handpick status", { timeout: 60_000 }, () => {
     assert.deepEqual([status, stdout.split("\n")[0]], [0, `nothing is wanted in ${rig.state}`]);
     assert.ok(!(await readdir(rig.nix.dir)).includes("state"));
     await rig.declare("home", [{ packages: ["app"] }]);
-    assert.match((await handpick(rig.nix, ["status"], { env: rig.env })).stdout, UNREAD);
-    const { selections } = await rig.status();
+    const unread = await handpick(rig.nix, ["status"], { env: rig.env });
+    const lines = unread.stdout.split("\n");
+    assert.deepEqual(lines.slice(0, 3), UNREAD);
+    assert.match(lines[3] ?? "", /^home: \S+ \(no sync has looked at it yet\)$/);
+    const { selections, isInPlace, starter, toDo } = await rig.status();
+    assert.deepEqual([isInPlace, starter, toDo], [false, { by: "nobody" }, "handpick sync"]);
     assert.deepEqual(
       selections.map(({ isUnread }) => isUnread),
       [true],
@@ -74,9 +84,42 @@ describe("handpick status", { timeout: 60_000 }, () => {
     assert.equal(status.caches[0]?.paths.pushed, 2);
     assert.match(
       statusLines(status, Date.now()).join("\n"),
-      /^home: .*\nmine: 2 pushed\n {2}last pushed .* ago\nlast sync: /,
+      /^everything is where it should be: 2 in mine\n.*\nto do: nothing\nhome: .*\nmine: 2 pushed\n {2}last pushed .* ago\nlast sync: /,
     );
     assert.deepEqual(await readdir(rig.state), files);
     await chmod(rig.state, 0o700);
+  });
+});
+
+/** The first example of docs/nix-shell.md. */
+describe("handpick status where a shell selects", { timeout: 60_000 }, () => {
+  it("says that nobody starts a sync if handpick is not on the PATH of the shell, and what to do", async () => {
+    await using rig = await hookRig();
+    const script = `. ${HOOK}; _handpick_select home ${await rig.manifest("m")} ${TOOLS} handpick || :`;
+    const shell = spawnSync("/bin/sh", ["-c", script], { env: { ...rig.env, PATH: "/nowhere" } });
+    assert.equal(shell.status, 0);
+    const status = await readStatus(stateFolder(rig.state), rig.env);
+    assert.deepEqual(
+      [status.isInPlace, status.starter, status.toDo],
+      [false, { by: "nobody" }, "handpick sync"],
+    );
+  });
+
+  it("says that a shell starts one if its hook has, and what to do if that was in vain", async () => {
+    await using rig = await SyncRig.create();
+    await using serve = await startServe(rig.nix);
+    await rig.configure({ mine: serve.url }, serve.token);
+    await rig.declare("home", [{ packages: ["data"] }]);
+    await symlink(String(Math.floor(Date.now() / 1000)), join(rig.state, "started"));
+    await rig.synced();
+    const status = await rig.status();
+    assert.deepEqual(
+      [status.isInPlace, status.starter.by, status.toDo],
+      [true, "shell", undefined],
+    );
+    await rig.declare("home", [{ packages: ["app"] }]);
+    assert.equal((await rig.status()).toDo, undefined, "the shell has just been entered");
+    await lutimes(join(rig.state, "wanted/home"), 1, 1);
+    assert.equal((await rig.status()).toDo, "handpick sync");
   });
 });

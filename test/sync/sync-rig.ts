@@ -152,8 +152,15 @@ export class SyncRig implements AsyncDisposable {
 
   /** Runs a sync that has to end well. */
   async synced(...args: string[]): Promise<SyncSummary> {
+    return this.syncedWith(0, ...args);
+  }
+
+  /** Runs a sync that has to end with an exit code. */
+  async syncedWith(status: number, ...args: string[]): Promise<SyncSummary> {
     const result = await this.sync("--json", ...args);
-    if (result.status !== 0) throw new Error(`sync ended with ${result.status}: ${result.stderr}`);
+    if (result.status !== status) {
+      throw new Error(`sync ended with ${result.status}: ${result.stderr}`);
+    }
     return JSON.parse(result.stdout.trim().split("\n").at(-1) ?? "") as SyncSummary;
   }
 

@@ -1,0 +1,37 @@
+import type { Failure } from "../push/events.ts";
+import { emptySummary } from "../sync/push-plan.ts";
+
+/**
+ * What `--json` prints for an error that ends a command: one object, an event where the answer is events,
+ * the end of a run, or nothing where stdout is somebody else's.
+ */
+export type JsonErrors = "object" | "event" | "run" | "none";
+
+/** Returns the lines of JSON for the errors that end a command; one object names the first. */
+export function jsonErrorLines(errors: readonly Failure[], kind: JsonErrors): string[] {
+  return objects(errors, kind).map((object) => JSON.stringify(object));
+}
+
+function objects(errors: readonly Failure[], kind: JsonErrors): readonly object[] {
+  const events = errors.map((error) => ({ event: "error", error }));
+  switch (kind) {
+    case "object":
+      return [{ version: 1, error: errors[0], ...(errors.length > 1 ? { errors } : {}) }];
+    case "event":
+      return events;
+    case "run":
+      // Programs that read events wait for the summary, whatever happens.
+      return [...events, emptySummary()];
+    case "none":
+      return [];
+  }
+}
+
+/** Wraps an error that a command has told in its JSON already. */
+export class ToldError extends Error {
+  override readonly name = "ToldError";
+
+  constructor(cause: unknown) {
+    super("told", { cause });
+  }
+}

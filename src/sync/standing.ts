@@ -1,0 +1,101 @@
+import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
+import { dueTimes, isUnsettled } from "./due.ts";
+
+/** What a cache lacks of what is wanted in it. */
+export interface Left {
+  readonly cache: string;
+  readonly paths: number;
+  /** Why, as far as that is known. */
+  readonly codes: readonly string[];
+  /** When it is tried again, in milliseconds since 1970; undefined if only a change helps. */
+  readonly nextTry: number | undefined;
+  /** True if one of the reasons stays, however often it is tried. */
+  readonly isLasting: boolean;
+}
+
+/**
+ * What keeps something from where it is wanted and does not heal by itself: the refusal of a cache alone, or
+ * something else too. What the user's own rules hold back is no fault.
+ */
+export type Fault = "refused" | "lasting";
+
+/** How far a ledger says that all is where it is wanted. */
+export interface Standing {
+  readonly left: readonly Left[];
+  readonly isLeft: boolean;
+  /** Whether some of what is left may go well later. */
+  readonly mayHeal: boolean;
+  readonly fault: Fault | undefined;
+}
+
+/** Codes by which a cache says that it does not want us, or will not. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  "KEY_MISMATCH",
+  "TOKEN_MISSING",
+  "SIGNING_KEY_MISSING",
+  "CACHE_NOT_FOUND",
+  "CACHE_REFUSED",
+  "CACHE_READ_ONLY",
+]);
+
+/** Stands for all that may be wrong with selections: none is mended by being read again. */
+const UNUSABLE = "MANIFEST_INVALID";
+
+/** Codes of what stays wrong however often it is tried; everything else may go well later. */
+export const LASTING: ReadonlySet<string> = new Set([
+  ...REFUSALS,
+  "STORE_UNSUPPORTED",
+  "STORE_PATH_CORRUPT",
+  "STORE_PATH_UNREADABLE",
+  "COMPRESSOR_FAILED",
+  "UPLOAD_REJECTED",
+  "CACHE_UNKNOWN",
+  "CACHE_URL_UNSUPPORTED",
+  "CONFIG_INVALID",
+  "CONFIG_UNREADABLE",
+  "CONFIG_UNTRUSTED",
+  "KEY_INVALID",
+]);
+
+/** Reads from a ledger what is left, and why. */
+export function standing(ledger: Ledger): Standing {
+  const caches = new Map(ledger.caches().map((cache) => [cache.name, cache]));
+  const left = ledger.entries().filter((entry) => isUnsettled(entry) || entry.state === "held");
+  const times = dueTimes(ledger);
+  const troubles = [...caches.values()].flatMap(({ trouble }) => trouble ?? []);
+  const mayHeal = left.some((entry) => {
+    const trouble = caches.get(entry.cache)?.trouble ?? entry.trouble;
+    return entry.state !== "held" && !LASTING.has(trouble?.code ?? "");
+  });
+  const isUnusable = (ledger.fact("unusable") ?? "{}") !== "{}";
+  const codes = [
+    ...troubles.map(({ code }) => code),
+    ...left.flatMap((entry) => (isUnsettled(entry) ? codesOf([entry], undefined) : [])),
+    ...(isUnusable ? [UNUSABLE] : []),
+  ];
+  return {
+    left: [...Map.groupBy(left, ({ cache }) => cache)].map(([cache, entries]) => {
+      const why = codesOf(entries, caches.get(cache));
+      return {
+        cache,
+        paths: entries.length,
+        codes: why,
+        nextTry: entries.some(isUnsettled) ? times.get(cache) : undefined,
+        isLasting: why.some((code) => LASTING.has(code)),
+      };
+    }),
+    isLeft: left.length > 0 || codes.length > 0,
+    mayHeal: mayHeal || troubles.some(({ code }) => !LASTING.has(code)),
+    fault: faultOf(codes),
+  };
+}
+
+function faultOf(codes: readonly string[]): Fault | undefined {
+  if (!codes.some((code) => LASTING.has(code) || code === UNUSABLE)) return undefined;
+  return codes.every((code) => REFUSALS.has(code)) ? "refused" : "lasting";
+}
+
+function codesOf(entries: readonly Entry[], cache: CacheEntry | undefined): string[] {
+  if (cache?.trouble !== undefined) return [cache.trouble.code];
+  return [...new Set(entries.flatMap(({ trouble }) => trouble?.code ?? []))];
+}
