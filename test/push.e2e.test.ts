@@ -5,7 +5,6 @@ import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/pro
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 
 import {
@@ -20,6 +19,7 @@ import {
 import type { ServeRig } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
 import type { TestNix } from "./nix.ts";
+import { recordSignature } from "./signed.ts";
 
 interface Packages {
   readonly lib: string;
@@ -526,9 +526,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(pushed.stderr, /is not pinned as lib: an upstream has it/);
     upstream.process.kill("SIGKILL");
     await once(upstream.process, "exit");
-    // Store paths count as built here by this flag; to build takes namespaces.
-    using db = new DatabaseSync(join(nix.stateDir, "db/db.sqlite"));
-    db.prepare("UPDATE ValidPaths SET ultimate = 1 WHERE path IN (?, ?)").run(app, other);
+    recordSignature(nix, lib);
     const down = await handpick(nix, ["push", "--json", "--config", file, app, other]);
     assert.equal(down.status, 1);
     const events = parseEvents(down.stdout);

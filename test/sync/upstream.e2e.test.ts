@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { afterEach, beforeEach, describe, it } from "node:test";
 
 import { handpick, isServed, type ServeRig, startServe } from "../handpick.ts";
+import { recordSignature } from "../signed.ts";
 import { SyncRig } from "./sync-rig.ts";
 
 describe("handpick sync with an upstream that does not answer", { timeout: 120_000 }, () => {
@@ -49,6 +50,7 @@ describe("handpick sync with an upstream that does not answer", { timeout: 120_0
 
     upstream.process.kill("SIGKILL");
     await once(upstream.process, "exit");
+    recordSignature(rig.nix, data);
     await rig.want("more", (await rig.select("more", [{ packages: ["data"] }])).manifest);
     const down = await rig.sync();
     assert.equal(down.stderr.match(/\[NETWORK\]/g)?.length, 1, down.stderr);
