@@ -24,16 +24,21 @@ export interface Agents {
  */
 export function createAgents(env: NodeJS.ProcessEnv): Agents {
   const agents = new Map<string, HttpAgent>();
+  // The environment is slow to read, and every request asks.
+  const routes = new Map<string, Route>();
+  const findRoute = (url: URL): Route => {
+    const proxy = chooseProxy(url, env);
+    const key = `${url.protocol} ${proxy?.url.href ?? ""}`;
+    const agent = agents.get(key) ?? createAgent(url.protocol, proxy, env);
+    agents.set(key, agent);
+    return { agent, proxy };
+  };
   return {
     routeTo(url) {
-      const proxy = chooseProxy(url, env);
-      const key = `${url.protocol} ${proxy?.url.href ?? ""}`;
-      let agent = agents.get(key);
-      if (agent === undefined) {
-        agent = createAgent(url.protocol, proxy, env);
-        agents.set(key, agent);
-      }
-      return { agent, proxy };
+      const key = url.protocol + url.host;
+      const route = routes.get(key) ?? findRoute(url);
+      routes.set(key, route);
+      return route;
     },
     close() {
       for (const agent of agents.values()) agent.destroy();

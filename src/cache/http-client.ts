@@ -47,11 +47,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const env = options.env ?? process.env;
   const agents = createAgents(env);
   const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
-  const own = new HostLimit(REQUESTS_TO_A_HOST);
-  const inTurn = async (request: HttpRequest, task: () => Promise<HttpResponse>) => {
-    const { signal, url } = request;
-    return own.run(url.host, signal, () => everybody.run(url.host, signal, task));
-  };
+  const limit = new HostLimit(REQUESTS_TO_A_HOST, everybody);
   return {
     async request(request) {
       const headers = { "user-agent": USER_AGENT, ...request.headers };
@@ -59,7 +55,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       for (let redirects = 0; ; redirects++) {
         const route = agents.routeTo(current.url);
         const now = current;
-        const response = await inTurn(now, () => exchange(now, { ...route, timeouts, env }));
+        const send = () => exchange(now, { ...route, timeouts, env });
+        const response = await limit.run(now.url.host, now.signal, send);
         const target = redirectTarget(current, response);
         if (target === undefined) return withoutCredentials(response, request);
         if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");

@@ -60,9 +60,10 @@ export async function retry(
     const mayThrow = (): boolean => waitedMs + ownMs > offlineMs || isLate();
     const outcome = await outcomeOf(() => attempt(tries), mayThrow);
     const isAnswer = !(outcome instanceof HandpickError);
+    if (isAnswer && !isRetryable(outcome.status)) return outcome;
     const hintMs = isAnswer ? serverHintMs(outcome, clock.now()) : undefined;
     const isLast = waitedMs + ownMs > delaysMs || (hintMs ?? 0) > longestHintMs;
-    if (isAnswer && (isLast || !isRetryable(outcome.status) || isLate())) return outcome;
+    if (isAnswer && (isLast || isLate())) return outcome;
     const delayMs = hintMs ?? ownMs;
     const reason = isAnswer ? `${outcome.action}: status ${outcome.status}` : outcome.message;
     onRetry?.({ reason, delayMs });
