@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { chmod, chown, link, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import type { Config } from "./config.ts";
@@ -26,7 +26,7 @@ describe("ownFiles()", () => {
     ].map((env) => ownFiles({ env, uid: 1000 })[0]);
     assert.equal(path, "/x/handpick/config.toml");
     assert.equal(relative, "/h/.config/handpick/config.toml");
-    assert.equal(none, join(homedir(), ".config/handpick/config.toml"));
+    assert.equal(none, join(userInfo().homedir, ".config/handpick/config.toml"));
   });
 });
 

@@ -1,11 +1,11 @@
 import { lstat, realpath } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { HandpickError } from "../error.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { type Config, type ConfigSearch, parseConfig } from "./config.ts";
 import { asFound, foundNote } from "./found-config.ts";
 import { namingHint, readFoundConfig } from "./found-file.ts";
+import { homeDirectory } from "./home-directory.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -86,7 +86,7 @@ export function ownFiles({ env, uid }: Pick<FindConfigOptions, "env" | "uid">): 
 /** `$XDG_CONFIG_HOME`, which counts only if absolute, else `~/.config`. */
 export function userConfigDir(env: NodeJS.ProcessEnv): string {
   const dir = env["XDG_CONFIG_HOME"] ?? "";
-  return isAbsolute(dir) ? dir : join(env["HOME"] || homedir(), ".config");
+  return isAbsolute(dir) ? dir : join(homeDirectory(env), ".config");
 }
 
 function namedFile({ file, env, cwd }: FindConfigOptions): string | undefined {
