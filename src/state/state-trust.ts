@@ -20,8 +20,8 @@ const FILES: readonly string[] = [
   "notice-shown",
   "failure",
 ];
-const WRITABLE_BY_OTHERS = 0o022;
-const STICKY = 0o1000;
+const WRITABLE_BY_GROUP = 0o020;
+const WRITABLE_BY_ALL = 0o002;
 const ROOT = 0;
 const MOST_USERS_BYTES = 1 << 20;
 /** systemd takes the users of services with DynamicUser from these. */
@@ -39,8 +39,8 @@ export async function assertOwnFolder(dir: string, purpose: Purpose): Promise<vo
   const uid = process.geteuid?.();
   if (status === undefined || uid === undefined) return;
   if (!status.isDirectory()) throw refused(dir, `expected a folder, found ${kindOf(status)}`);
-  // Where only owners remove their files, parts of others are found by their owner.
-  if ((status.mode & STICKY) === 0) assertModeOf(dir, dir, status);
+  // Not with the sticky bit either: others could still put a link where a part is about to be made.
+  assertModeOf(dir, dir, status);
   const mayRead = purpose === "read" && (uid === ROOT || status.uid === ROOT);
   if (status.uid !== uid && !mayRead) throw await refusedOwner(dir, status.uid, uid);
 }
@@ -121,10 +121,16 @@ function assertOwnerOf(
   throw refusedPart(dir, name, ["one of the owner of the folder or of root", found]);
 }
 
-function assertModeOf(dir: string, folder: string, { mode }: Stats): void {
-  if ((mode & WRITABLE_BY_OTHERS) === 0) return;
-  const octal = (mode & 0o7777).toString(8).padStart(4, "0");
-  const object = folder === dir ? "a folder" : quote(folder);
+/** Nobody else is in the group that many systems make for each user, who then has a umask of 002. */
+function isWritableByOthers({ mode, uid, gid }: Stats): boolean {
+  const hasOwnGroup = gid === uid && uid !== ROOT;
+  return (mode & WRITABLE_BY_ALL) !== 0 || ((mode & WRITABLE_BY_GROUP) !== 0 && !hasOwnGroup);
+}
+
+function assertModeOf(dir: string, folder: string, status: Stats): void {
+  if (!isWritableByOthers(status)) return;
+  const octal = (status.mode & 0o7777).toString(8).padStart(4, "0");
+  const object = folder === dir ? "a folder" : `${quote(folder)} to be a folder`;
   throw refused(
     dir,
     `expected ${object} that only its owner may write in, found mode ${octal}`,
