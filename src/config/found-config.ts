@@ -55,8 +55,8 @@ export interface UsedHost {
 }
 
 /**
- * Decides about credentials that the cache's own settings do not bring: variables, the user's
- * `cachix.dhall`, what systemd hands in. For a found file's sake they go to Cachix, and where the user's
+ * Decides about credentials that the cache's own settings do not bring: variables and the
+ * user's `cachix.dhall`. For a found file's sake they go to Cachix, and where the user's
  * own `cachix.dhall` leads; never elsewhere, this machine included, where anybody may listen.
  */
 export function mayHaveDefaults(
