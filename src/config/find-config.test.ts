@@ -4,6 +4,7 @@ import { chmod, chown, link, mkdir, mkdtemp, rm, symlink, writeFile } from "node
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { asOrdinaryUser, NOBODY } from "../../test/ordinary-user.ts";
 import type { Config } from "./config.ts";
 import { assertConfigFile, loadConfig, type LoadConfigOptions, ownFiles } from "./find-config.ts";
 
@@ -252,6 +253,30 @@ describe("loadConfig()", () => {
     await mkdir(join(dir, "xdg/handpick/config.toml"), { recursive: true });
     await assert.rejects(load(), { code: "CONFIG_UNREADABLE" });
     await assert.rejects(load({ serves: "wanted" }), { code: "CONFIG_UNREADABLE" });
+  });
+
+  it("does not pass over a link that leads nowhere for the next file", async () => {
+    const message = /: it is a link that leads nowhere$/;
+    const refusal = { code: "CONFIG_UNREADABLE", message, hint: /^Mend or remove it/ };
+    await putUsers('[caches.mine]\nurl = "cachix://mine"');
+    await symlink("gone.toml", join(dir, "handpick.toml"));
+    await assert.rejects(load(), refusal);
+    await rm(join(dir, "handpick.toml"));
+    await rm(join(dir, "xdg/handpick/config.toml"));
+    await symlink("/gone/config.toml", join(dir, "xdg/handpick/config.toml"));
+    await assert.rejects(load({ uid: 0 }), refusal);
+    await assert.rejects(load({ serves: "wanted" }), refusal);
+  });
+
+  it("says of no file that it was found where it may not look", { skip: needsRoot }, async () => {
+    await putProject("");
+    await chmod(dir, 0o700);
+    const env = { XDG_CONFIG_HOME: "/nonexistent" };
+    await asOrdinaryUser(async () => {
+      const { search } = await load({ serves: "wanted", env, uid: NOBODY });
+      assert.deepEqual([search?.skipped, notes], [undefined, []]);
+      await assert.rejects(load({ env, uid: NOBODY }), { message: /permission denied$/ });
+    });
   });
 });
 

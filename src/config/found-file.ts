@@ -44,8 +44,7 @@ export async function readFoundConfig(file: ProjectFile): Promise<string | undef
     const fault = fileFault(opened, file);
     if (fault !== undefined) refuse(fault);
   };
-  const options = { regularOnly: true, inspect };
-  return await readBounded(path, file.maxBytes, options).catch(ignoreAbsence);
+  return await readBounded(path, file.maxBytes, { regularOnly: true, inspect });
 }
 
 /** The found `handpick.toml` that names a file, and the name it gives. */
