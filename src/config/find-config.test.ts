@@ -91,9 +91,11 @@ describe("loadConfig()", () => {
     const config = await load();
     assert.deepEqual([config.file, config.isFound], [file, true]);
     assert.equal(config.caches[0]?.foundFile, file);
-    assert.deepEqual(notes, [
-      `using ${file}, found in this folder: project, cachix://p at http://h`,
-    ]);
+    const note = `using ${file}, found in this folder: project, cachix://p at http://h`;
+    assert.deepEqual(notes, [note]);
+    // However the cache is named that the paths then go to.
+    for (const to of ["project", "cachix://p", "cachix://p/"]) await load({ to: [to] });
+    assert.deepEqual(notes, [note, note, note, note]);
   });
 
   it("passes over the project's file for what is wanted, with one note", async () => {

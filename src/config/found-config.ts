@@ -1,4 +1,5 @@
 import { quote } from "../nix/format-error.ts";
+import { canonicalUrl } from "./cache-url.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
 import { untrusted } from "./found-file.ts";
 
@@ -88,5 +89,5 @@ export function foundNote({ file, caches }: Config, to: readonly string[] = []):
 }
 
 function isCache({ name, url }: CacheConfig, to: string): boolean {
-  return name === to || url === to;
+  return name === to || url === canonicalUrl(to);
 }
