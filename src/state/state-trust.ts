@@ -22,6 +22,7 @@ const FILES: readonly string[] = [
 ];
 const WRITABLE_BY_GROUP = 0o020;
 const WRITABLE_BY_ALL = 0o002;
+const STICKY = 0o1000;
 const ROOT = 0;
 const MOST_USERS_BYTES = 1 << 20;
 /** systemd takes the users of services with DynamicUser from these. */
@@ -131,11 +132,11 @@ function assertModeOf(dir: string, folder: string, status: Stats): void {
   if (!isWritableByOthers(status)) return;
   const octal = (status.mode & 0o7777).toString(8).padStart(4, "0");
   const object = folder === dir ? "a folder" : `${quote(folder)} to be a folder`;
-  throw refused(
-    dir,
-    `expected ${object} that only its owner may write in, found mode ${octal}`,
-    `Look at what others put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`,
-  );
+  const rule = `expected ${object} that only its owner may write in, found mode ${octal}`;
+  // One like /tmp is everybody's on purpose.
+  if ((status.mode & STICKY) !== 0 || status.uid !== process.geteuid?.()) throw refused(dir, rule);
+  const hint = `Look at what others put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`;
+  throw refused(dir, rule, hint);
 }
 
 function refusedPart(
