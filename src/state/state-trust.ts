@@ -40,8 +40,8 @@ export async function assertOwnFolder(dir: string, purpose: Purpose): Promise<vo
   const uid = process.geteuid?.();
   if (status === undefined || uid === undefined) return;
   if (!status.isDirectory()) throw refused(dir, `expected a folder, found ${kindOf(status)}`);
-  // Not with the sticky bit either: others could still put a link where a part is about to be made.
-  assertModeOf(dir, dir, status);
+  // Where only owners remove their files, as on a disk mounted there, parts of others are found by their owner.
+  if ((status.mode & STICKY) === 0) assertModeOf(dir, dir, status);
   const mayRead = purpose === "read" && (uid === ROOT || status.uid === ROOT);
   if (status.uid !== uid && !mayRead) throw await refusedOwner(dir, status.uid, uid);
 }
@@ -133,8 +133,7 @@ function assertModeOf(dir: string, folder: string, status: Stats): void {
   const octal = (status.mode & 0o7777).toString(8).padStart(4, "0");
   const object = folder === dir ? "a folder" : `${quote(folder)} to be a folder`;
   const rule = `expected ${object} that only its owner may write in, found mode ${octal}`;
-  // One like /tmp is everybody's on purpose.
-  if ((status.mode & STICKY) !== 0 || status.uid !== process.geteuid?.()) throw refused(dir, rule);
+  if (status.uid !== process.geteuid?.()) throw refused(dir, rule);
   const hint = `Look at what others put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`;
   throw refused(dir, rule, hint);
 }
