@@ -5,7 +5,15 @@ import { isLoopback } from "./loopback.ts";
 
 describe("isLoopback()", () => {
   it("knows the names of this machine, as URLs spell them", () => {
-    for (const host of ["localhost", "LOCALHOST.", "127.1", "127.255.0.9", "[::1]", "[0::1]"]) {
+    for (const host of [
+      "localhost",
+      "LOCALHOST.",
+      "a.localhost",
+      "127.1",
+      "127.255.0.9",
+      "[::1]",
+      "[0::1]",
+    ]) {
       assert.ok(isLoopback(new URL(`http://${host}/`).hostname), host);
     }
     assert.ok(isLoopback(new URL("http://[::ffff:127.0.0.1]/").hostname));

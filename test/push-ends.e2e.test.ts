@@ -155,7 +155,10 @@ describe("the end of a push", { timeout: TIMEOUT }, () => {
       stderr,
       /was refused \(127.*; there is no token for it either; variable T.* \[NETWORK\]\n/,
     );
-    assert.match(stderr, /\n {2}Check the network.* Set token-file .*CACHIX_AUTH_TOKEN\.\n/);
+    assert.match(
+      stderr,
+      /\n {2}Check the network.* Set token-file .*CACHIX_AUTH_TOKEN in the environment\..*\n/,
+    );
   });
 
   it("is reached where few files may be open, with fewer paths at once", async () => {

@@ -80,7 +80,7 @@ in
     # launchd looks at a folder that is there when the agent is loaded.
     home.activation.handpickSpool = mkIf (cfg.trigger == "launchd") (
       lib.hm.dag.entryBetween [ "setupLaunchAgents" ] [ "writeBoundary" ] ''
-        run mkdir -p -m 700 ${lib.escapeShellArg spool} || :
+        run mkdir -p -m 700 ${lib.escapeShellArg stateDir} ${lib.escapeShellArg spool} || :
       ''
     );
 

@@ -100,7 +100,15 @@ describe("chooseProxy()", () => {
   });
 
   it("never chooses one for this machine, and does not look at the variable", () => {
-    for (const host of ["localhost", "127.0.0.1", "127.9.9.9", "[::1]"]) {
+    for (const host of [
+      "localhost",
+      "a.localhost",
+      "127.0.0.1",
+      "127.9.9.9",
+      "[::1]",
+      "0.0.0.0",
+      "[::]",
+    ]) {
       assert.equal(proxyOf(`http://${host}:8080/`, { http_proxy: "http://p:1" }), undefined, host);
       assert.equal(proxyOf(`http://${host}/`, { http_proxy: "socks5://p:1" }), undefined, host);
     }

@@ -25,10 +25,15 @@ export function chooseProxy(
   const names = protocol === "http:" ? ["http_proxy"] : ["https_proxy", "HTTPS_PROXY"];
   const variable = [...names, "all_proxy", "ALL_PROXY"].find((name) => env[name]);
   const value = variable === undefined ? undefined : env[variable];
-  if (variable === undefined || value === undefined || isLoopback(hostname)) return undefined;
+  if (variable === undefined || value === undefined || isThisMachine(hostname)) return undefined;
   const exceptions = env["no_proxy"] || env["NO_PROXY"] || "";
   if (isException(hostname, exceptions)) return undefined;
   return { url: parseProxy(value.trim(), variable), variable };
+}
+
+/** Tells so for the addresses that lead to all of this machine's, too. */
+function isThisMachine(hostname: string): boolean {
+  return isLoopback(hostname) || hostname === "0.0.0.0" || hostname === "[::]";
 }
 
 /** Reads `host:port`, or a URL of http or https. Messages show nothing of it: it may hold a password. */

@@ -7,6 +7,7 @@ import { HandpickError } from "../error.ts";
 import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import { makeKeyFile, readKeyFile } from "../sync/key-file.ts";
 import { openConfigured } from "../sync/open-caches.ts";
+import { withMissingToken } from "../sync/with-missing-token.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -83,11 +84,12 @@ async function makeAndRegister(
   const note = quietly(options, io);
   const named = { file: options.config, env, cwd, uid };
   const config = await loadConfig({ ...named, serves: "arguments", to: [to], note });
-  await using cache = (await openConfigured(chooseCache(config, to), io)).cache;
+  const opened = await openConfigured(chooseCache(config, to), io);
+  await using cache = opened.cache;
   if (cache.registerKey === undefined) {
     throw new HandpickError("USAGE", `Cache "${cache.name}" does not take signing keys`);
   }
-  await cache.info(io.signal);
+  await withMissingToken(opened, () => cache.info(io.signal));
   // First the file, then the cache: a registered key whose secret is lost would lock readers out.
   const secret = (await readKeyFile(file, name)) ?? (await makeKeyFile(file, name));
   const ours = printPublicKey(publicKeyOf(secret));

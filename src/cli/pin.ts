@@ -10,6 +10,7 @@ import { isLabel } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
 import { openConfigured } from "../sync/open-caches.ts";
+import { withMissingToken } from "../sync/with-missing-token.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -91,10 +92,11 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
   const artifacts = await artifactsOf(options.artifact ?? [], place);
   const request = { name, storePath, artifacts, ...(keep === undefined ? {} : { keep }) };
   for (const configured of chosen) {
-    await using cache = (await openConfigured(configured, io)).cache;
+    const opened = await openConfigured(configured, io);
+    await using cache = opened.cache;
     if (cache.pin === undefined)
       throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
-    await cache.pin(request, signal);
+    await withMissingToken(opened, async () => cache.pin?.(request, signal));
     if (options.json === true)
       io.stdout.write(`${JSON.stringify({ cache: cache.name, name, storePath })}\n`);
     else if (options.quiet !== true)

@@ -142,6 +142,10 @@ describe("parseConfig()", () => {
     }
   });
 
+  it("tells the name that a table has now", () => {
+    assert.match(failure("[events]\n").message, /: events is called builds now$/);
+  });
+
   it("takes only full names for the folders of trusted projects", () => {
     assert.match(failure('projects.trusted = ["p"]').message, /trusted\[0\] must be the full name/);
   });

@@ -301,7 +301,9 @@ describe("readCredentials()", () => {
     const dhallFile = await put("its.dhall", "{ authToken = env:ANY as Text }");
     assert.equal((await read({ dhallFile }, { ANY: "t" })).token?.reveal(), "t");
     const message = /found and not named takes no variables$/;
-    await assert.rejects(read({ dhallFile, foundFile }, { ANY: "t" }), { message });
+    const hint = `If you trust it, name it: --config ${foundFile}`;
+    const refusal = { code: "CONFIG_UNTRUSTED", message, hint };
+    await assert.rejects(read({ dhallFile, foundFile }, { ANY: "t" }), refusal);
   });
 
   it("takes an optional cache without its files for one without a token", async () => {
@@ -310,6 +312,17 @@ describe("readCredentials()", () => {
     await assert.rejects(read(absent), { code: "TOKEN_MISSING" });
     const tokenFile = await put("token", "t");
     assert.equal((await read({ tokenFile, optional: true })).token?.reveal(), "t");
+  });
+
+  it("gives a cache of a found file no file of systemd, whatever its name", async () => {
+    const env = { CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+    await put("systemd/database", "PASSWORD");
+    await put("systemd/signing-key@database", NIX_KEY);
+    await put("systemd/cachix.dhall@database", '{ authToken = "t", hostname = "http://h" }');
+    const foundFile = join(dir, "project/handpick.toml");
+    const { token, signingKey, host } = await read({ name: "database", foundFile }, env);
+    assert.deepEqual([token, signingKey, host], [undefined, undefined, undefined]);
+    assert.equal((await read({ name: "database" }, env)).token?.reveal(), "PASSWORD");
   });
 
   it("gives a cache without a table no file of systemd", async () => {
@@ -341,6 +354,10 @@ describe("readCredentials()", () => {
       ["machine cachix.org password SECRET", "a line of netrc"],
       ["Bearer SECRET", "a header"],
       ["SECRET\nSECRET", "several lines"],
+      ["$SECRET", "a variable that was not filled in"],
+      ["${SECRET}", "a variable that was not filled in"],
+      ["<SECRET>", "a placeholder"],
+      ["op://vault/SECRET", "an address"],
     ] as const;
     for (const [text, form] of cases) {
       const tokenFile = await put("token", text);

@@ -6,6 +6,7 @@ import { cachixName, isCacheName } from "./cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
 import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "./dhall.ts";
 import { mayHaveDefaults } from "./found-config.ts";
+import { withNamingHint } from "./found-file.ts";
 import { readSecretFile, type SecretFile, secretFileError } from "./secret-file.ts";
 import { Secret } from "./secret.ts";
 import { tokenFault } from "./token.ts";
@@ -64,7 +65,8 @@ interface SearchAll extends Search {
  * `$CREDENTIALS_DIRECTORY/<cache name>`, `token-file` and `token-env`, for Cachix also in
  * `CACHIX_AUTH_TOKEN` and a `cachix.dhall`; the key in `$CREDENTIALS_DIRECTORY/signing-key@<cache
  * name>` and `signing-key-file`, for Cachix also in `CACHIX_SIGNING_KEY` and `cachix.dhall`. That one
- * is `$CREDENTIALS_DIRECTORY/cachix.dhall@<cache name>`, `dhall-file`, or that of Cachix's client.
+ * is `$CREDENTIALS_DIRECTORY/cachix.dhall@<cache name>`, `dhall-file`, or that of Cachix's client. A found
+ * configuration has no part in `$CREDENTIALS_DIRECTORY`: it would name what it takes there.
  * Empty values count as absent. What the settings of the cache do not name counts only where
  * {@link mayHaveDefaults} lets it go.
  *
@@ -166,12 +168,13 @@ async function fromSystemd(
   search: Search,
   { id, content }: { readonly id: string; readonly content: string },
 ): Promise<FoundFile | undefined> {
-  // A cache that has only a URL has no name that a unit could have meant.
-  if (!isCacheName(search.cache.name)) return undefined;
+  const { name, foundFile } = search.cache;
+  // A cache that has only a URL has no name that a unit could have meant, and one of a found file any name.
+  if (!isCacheName(name) || foundFile !== undefined) return undefined;
   const folder = search.env["CREDENTIALS_DIRECTORY"] ?? "";
   if (!isAbsolute(folder)) return undefined;
   const path = join(folder, id);
-  const text = (await readSecretFile(secretFile(believed(search), { path, content })))?.trim();
+  const text = (await readSecretFile(secretFile(search, { path, content })))?.trim();
   if (text) return { text, path, source: `file ${path}` };
   if (text === "") search.warnings.push(`file ${path} is empty and counts as absent`);
   return undefined;
@@ -196,7 +199,8 @@ async function tryDhall(
     warnings.push(...dhall.warnings);
     return { dhall: { ...dhall, source, isNamed } };
   } catch (error) {
-    if (!(error instanceof HandpickError) || error.code === "CONFIG_UNTRUSTED") throw error;
+    if (!(error instanceof HandpickError)) throw error;
+    if (error.code === "CONFIG_UNTRUSTED") throw withNamingHint(error, cache.foundFile);
     const path = cache.dhallFile ?? cachixDhallPath(env);
     warnings.push(`file ${path} is ignored: ${error.message}`);
     return { error };

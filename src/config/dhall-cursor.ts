@@ -1,4 +1,4 @@
-import { HandpickError } from "../error.ts";
+import { type ErrorCode, HandpickError } from "../error.ts";
 
 const SPACE = /[ \t\r\n]+|--[^\n]*/y;
 
@@ -52,11 +52,11 @@ export class DhallCursor {
     return true;
   }
 
-  /** @throws {HandpickError} `CONFIG_INVALID`, always. */
-  fail(reason: string): never {
+  /** @throws {HandpickError} Always, by default `CONFIG_INVALID`. */
+  fail(reason: string, code: ErrorCode = "CONFIG_INVALID"): never {
     const lines = this.#text.slice(0, this.#at).split("\n");
     const place = `${this.#file}:${lines.length}:${(lines.at(-1) ?? "").length + 1}`;
-    throw new HandpickError("CONFIG_INVALID", `Cannot read ${place}: ${reason}`, {
+    throw new HandpickError(code, `Cannot read ${place}: ${reason}`, {
       hint: "Of Dhall only literals are read; give token-file and host of this cache in the configuration instead.",
     });
   }

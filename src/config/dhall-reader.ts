@@ -7,6 +7,7 @@ export type DhallValue = string | readonly DhallValue[] | DhallRecord;
 export type DhallRecord = ReadonlyMap<string, DhallValue>;
 
 const MAX_DEPTH = 32;
+const TAKES_NO_VARIABLES = "a configuration that was found and not named takes no variables";
 const LABEL = /[A-Za-z_][A-Za-z0-9_/-]*|`[ -_a-~]+`/y;
 const ENV_IMPORT = /env:([A-Za-z_][A-Za-z0-9_]*)\s+as\s+Text(?![A-Za-z0-9_])/y;
 const IMPORT = /env:|https?:|missing\b|\.{0,2}\/|~\//y;
@@ -18,7 +19,9 @@ const KEYWORD = /(?:let|if|merge|toMap|assert|Some|None|showConstructor)\b/y;
  * `env:NAME as Text`; undefined if there is nothing but comments. Messages name line and column
  * and quote nothing of the text, which is full of secrets.
  *
- * @throws {HandpickError} `CONFIG_INVALID` for anything else.
+ * @param options.env Undefined if no variables are taken.
+ * @throws {HandpickError} `CONFIG_INVALID` for anything else, `CONFIG_UNTRUSTED` for a variable that is not
+ *   taken.
  */
 export function readDhall(
   text: string,
@@ -85,7 +88,7 @@ class DhallReader {
 
   #variable(name: string): string {
     if (this.#env === undefined) {
-      this.#cursor.fail("a configuration that was found and not named takes no variables");
+      this.#cursor.fail(TAKES_NO_VARIABLES, "CONFIG_UNTRUSTED");
     }
     return (
       this.#env[name] ?? this.#cursor.fail(`variable ${quote(name)} is not in the environment`)

@@ -32,7 +32,8 @@ export function cachixDhallPath(env: NodeJS.ProcessEnv): string {
  *
  * @param options.env Undefined if the file may take no variables.
  * @throws {HandpickError} `CONFIG_INVALID` if it is beyond the subset of Dhall that is read, or a
- *   value has the wrong type. No message quotes a value.
+ *   value has the wrong type; `CONFIG_UNTRUSTED` if it takes a variable and may not. No message quotes a
+ *   value.
  */
 export function parseCachixDhall(
   text: string,

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { homeDirectory } from "./home-directory.ts";
 
 export interface FileNameOptions {
   /** The file that the name stands in; relative names start from its folder. */
@@ -20,9 +20,11 @@ const DARWIN_TEMPORARY = "$(getconf DARWIN_USER_TEMP_DIR)";
  */
 export function resolveFileName(name: string, { file, env }: FileNameOptions): string {
   const filled = name
-    .replace(FOLDER, (text, variable: string) => env[variable] || text)
+    .replace(FOLDER, (text, variable: string) =>
+      variable === "HOME" ? homeDirectory(env) : env[variable] || text,
+    )
     .replace(DARWIN_TEMPORARY, darwinTemporary);
-  if (filled.startsWith("~/")) return join(homedir(), filled.slice(2));
+  if (filled.startsWith("~/")) return join(homeDirectory(env), filled.slice(2));
   return resolve(dirname(file), filled);
 }
 

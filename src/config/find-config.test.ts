@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { chmod, chown, link, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { asOrdinaryUser, NOBODY } from "../../test/ordinary-user.ts";
 import type { Config } from "./config.ts";
 import { assertConfigFile, loadConfig, type LoadConfigOptions, ownFiles } from "./find-config.ts";
 
@@ -26,7 +27,7 @@ describe("ownFiles()", () => {
     ].map((env) => ownFiles({ env, uid: 1000 })[0]);
     assert.equal(path, "/x/handpick/config.toml");
     assert.equal(relative, "/h/.config/handpick/config.toml");
-    assert.equal(none, join(homedir(), ".config/handpick/config.toml"));
+    assert.equal(none, join(userInfo().homedir, ".config/handpick/config.toml"));
   });
 });
 
@@ -90,9 +91,11 @@ describe("loadConfig()", () => {
     const config = await load();
     assert.deepEqual([config.file, config.isFound], [file, true]);
     assert.equal(config.caches[0]?.foundFile, file);
-    assert.deepEqual(notes, [
-      `using ${file}, found in this folder: project, cachix://p at http://h`,
-    ]);
+    const note = `using ${file}, found in this folder: project, cachix://p at http://h`;
+    assert.deepEqual(notes, [note]);
+    // However the cache is named that the paths then go to.
+    for (const to of ["project", "cachix://p", "cachix://p/"]) await load({ to: [to] });
+    assert.deepEqual(notes, [note, note, note, note]);
   });
 
   it("passes over the project's file for what is wanted, with one note", async () => {
@@ -252,6 +255,30 @@ describe("loadConfig()", () => {
     await mkdir(join(dir, "xdg/handpick/config.toml"), { recursive: true });
     await assert.rejects(load(), { code: "CONFIG_UNREADABLE" });
     await assert.rejects(load({ serves: "wanted" }), { code: "CONFIG_UNREADABLE" });
+  });
+
+  it("does not pass over a link that leads nowhere for the next file", async () => {
+    const message = /: it is a link that leads nowhere$/;
+    const refusal = { code: "CONFIG_UNREADABLE", message, hint: /^Mend or remove it/ };
+    await putUsers('[caches.mine]\nurl = "cachix://mine"');
+    await symlink("gone.toml", join(dir, "handpick.toml"));
+    await assert.rejects(load(), refusal);
+    await rm(join(dir, "handpick.toml"));
+    await rm(join(dir, "xdg/handpick/config.toml"));
+    await symlink("/gone/config.toml", join(dir, "xdg/handpick/config.toml"));
+    await assert.rejects(load({ uid: 0 }), refusal);
+    await assert.rejects(load({ serves: "wanted" }), refusal);
+  });
+
+  it("says of no file that it was found where it may not look", { skip: needsRoot }, async () => {
+    await putProject("");
+    await chmod(dir, 0o700);
+    const env = { XDG_CONFIG_HOME: "/nonexistent" };
+    await asOrdinaryUser(async () => {
+      const { search } = await load({ serves: "wanted", env, uid: NOBODY });
+      assert.deepEqual([search?.skipped, notes], [undefined, []]);
+      await assert.rejects(load({ env, uid: NOBODY }), { message: /permission denied$/ });
+    });
   });
 });
 

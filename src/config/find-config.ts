@@ -1,11 +1,12 @@
+import type { Stats } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { HandpickError } from "../error.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { type Config, type ConfigSearch, parseConfig } from "./config.ts";
 import { asFound, foundNote } from "./found-config.ts";
 import { namingHint, readFoundConfig } from "./found-file.ts";
+import { homeDirectory } from "./home-directory.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -50,7 +51,8 @@ export async function loadConfig(options: LoadConfigOptions): Promise<Config> {
     if (text !== undefined) return parseConfig(text, project, env);
   }
   if (serves === "wanted") {
-    const skipped = (await isThere(project)) ? project : undefined;
+    // In a folder that we may not look into, nobody knows; a sync goes by other files anyway.
+    const skipped = (await statusOf(project)) === undefined ? undefined : project;
     if (skipped !== undefined) note?.(skippedNote(skipped, own));
     return { ...own, search: { serves, looked, skipped } };
   }
@@ -74,7 +76,9 @@ export async function assertConfigFile({
 }: Pick<FindConfigOptions, "file" | "cwd">): Promise<void> {
   if (file === undefined) return;
   const path = resolve(cwd, file);
-  if (!(await isThere(path))) throw unreadable(path, "it does not exist");
+  await lstat(path).catch((error: unknown) => {
+    if (isAbsent(error)) throw unreadable(path, "it does not exist", { hint: NAMED_HINT });
+  });
 }
 
 /** The files that {@link loadConfig} believes without their being named, in this order. */
@@ -86,7 +90,7 @@ export function ownFiles({ env, uid }: Pick<FindConfigOptions, "env" | "uid">): 
 /** `$XDG_CONFIG_HOME`, which counts only if absolute, else `~/.config`. */
 export function userConfigDir(env: NodeJS.ProcessEnv): string {
   const dir = env["XDG_CONFIG_HOME"] ?? "";
-  return isAbsolute(dir) ? dir : join(env["HOME"] || homedir(), ".config");
+  return isAbsolute(dir) ? dir : join(homeDirectory(env), ".config");
 }
 
 function namedFile({ file, env, cwd }: FindConfigOptions): string | undefined {
@@ -110,25 +114,35 @@ async function readUsual(path: string): Promise<string> {
 
 async function readNamed(path: string): Promise<string> {
   return await readBounded(path, MAX_CONFIG_BYTES).catch((error: unknown) => {
-    throw unreadable(path, readFailure(error), error);
+    throw unreadable(path, readFailure(error), { cause: error, hint: NAMED_HINT });
   });
 }
 
+/** Undefined if there is no such file. A link that leads nowhere is one: the next file is not meant then. */
 async function readIfThere(
   path: string,
   read: () => Promise<string | undefined>,
 ): Promise<string | undefined> {
-  return await read().catch((error: unknown) => {
-    if (isAbsent(error)) return undefined;
-    throw error instanceof HandpickError ? error : unreadable(path, readFailure(error), error);
+  return await read().catch(async (error: unknown) => {
+    if (error instanceof HandpickError) throw error;
+    const isGone = isAbsent(error);
+    if (isGone && (await statusOf(path)) === undefined) return undefined;
+    const reason = isGone ? "it is a link that leads nowhere" : readFailure(error);
+    throw unreadable(path, reason, { cause: error, hint: USUAL_HINT });
   });
 }
 
-function unreadable(path: string, reason: string, cause?: unknown): HandpickError {
-  return new HandpickError("CONFIG_UNREADABLE", `Cannot read configuration ${path}: ${reason}`, {
-    cause,
-    hint: "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.",
-  });
+const NAMED_HINT =
+  "Check the file name given with --config or HANDPICK_CONFIG, and who may read it.";
+const USUAL_HINT = "Mend or remove it, or name another file with --config.";
+
+function unreadable(
+  path: string,
+  reason: string,
+  { hint, cause }: { readonly hint: string; readonly cause?: unknown },
+): HandpickError {
+  const message = `Cannot read configuration ${path}: ${reason}`;
+  return new HandpickError("CONFIG_UNREADABLE", message, { cause, hint });
 }
 
 /** Returns true if the user's file lists the working folder, whatever links lead there. */
@@ -142,11 +156,9 @@ async function resolved(folder: string): Promise<string> {
   return await realpath(folder).catch(() => resolve(folder));
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return await lstat(path).then(
-    () => true,
-    (error: unknown) => !isAbsent(error),
-  );
+/** Undefined if the file is not there, or cannot be looked at. */
+async function statusOf(path: string): Promise<Stats | undefined> {
+  return await lstat(path).catch(() => undefined);
 }
 
 function skippedNote(project: string, { file }: Config): string {

@@ -1,4 +1,5 @@
 import { quote } from "../nix/format-error.ts";
+import { canonicalUrl } from "./cache-url.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
 import { untrusted } from "./found-file.ts";
 
@@ -55,8 +56,8 @@ export interface UsedHost {
 }
 
 /**
- * Decides about credentials that the cache's own settings do not bring: variables, the user's
- * `cachix.dhall`, what systemd hands in. For a found file's sake they go to Cachix, and where the user's
+ * Decides about credentials that the cache's own settings do not bring: variables and the
+ * user's `cachix.dhall`. For a found file's sake they go to Cachix, and where the user's
  * own `cachix.dhall` leads; never elsewhere, this machine included, where anybody may listen.
  */
 export function mayHaveDefaults(
@@ -88,5 +89,5 @@ export function foundNote({ file, caches }: Config, to: readonly string[] = []):
 }
 
 function isCache({ name, url }: CacheConfig, to: string): boolean {
-  return name === to || url === to;
+  return name === to || url === canonicalUrl(to);
 }

@@ -44,8 +44,7 @@ export async function readFoundConfig(file: ProjectFile): Promise<string | undef
     const fault = fileFault(opened, file);
     if (fault !== undefined) refuse(fault);
   };
-  const options = { regularOnly: true, inspect };
-  return await readBounded(path, file.maxBytes, options).catch(ignoreAbsence);
+  return await readBounded(path, file.maxBytes, { regularOnly: true, inspect });
 }
 
 /** The found `handpick.toml` that names a file, and the name it gives. */
@@ -78,10 +77,18 @@ export async function readInProject(file: NamedInProject): Promise<string | unde
   if (real === undefined) return undefined;
   const inspect = (opened: Stats): void => {
     const fault = fileFault(opened, file);
-    if (fault !== undefined) refuse(`of the file: ${fault}`);
+    if (fault !== undefined) refuse(`its files have to be ours: ${fault}`);
   };
   const options = { regularOnly: true, noFollow: true, inspect };
   return await readBounded(real, file.maxBytes, options).catch(ignoreAbsence);
+}
+
+/** The same error with the way to allow it, for what was refused by a reader that does not know of the file. */
+export function withNamingHint(error: HandpickError, foundFile = "handpick.toml"): HandpickError {
+  return new HandpickError(error.code, error.message, {
+    cause: error,
+    hint: namingHint(foundFile),
+  });
 }
 
 /** The error for something that a found `handpick.toml` may not do, with the way to allow it. */

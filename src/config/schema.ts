@@ -75,6 +75,7 @@ function unknownKeyRule(keys: Violation["keys"]): string {
   if (parent === "caches" && (key === "token" || key === "signing-key")) {
     return `is not allowed: secrets do not belong in this file, name a file in ${key}-file`;
   }
+  if (keys.length === 1 && key === "events") return "is called builds now";
   const newer = keys.length === 1 ? NEWER_TABLES : NEWER_KEYS.get(String(parent));
   if (newer?.has(key) === true) return "is a key of a newer handpick than this one";
   const tables = {

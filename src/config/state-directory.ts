@@ -1,5 +1,6 @@
-import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
+
+import { homeDirectory } from "./home-directory.ts";
 
 /** Where handpick keeps its state: `HANDPICK_STATE_DIR`, else per system for root, else per user. */
 export function stateDirectory(env: NodeJS.ProcessEnv, uid: number): string {
@@ -7,6 +8,6 @@ export function stateDirectory(env: NodeJS.ProcessEnv, uid: number): string {
   if (chosen !== "") return chosen;
   if (uid === 0) return "/var/lib/handpick";
   const home = env["XDG_STATE_HOME"] ?? "";
-  const base = isAbsolute(home) ? home : join(env["HOME"] || homedir(), ".local", "state");
+  const base = isAbsolute(home) ? home : join(homeDirectory(env), ".local", "state");
   return join(base, "handpick");
 }

@@ -10,6 +10,9 @@ const FORMS: readonly (readonly [form: RegExp, name: string])[] = [
   [/^(?:export\s+)?[A-Za-z_]\w*\s*=(?!=*$)/, "an assignment"],
   [/^[A-Za-z_]\w*:\s/, "YAML"],
   [/^(?:"[^]*"|'[^]*'|`[^]*`)$/, "quotes around it"],
+  [/^\$\{?\w+\}?$/, "a variable that was not filled in"],
+  [/^<[^>]*>$/, "a placeholder"],
+  [/^[a-z]+:\/\//, "an address"],
   [/[\r\n]/, "several lines"],
 ];
 

@@ -99,6 +99,8 @@ describe("readBounded()", { timeout: 20_000 }, () => {
       readBounded(file, 10).then(() => "", readFailure);
     assert.equal(await reasonOf(temp.dir), "it is a folder");
     assert.equal(await reasonOf(join(temp.dir, "gone")), "it does not exist");
+    await symlink("circle", join(temp.dir, "circle"));
+    assert.equal(await reasonOf(join(temp.dir, "circle")), "its links lead round in a circle");
     await writeFile(join(temp.dir, "bytes"), Buffer.from([0xff]));
     assert.equal(await reasonOf(join(temp.dir, "bytes")), "it is not UTF-8 text");
   });

@@ -82,6 +82,8 @@ export function readFailure(error: unknown): string {
       return "permission denied";
     case "EISDIR":
       return "it is a folder";
+    case "ELOOP":
+      return "its links lead round in a circle";
     case "ENXIO":
       return "it is a socket";
     case "ERR_ENCODING_INVALID_ENCODED_DATA":

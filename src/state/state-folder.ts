@@ -8,7 +8,7 @@ import { makeFolder } from "../files/make-folder.ts";
 import { assertFit } from "../files/open-file.ts";
 import { readBounded } from "../files/read-bounded.ts";
 import { quote } from "../nix/format-error.ts";
-import { assertOwnFolder, assertOwnParts, ownersOf } from "./state-trust.ts";
+import { assertOwnFolder, assertOwnFolders, assertOwnParts, ownersOf } from "./state-trust.ts";
 
 /** A line that is larger was not written by us. */
 const MOST_LINE_BYTES = 64 << 10;
@@ -49,6 +49,8 @@ export async function makeStateFolder(folders: StateFolder): Promise<void> {
     await assertOwnFolder(dir, "act");
     await assertOwnParts(dir);
     for (const folder of [wanted, spool, queue, roots]) await makeFolder(folder);
+    // In a sticky folder somebody else may have put a link first; what is ours there by now stays ours.
+    await assertOwnFolders(dir);
   } catch (error) {
     throw stateUnusable(dir, error);
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmod, chown, link, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, link, mkdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -43,10 +43,12 @@ describe("assertOwnState()", () => {
 
   it("refuses a folder that others may write in, but for one where only owners remove", () =>
     withFolder(async (folder) => {
-      for (const mode of [0o777, 0o770, 0o707]) {
+      const { uid, gid } = await stat(folder.dir);
+      const byGroup = uid === 0 || uid !== gid ? [0o770, 0o2770] : [];
+      for (const mode of [0o777, 0o707, ...byGroup]) {
         await chmod(folder.dir, mode);
         const found = new RegExp(
-          `that only its owner may write in, found mode 0${mode.toString(8)}$`,
+          `that only its owner may write in, found mode ${mode.toString(8).padStart(4, "0")}$`,
         );
         for (const purpose of ["act", "read"] as const) {
           await refused(folder, found, { hint: /chmod go-w \/\S+\/state, /, purpose });
@@ -58,12 +60,30 @@ describe("assertOwnState()", () => {
       await assertOwnState(folder.dir, "act");
     }));
 
+  it("takes what a umask of 002 made for a user with a group of his own", { skip: needsRoot }, () =>
+    withFolder(async (folder) => {
+      const { dir, wanted, spool, queue, roots } = folder;
+      const parts = [dir, wanted, spool, queue, roots];
+      const make = async (gid: number): Promise<void> => {
+        for (const part of parts) await chown(part, NOBODY, gid);
+        for (const part of parts) await chmod(part, 0o775);
+      };
+      await make(NOBODY);
+      await asOrdinaryUser(() => assertOwnState(dir, "act"));
+      await make(100);
+      await asOrdinaryUser(() => refused(folder, /found mode 0775$/));
+    }),
+  );
+
   for (const name of ["wanted", "spool", "queue", "roots"] as const) {
     it(`refuses a part that is a link, a file or writable by others: ${name}`, () =>
       withFolder(async (folder) => {
         const part = folder[name];
         await chmod(part, 0o777);
-        await refused(folder, new RegExp(`expected ".*/${name}" that only its owner may write in`));
+        await refused(
+          folder,
+          new RegExp(`expected ".*/${name}" to be a folder that only its owner may write in`),
+        );
         await rm(part, { recursive: true });
         await symlink("/etc", part);
         await refused(folder, new RegExp(`expected "${name}" in it to be a folder, found a link`), {

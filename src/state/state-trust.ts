@@ -20,7 +20,8 @@ const FILES: readonly string[] = [
   "notice-shown",
   "failure",
 ];
-const WRITABLE_BY_OTHERS = 0o022;
+const WRITABLE_BY_GROUP = 0o020;
+const WRITABLE_BY_ALL = 0o002;
 const STICKY = 0o1000;
 const ROOT = 0;
 const MOST_USERS_BYTES = 1 << 20;
@@ -39,7 +40,7 @@ export async function assertOwnFolder(dir: string, purpose: Purpose): Promise<vo
   const uid = process.geteuid?.();
   if (status === undefined || uid === undefined) return;
   if (!status.isDirectory()) throw refused(dir, `expected a folder, found ${kindOf(status)}`);
-  // Where only owners remove their files, parts of others are found by their owner.
+  // Where only owners remove their files, as on a disk mounted there, parts of others are found by their owner.
   if ((status.mode & STICKY) === 0) assertModeOf(dir, dir, status);
   const mayRead = purpose === "read" && (uid === ROOT || status.uid === ROOT);
   if (status.uid !== uid && !mayRead) throw await refusedOwner(dir, status.uid, uid);
@@ -121,15 +122,20 @@ function assertOwnerOf(
   throw refusedPart(dir, name, ["one of the owner of the folder or of root", found]);
 }
 
-function assertModeOf(dir: string, folder: string, { mode }: Stats): void {
-  if ((mode & WRITABLE_BY_OTHERS) === 0) return;
-  const octal = (mode & 0o7777).toString(8).padStart(4, "0");
-  const object = folder === dir ? "a folder" : quote(folder);
-  throw refused(
-    dir,
-    `expected ${object} that only its owner may write in, found mode ${octal}`,
-    `Look at what others put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`,
-  );
+/** Nobody else is in the group that many systems make for each user, who then has a umask of 002. */
+function isWritableByOthers({ mode, uid, gid }: Stats): boolean {
+  const hasOwnGroup = gid === uid && uid !== ROOT;
+  return (mode & WRITABLE_BY_ALL) !== 0 || ((mode & WRITABLE_BY_GROUP) !== 0 && !hasOwnGroup);
+}
+
+function assertModeOf(dir: string, folder: string, status: Stats): void {
+  if (!isWritableByOthers(status)) return;
+  const octal = (status.mode & 0o7777).toString(8).padStart(4, "0");
+  const object = folder === dir ? "a folder" : `${quote(folder)} to be a folder`;
+  const rule = `expected ${object} that only its owner may write in, found mode ${octal}`;
+  if (status.uid !== process.geteuid?.()) throw refused(dir, rule);
+  const hint = `Look at what others put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`;
+  throw refused(dir, rule, hint);
 }
 
 function refusedPart(

@@ -126,13 +126,17 @@ export function assertWritable({ cache, config, credentials }: OpenedCache, info
   if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
 }
 
-function noToken({ name, foundFile }: CacheConfig, { warnings }: Credentials): HandpickError {
+function noToken(config: CacheConfig, { warnings }: Credentials): HandpickError {
   const why = ["no token", ...warnings].join("; ");
-  const hint =
-    foundFile === undefined
-      ? "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org."
-      : `Set token-file to a file in the folder of ${foundFile}. ${namingHint(foundFile)}`;
-  return new HandpickError("TOKEN_MISSING", `Cannot push to cache "${name}": ${why}`, { hint });
+  const message = `Cannot push to cache "${config.name}": ${why}`;
+  return new HandpickError("TOKEN_MISSING", message, { hint: tokenHint(config) });
+}
+
+/** Says where a token for a cache may come from. */
+export function tokenHint({ foundFile }: CacheConfig): string {
+  return foundFile === undefined
+    ? "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org."
+    : `Set token-file to a file in the folder of ${foundFile}. ${namingHint(foundFile)}`;
 }
 
 /** The base64 of a key printed as `name:base64`; services and Nix name the same key differently. */

@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
 import { lstat, readdir } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { userConfigDir } from "../config/find-config.ts";
+import { homeDirectory } from "../config/home-directory.ts";
 import { readBounded } from "../files/read-bounded.ts";
 import { readStarted } from "../state/started-link.ts";
 import type { StateFolder } from "../state/state-folder.ts";
@@ -77,7 +77,7 @@ async function findLaunchd(
   folder: StateFolder,
   { env, root = "/" }: StarterOptions,
 ): Promise<Starter | undefined> {
-  const home = env["HOME"] || homedir();
+  const home = homeDirectory(env);
   const folders = [
     join(home, "Library/LaunchAgents"),
     join(root, "Library/LaunchAgents"),

@@ -1,0 +1,24 @@
+import { userInfo } from "node:os";
+import { isAbsolute } from "node:path";
+
+/** Where nobody has files, for users who have no home. */
+const NO_HOME = "/nonexistent";
+
+/**
+ * The home folder: `HOME` if it is absolute, else that of the system's list of users. A relative one, an
+ * empty one too, would lead below whatever folder the program runs in, which may be a checkout of anybody's.
+ */
+export function homeDirectory(env: NodeJS.ProcessEnv): string {
+  const home = env["HOME"] ?? "";
+  return isAbsolute(home) ? home : listedHome();
+}
+
+function listedHome(): string {
+  try {
+    const { homedir } = userInfo();
+    return isAbsolute(homedir) ? homedir : NO_HOME;
+  } catch {
+    // A container may run as a user whom no list has.
+    return NO_HOME;
+  }
+}
