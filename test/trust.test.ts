@@ -203,7 +203,12 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
 
   row("would serve what is wanted", async (title) => {
     await found(atTheirs());
-    for (const args of [["sync", "--recheck"], ["plan"], ["push"], ["status"]]) {
+    for (const args of [
+      ["sync", "--recheck"],
+      ["plan", "--wanted"],
+      ["push", "--wanted"],
+      ["status"],
+    ]) {
       const result = await run(args);
       assert.equal(result.status, 0, `${args[0]}: ${result.stderr}`);
       assertSaid(title, result);
