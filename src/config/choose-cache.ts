@@ -47,7 +47,11 @@ export function cacheNames(named: readonly string[] | undefined, config: Config)
 }
 
 function throwNoCache(config: Config): never {
-  const hint = "Pass --to cachix://NAME, or add [caches.NAME] to the configuration.";
+  // What is wanted in the background has no command line.
+  const hint =
+    config.search?.serves === "wanted"
+      ? "Add [caches.NAME] to the configuration."
+      : "Pass --to cachix://NAME, or add [caches.NAME] to the configuration.";
   throw new HandpickError("CACHE_UNKNOWN", "Cannot choose a cache: none is configured", {
     hint: [hint, ...searchSentences(config)].join(" "),
   });
