@@ -144,7 +144,7 @@ async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
   const links = await readWanted(folder);
   if (links.length > 0) return links;
   throw new HandpickError("USAGE", `Nothing is wanted in ${quote(folder.dir)}`, {
-    hint: "Name a path, such as ./result or .#package; handpick status tells how selections are made.",
+    hint: "Name a path, such as ./result or .#package; handpick status --help tells how selections are made.",
   });
 }
 

@@ -46,7 +46,7 @@ export function statusCommand(io: Io): CommandSpec<StatusOptions> {
       "cache and changes nothing.\n\n" +
       "What is wanted is declared in Nix, by the modules for home-manager, NixOS and\n" +
       "nix-darwin, or in a shell.nix, where handpick is the Nix code of this program:\n\n" +
-      '  shellHook = handpick.lib.shellHook { name = "my-project"; packages = [ ... ]; };',
+      '  shellHook = handpick.lib.shellHook { name = "tools"; packages = [ ... ]; };',
     options: [["--check", "Exit with 1 if something is not where it should be (default: off)"]],
     examples: [
       ["handpick status", "how the caches stand"],

@@ -20,8 +20,9 @@ export function chooseCache(config: Config, to?: string): CacheConfig {
   if (configured !== undefined) return configured;
   if (isUrl) return cacheAt(to);
   const names = caches.map(({ name }) => name);
-  const best = nearest(to, names);
-  const url = isCacheName(to) ? `cachix://${to}` : "cachix://NAME";
+  const meant = /^(?:cachix:)?([\w-]+)(?:\.cachix\.org)?$/.exec(to)?.[1] ?? to;
+  const best = names.includes(meant) ? meant : nearest(to, names);
+  const url = isCacheName(meant) ? `cachix://${meant}` : "cachix://NAME";
   const choice =
     names.length === 0
       ? `Did you mean ${url}?`
