@@ -167,7 +167,7 @@ export interface WithPrepared {
   readonly options: PathOptions;
   readonly io: Io;
   readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
-  /** Whether `work` deals with caches that answer late. @default {false} */
+  /** True if `work` deals with caches that answer late. @default {false} */
   readonly mayBeLate?: boolean;
   /** Takes warnings. @default {lines on stderr, unless --quiet} */
   readonly note?: (text: string) => void;

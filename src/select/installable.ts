@@ -17,7 +17,7 @@ export interface BuildOptions {
   readonly signal: AbortSignal;
 }
 
-/** Whether `input` looks like a flake reference: `.#tool`, `nixpkgs#hello`, `github:owner/repo`. */
+/** Returns true if `input` looks like a flake reference: `.#tool`, `nixpkgs#hello`, `github:owner/repo`. */
 export function looksInstallable(input: string): boolean {
   return input.includes("#") || /^[a-z][a-z0-9+.-]*:/i.test(input);
 }
