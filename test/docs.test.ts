@@ -97,6 +97,20 @@ describe("docs/commands.md", () => {
   const commands = texts.get("docs/commands.md") ?? "";
   const common = ["-c", "--config", "--json", "-q", "--quiet", "-h", "--help"];
 
+  it("wraps the help of each command by its width", async () => {
+    for (const name of ["sync", "status", "exec"]) {
+      const [before = ""] = (await helpOf(name)).split("\nOptions:");
+      const lines = before.split("\n");
+      for (const [index, line] of lines.entries()) {
+        assert.ok(line.length <= 80, line);
+        const next = lines[index + 1] ?? "";
+        if (line === "" || next === "") continue;
+        const [word = ""] = next.split(" ");
+        assert.ok(line.length + 1 + word.length > 80, `${name}: ${line}|${next}`);
+      }
+    }
+  });
+
   it("documents every command and option of --help, and no other", async () => {
     const documented = [...sections(commands, 2)].filter(([title]) => title.startsWith("`"));
     const [, listed = ""] = (await helpOf()).split("Commands:\n");

@@ -11,7 +11,7 @@ export interface CacheInfo {
   /** Trusted keys in Nix's form, `name:base64`. */
   readonly publicKeys: readonly string[];
   readonly isPublic: boolean;
-  /** Whether our credentials may write. */
+  /** True if our credentials may write. */
   readonly writable: boolean;
   /** The method the cache wants; undefined if it takes whatever comes. */
   readonly preferredCompression: Compression | undefined;

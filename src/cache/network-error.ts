@@ -111,7 +111,7 @@ function proxyHint(status: number, proxy: Proxy | undefined): string {
   return `${what} user and password in ${variable}: http://USER:PASSWORD@${endpointOf(url)}.`;
 }
 
-/** Whether a failed request may be repeated with hope: the network failed, not the protocol. */
+/** Returns true if a failed request may be repeated with hope: the network failed, not the protocol. */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof HandpickError) || error.code !== "NETWORK") return false;
   const { cause } = error;
@@ -120,7 +120,7 @@ export function isTransient(error: unknown): boolean {
   return !CERTIFICATE.test(code) && !NO_HTTP.test(code) && !isPlain(cause);
 }
 
-/** Whether a TLS handshake was answered by something else, as OpenSSL tells it. */
+/** Returns true if a TLS handshake was answered by something else, as OpenSSL tells it. */
 function isPlain(error: unknown): boolean {
   return error instanceof Error && codeOf(error) === "EPROTO" && PLAIN.test(error.message);
 }

@@ -72,7 +72,7 @@ export async function retry(
   }
 }
 
-/** Whether a status may pass by itself: not a full disk. The only place that decides it. */
+/** Returns true if a status may pass by itself: not a full disk. The only place that decides it. */
 export function isRetryable(status: number): boolean {
   return status === 408 || status === 429 || (status >= 500 && status !== DISK_FULL);
 }

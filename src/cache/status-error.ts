@@ -4,12 +4,12 @@ import { excerpt } from "./excerpt.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { DISK_FULL, isRetryable } from "./retry.ts";
 
-/** Whether the request did what it was sent for. */
+/** Returns true if the request did what it was sent for. */
 export function isSuccess({ status }: HttpResponse): boolean {
   return status >= 200 && status < 300;
 }
 
-/** Whether our credentials, or the lack of them, were the reason of the answer. */
+/** Returns true if our credentials, or the lack of them, were the reason of the answer. */
 export function isRefusal({ status }: HttpResponse): boolean {
   return status === 401 || status === 403;
 }

@@ -19,6 +19,7 @@ export interface CommandSpec<Options> {
    */
   readonly usage: string;
   readonly summary: string;
+  /** Paragraphs with an empty line between; their line breaks are those of the source. */
   readonly description: string;
   /**
    * Flags and what they do, each with its default. One whose value ends in `...` takes all words that
@@ -41,7 +42,7 @@ export function defineCommand<Options extends CommonOptions>(
   spec: CommandSpec<Options>,
   ended: (exitCode: number) => void,
 ): Command {
-  const command = new Command().summary(spec.summary).description(spec.description);
+  const command = new Command().summary(spec.summary).description(reflow(spec.description));
   const [name = "", ...parameters] = spec.usage.split(" ");
   command.name(name).helpOption("-h, --help", "Show this help");
   if (parameters[0] === "--") {
@@ -59,6 +60,11 @@ export function defineCommand<Options extends CommonOptions>(
     ended(await spec.action(command.args, command.opts<Options>()));
   });
   return command;
+}
+
+/** Joins the lines of each paragraph: the help is wrapped at the width of the terminal. */
+function reflow(text: string): string {
+  return text.replaceAll(/(?<!\n)\n(?!\n)/g, " ");
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

@@ -27,7 +27,7 @@ export const INCLUDE_OPTION: readonly [string, string] = [
 export interface LiveUse {
   /** What the command line says of caches. */
   readonly to?: readonly string[];
-  /** Whether a file that was found serves the globs and caches of the command line. */
+  /** True if a file that was found serves the globs and caches of the command line. */
   readonly isOnce: boolean;
 }
 

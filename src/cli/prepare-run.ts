@@ -144,7 +144,7 @@ async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
   const links = await readWanted(folder);
   if (links.length > 0) return links;
   throw new HandpickError("USAGE", `Nothing is wanted in ${quote(folder.dir)}`, {
-    hint: "Name a path, such as ./result or .#package; handpick status tells how selections are made.",
+    hint: "Name a path, such as ./result or .#package; handpick status --help tells how selections are made.",
   });
 }
 
@@ -167,7 +167,7 @@ export interface WithPrepared {
   readonly options: PathOptions;
   readonly io: Io;
   readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
-  /** Whether `work` deals with caches that answer late. @default {false} */
+  /** True if `work` deals with caches that answer late. @default {false} */
   readonly mayBeLate?: boolean;
   /** Takes warnings. @default {lines on stderr, unless --quiet} */
   readonly note?: (text: string) => void;

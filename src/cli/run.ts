@@ -98,7 +98,9 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
       getErrHelpWidth: () => helpWidth(io.stderr),
     })
     .addHelpText("after", CONFIGURATION_HELP)
-    .showHelpAfterError("Run `handpick --help` or `handpick <command> --help` for usage");
+    .showHelpAfterError(
+      "Run `handpick --help` for usage; options come after the command, as in handpick status --json",
+    );
   const commands = [
     defineCommand(pushCommand(io), ended),
     defineCommand(planCommand(io), ended),
@@ -111,7 +113,11 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
     defineCommand(doctorCommand(io), ended),
     defineCommand(serveCommand(io), ended),
   ];
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  for (const command of commands) {
+    command.copyInheritedSettings(program);
+    command.showHelpAfterError(`Run \`handpick ${command.name()} --help\` for usage`);
+    program.addCommand(command);
+  }
   return program;
 }
 

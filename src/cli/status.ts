@@ -6,6 +6,8 @@ import { HandpickError } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { statusLines } from "../report/status-lines.ts";
+import { toFailure } from "../push/events.ts";
+import type { Trouble } from "../state/ledger.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readStatus } from "../sync/status.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -13,15 +15,19 @@ import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
-/** A configuration that cannot be used hides nothing of the state, unless it was named here. */
-async function loadForStatus(options: CommonOptions, io: Io): Promise<void> {
+/**
+ * Returns why the configuration cannot be used, by which the next sync may fail. It hides nothing of the
+ * state, unless it was named here.
+ */
+async function configRisk(options: CommonOptions, io: Io): Promise<Trouble | undefined> {
   const { env, cwd, uid } = io;
   const note = quietly(options, io);
   try {
     await loadConfig({ file: options.config, env, cwd, uid, serves: "wanted", note });
+    return undefined;
   } catch (error) {
     if (options.config !== undefined || !(error instanceof HandpickError)) throw error;
-    note(`${error.message} [${error.code}]`);
+    return toFailure(error);
   }
 }
 
@@ -38,8 +44,9 @@ export function statusCommand(io: Io): CommandSpec<StatusOptions> {
       "Show whether all that is wanted is where it should be, what starts the next\n" +
       "sync, and what to do now; then what waits or fails since when and why. Asks no\n" +
       "cache and changes nothing.\n\n" +
-      "What is wanted is declared in Nix: by shellHook and cachixPackages of handpick's\n" +
-      "nix/lib.nix, and by its modules for home-manager, NixOS and nix-darwin.",
+      "What is wanted is declared in Nix, by the modules for home-manager, NixOS and\n" +
+      "nix-darwin, or in a shell.nix, where handpick is the Nix code of this program:\n\n" +
+      '  shellHook = handpick.lib.shellHook { name = "tools"; packages = [ ... ]; };',
     options: [["--check", "Exit with 1 if something is not where it should be (default: off)"]],
     examples: [
       ["handpick status", "how the caches stand"],
@@ -48,9 +55,9 @@ export function statusCommand(io: Io): CommandSpec<StatusOptions> {
     ],
     action: async (_, options) => {
       const { env, uid, cwd, stdout } = io;
-      await loadForStatus(options, io);
+      const risk = await configRisk(options, io);
       const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
-      const status = await readStatus(folder, env);
+      const status = await readStatus(folder, env, risk);
       if (options.json === true) stdout.write(`${JSON.stringify({ version: 1, ...status })}\n`);
       else if (options.check !== true || options.quiet !== true) {
         const lines = statusLines(status, Date.now(), painter(stdout));

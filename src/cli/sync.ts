@@ -7,6 +7,7 @@ import { expectEnd } from "../state/due-file.ts";
 import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import type { StateFolder } from "../state/state-folder.ts";
+import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
@@ -40,7 +41,8 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
       "Who starts it: the modules for home-manager, NixOS and nix-darwin set up systemd or\n" +
       "launchd; elsewhere the hook of a shell does, if the library was given the program\n" +
       "(handpick = ...) or handpick is on the PATH of the shell; or cron, by a line such as\n" +
-      "*/15 * * * * handpick sync -q. handpick status tells which.",
+      "the next. handpick status tells which.\n\n" +
+      "*/15 * * * * handpick sync -q",
     options: [
       ["--wait", "Ask now, and again until all is pushed or cannot be (default: off)"],
       ["--recheck", "Ask all caches now, and try again what failed (default: when it is time)"],
@@ -126,6 +128,7 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       },
     });
     if (end.isOtherAtWork) note("another sync is at work; it does this as well");
+    else if ((await readWanted(folder)).length === 0) note(`nothing is wanted in ${folder.dir}`);
     report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
     return exitCode(end, options);
   } finally {

@@ -8,7 +8,7 @@ const CACHIX_PAGE =
 // oxlint-disable-next-line no-control-regex -- finding them is the purpose
 const CONTROL = /[\u0000-\u0020\u007f-\u009f]/;
 
-/** Whether `text` may name a cache: it is part of file names, messages and URLs. */
+/** Returns true if `text` may name a cache: it is part of file names, messages and URLs. */
 export function isCacheName(text: string): boolean {
   return CACHE_NAME.test(text);
 }

@@ -45,6 +45,10 @@ describe("chooseCache()", () => {
     });
     assert.throws(() => chooseCache(TWO, "quite-different"), { hint: /^Name one of mine, other/ });
     assert.throws(() => chooseCache(EMPTY, "x"), { hint: "Did you mean cachix://x?" });
+    for (const spelling of ["x.cachix.org", "cachix:x"]) {
+      assert.throws(() => chooseCache(EMPTY, spelling), { hint: "Did you mean cachix://x?" });
+    }
+    assert.throws(() => chooseCache(TWO, "mine.cachix.org"), { hint: 'Did you mean "mine"?' });
   });
 
   it("says where a configuration was looked for, and why that of the project was not taken", () => {
@@ -56,7 +60,7 @@ describe("chooseCache()", () => {
     });
     const wanted = { serves: "wanted", looked: ["/u/config.toml"] } as const;
     assert.throws(() => chooseCache({ ...none, search: { ...wanted, skipped: undefined } }), {
-      hint: /at \/u\/config\.toml\. The handpick\.toml of a project does not serve what is wanted\.$/,
+      hint: /^Add \[caches\.NAME\].* at \/u\/config\.toml\. The handpick\.toml of a project does not serve what is wanted\.$/,
     });
     const skipped = "/my project/handpick.toml";
     assert.throws(

@@ -20,8 +20,9 @@ export function chooseCache(config: Config, to?: string): CacheConfig {
   if (configured !== undefined) return configured;
   if (isUrl) return cacheAt(to);
   const names = caches.map(({ name }) => name);
-  const best = nearest(to, names);
-  const url = isCacheName(to) ? `cachix://${to}` : "cachix://NAME";
+  const meant = /^(?:cachix:)?([\w-]+)(?:\.cachix\.org)?$/.exec(to)?.[1] ?? to;
+  const best = names.includes(meant) ? meant : nearest(to, names);
+  const url = isCacheName(meant) ? `cachix://${meant}` : "cachix://NAME";
   const choice =
     names.length === 0
       ? `Did you mean ${url}?`
@@ -47,7 +48,11 @@ export function cacheNames(named: readonly string[] | undefined, config: Config)
 }
 
 function throwNoCache(config: Config): never {
-  const hint = "Pass --to cachix://NAME, or add [caches.NAME] to the configuration.";
+  // What is wanted in the background has no command line.
+  const hint =
+    config.search?.serves === "wanted"
+      ? "Add [caches.NAME] to the configuration."
+      : "Pass --to cachix://NAME, or add [caches.NAME] to the configuration.";
   throw new HandpickError("CACHE_UNKNOWN", "Cannot choose a cache: none is configured", {
     hint: [hint, ...searchSentences(config)].join(" "),
   });

@@ -54,7 +54,7 @@ export interface Rules {
 export interface Builds {
   readonly include: readonly string[];
   readonly caches: readonly string[];
-  /** Whether manifests among what is built count; without it they are outputs like others. */
+  /** True if manifests among what is built count; without it they are outputs like others. */
   readonly manifests: boolean;
 }
 
@@ -71,7 +71,7 @@ export interface ConfigSearch {
 export interface Config {
   /** Where it was read; undefined if there is no file. */
   readonly file: string | undefined;
-  /** Whether that file was found in the working folder and not named: it may be anybody's. */
+  /** True if that file was found in the working folder and not named: it may be anybody's. */
   readonly isFound: boolean;
   /** Undefined if the file was named. */
   readonly search: ConfigSearch | undefined;

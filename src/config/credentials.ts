@@ -44,7 +44,7 @@ interface FoundFile extends Found {
 
 interface FoundDhall extends CachixDhall {
   readonly source: string;
-  /** Whether the cache's own settings name it, rather than systemd or Cachix's client. */
+  /** True if the cache's own settings name it, rather than systemd or Cachix's client. */
   readonly isNamed: boolean;
 }
 

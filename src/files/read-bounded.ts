@@ -93,7 +93,7 @@ export function readFailure(error: unknown): string {
   }
 }
 
-/** Whether reading failed because there is no such file. */
+/** Returns true if reading failed because there is no such file. */
 export function isAbsent(error: unknown): boolean {
   return errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR";
 }

@@ -19,7 +19,7 @@ export interface ExecRequest extends LivePusherOptions {
   /** Program and arguments. */
   readonly command: readonly string[];
   readonly cwd: string;
-  /** Whether paths count that were not built but brought in. */
+  /** True if paths count that were not built but brought in. */
   readonly substituted: boolean;
   /** @default {the hook where Nix surely runs it} */
   readonly way: Way | undefined;
@@ -36,7 +36,7 @@ export interface ExecEnd {
   readonly accepted: number;
   /** Globs of `[builds]` that fit none of them. */
   readonly idle: readonly string[];
-  /** Whether the store failed, so that something may have been missed. */
+  /** True if the store failed, so that something may have been missed. */
   readonly isIncomplete: boolean;
 }
 

@@ -18,9 +18,9 @@ export interface WatchRequest {
   readonly folder: StateFolder;
   readonly config: Config;
   readonly store: Store;
-  /** Whether paths count that were not built here but brought in. */
+  /** True if paths count that were not built here but brought in. */
   readonly substituted: boolean;
-  /** Whether to begin where the last watch of this state folder stood, and not now. */
+  /** True to begin where the last watch of this state folder stood, and not now. */
   readonly resume: boolean;
   readonly signal: AbortSignal;
   /** What syncs leave alone in the state folder. */

@@ -12,7 +12,7 @@ const RANGE = /([^])-([^])|[^]/g;
 /** Tells whether one character fits; `undefined` stands for `*`, any number of characters. */
 type Piece = ((character: string) => boolean) | undefined;
 
-/** Whether {@link compileGlob} takes the pattern. */
+/** Returns true if {@link compileGlob} takes the pattern. */
 export function isGlob(pattern: string): boolean {
   return (
     pattern.length <= MAX_LENGTH && (pattern.startsWith("/") ? PATH_GLOB : NAME_GLOB).test(pattern)

@@ -77,7 +77,7 @@ export function parseManifest(
   };
 }
 
-/** Whether a pick or a pin may have this name. */
+/** Returns true if a pick or a pin may have this name. */
 export function isLabel(text: string): boolean {
   return text !== "" && text.length <= LONGEST_LABEL && !UNPRINTABLE.test(text);
 }

@@ -39,7 +39,7 @@ export function outputHashes({ derivation, inputs, isMasked }: HashedDerivation)
   return new Map(Array.from(outputs.keys(), (name) => [name, hash]));
 }
 
-/** Whether the content of the output is known before the build, so that inputs do not matter. */
+/** Returns true if the content of the output is known before the build, so that inputs do not matter. */
 export function hasFixedOutput({ outputs }: Derivation): boolean {
   return outputs.values().some(({ hash }) => hash !== "" && hash !== "impure");
 }

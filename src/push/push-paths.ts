@@ -28,7 +28,7 @@ export interface PushOptions {
   readonly level: number | undefined;
   /** Signs in place of the cache. */
   readonly signingKey: SecretKey | undefined;
-  /** Whether the cache may take nothing from us: one path goes first, alone. @default {false} */
+  /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
   /** Runs at once that share the files this process may have open, itself included. @default {1} */
   readonly shares?: number;
@@ -53,12 +53,12 @@ const REFUSED: ReadonlySet<string> = new Set([
   "SIGNING_KEY_MISSING",
 ]);
 
-/** Whether an error means that the cache does not want us at all. */
+/** Returns true if an error means that the cache does not want us at all. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof HandpickError && REFUSED.has(error.code);
 }
 
-/** Whether a code means that the cache cannot be reached, whichever path is tried. */
+/** Returns true if a code means that the cache cannot be reached, whichever path is tried. */
 export function isOutage(code: string): boolean {
   return OUTAGE.has(code);
 }

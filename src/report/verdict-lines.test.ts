@@ -82,6 +82,21 @@ describe("verdictLines()", () => {
     ]);
   });
 
+  it("promises no try where nobody starts a sync, nor takes a check of what is there for one", () => {
+    const caches = [cache("mine", { waiting: 1 }, "NETWORK")];
+    const [, nobody] = linesOf({ isInPlace: false, selections: [SELECTION], caches });
+    assert.equal(nobody, "next sync: nobody starts one here; see handpick sync --help");
+    const selections = [{ ...SELECTION, isUnread: true }];
+    const starter = { by: "shell" } as const;
+    const there = linesOf({
+      isInPlace: false,
+      selections,
+      caches: [cache("mine", { pushed: 1 })],
+      starter,
+    });
+    assert.equal(there[1], "next sync: a shell with a selection starts one when it is entered");
+  });
+
   it("lets no name steer the terminal", () => {
     const lines = linesOf({
       isInPlace: false,

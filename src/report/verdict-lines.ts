@@ -58,9 +58,13 @@ function detailText({ by, startedAt }: Starter, now: number): string {
   return startedAt === undefined ? "" : `, as ${formatDuration(Math.max(now - startedAt, 0))} ago`;
 }
 
-function nextTryText({ caches, isInPlace }: Status, now: number): string {
-  const times = caches.flatMap(({ nextTry }) => nextTry ?? []);
-  if (isInPlace || times.length === 0) return "";
+/** Caches that have all are asked again as well, which is no try. Where nobody starts a sync there is none. */
+function nextTryText({ caches, starter }: Status, now: number): string {
+  const unsettled = caches.filter(
+    ({ paths, trouble }) => paths.waiting + paths.failing > 0 || trouble !== undefined,
+  );
+  const times = unsettled.flatMap(({ nextTry }) => nextTry ?? []);
+  if (starter.by === "nobody" || times.length === 0) return "";
   return `; next try ${formatUntil(Math.min(...times), now)}`;
 }
 

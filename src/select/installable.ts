@@ -17,7 +17,7 @@ export interface BuildOptions {
   readonly signal: AbortSignal;
 }
 
-/** Whether `input` looks like a flake reference: `.#tool`, `nixpkgs#hello`, `github:owner/repo`. */
+/** Returns true if `input` looks like a flake reference: `.#tool`, `nixpkgs#hello`, `github:owner/repo`. */
 export function looksInstallable(input: string): boolean {
   return input.includes("#") || /^[a-z][a-z0-9+.-]*:/i.test(input);
 }
@@ -55,7 +55,7 @@ export async function buildOutputs(
   };
   const [derivation, ...others] = await run([...FIND_DERIVATION, base]);
   if (derivation === undefined || others.length > 0 || !isDerivation(derivation)) {
-    throw buildFailed(base, "it stands for no single derivation, which outputs are chosen of");
+    throw buildFailed(base, "it stands for no single derivation, whose outputs could be chosen");
   }
   const wanted = outputs === "all" ? derivation : `${derivation}!${outputs.join(",")}`;
   return run([...REALISE, wanted]);

@@ -24,7 +24,7 @@ export async function locate(input: string, file: string, store: Store): Promise
     : { path, real: store.physicalPath(path) };
 }
 
-/** Whether there is anything of that name, be it a link to nothing. */
+/** Returns true if there is anything of that name, be it a link to nothing. */
 export async function exists(file: string): Promise<boolean> {
   return lstat(file).then(
     () => true,

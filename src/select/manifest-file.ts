@@ -72,7 +72,9 @@ function invalid(file: string, fault: string, cause?: FormatError): HandpickErro
     hint:
       cause instanceof NewerManifestError
         ? "It needs a newer handpick: upgrade, or make the manifest with this version."
-        : "Correct the file or build it again; a newer handpick may know keys that this one does not.",
+        : file.endsWith(".nix")
+          ? "A file of Nix code is built first: handpick push $(nix-build FILE)."
+          : "Correct the file or build it again; a newer handpick may know keys that this one does not.",
   });
 }
 

@@ -160,7 +160,7 @@ async function chosenOutputs(
 ): Promise<readonly StorePath[]> {
   const { path } = await locate(input, resolve(cwd, base), store);
   if (path === undefined || !isDerivation(path)) {
-    const reason = `${quote(base)} is no derivation, which outputs are chosen of`;
+    const reason = `${quote(base)} is no derivation, and only those have outputs to choose`;
     throw notAStorePath(input, reason, "Name the output itself, or a .drv before the ^.");
   }
   if (outputs === "all") return outputsOf(input, path, store);

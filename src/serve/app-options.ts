@@ -4,7 +4,7 @@ import type { ServedAs } from "./host-check.ts";
 export interface AppOptions {
   /** Name of the cache in the API. */
   readonly name: string;
-  /** Whether reading needs the token, too. */
+  /** True if reading needs the token, too. */
   readonly isPrivate: boolean;
   readonly servedAs: ServedAs;
   /** The URL of this server for the sender of a request with that Host header. */

@@ -16,7 +16,7 @@ export interface ServeOptions {
   readonly port: number;
   /** Name of the cache: letters, digits, `.`, `_` and `-`, at most 64. */
   readonly name: string;
-  /** Whether reading needs the token, too. */
+  /** True if reading needs the token, too. */
   readonly isPrivate: boolean;
   /** Caches that readers have as well; what they serve need not be pushed here. @default {[]} */
   readonly upstreams?: readonly string[];

@@ -53,7 +53,7 @@ export interface Outcome {
   readonly path: StorePath;
   readonly state: EntryState;
   readonly trouble?: Trouble;
-  /** Whether we pushed it just now. */
+  /** True if we pushed it just now. */
   readonly byUs?: boolean;
 }
 

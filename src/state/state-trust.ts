@@ -151,15 +151,27 @@ async function refusedOwner(dir: string, owner: number, uid: number): Promise<Ha
   const [name, own] = await Promise.all([nameOfUser(owner), nameOfUser(uid)]);
   const rule = `expected one of user ${own ?? uid}, found one of user ${name ?? owner}`;
   if (uid !== ROOT) return refused(dir, rule);
-  const isDynamic = owner >= DYNAMIC_USERS.first && owner <= DYNAMIC_USERS.last;
-  const command = isDynamic
-    ? "systemctl start handpick"
-    : `sudo -u ${name ?? `'#${owner}'`} handpick sync`;
+  const command = commandOf(owner, name);
   return refused(
     dir,
     rule,
     `Run ${command}, which works there as its owner; root only reads there.`,
   );
+}
+
+/** Returns the command that starts a sync of a folder by its owner, which need not be us. */
+export async function syncCommand(dir: string): Promise<string> {
+  const status = await stat(dir).catch(() => undefined); // nobody's yet
+  const uid = process.geteuid?.();
+  if (status === undefined || status.uid === uid) return "handpick sync";
+  return commandOf(status.uid, await nameOfUser(status.uid));
+}
+
+function commandOf(owner: number, name: string | undefined): string {
+  if (owner === ROOT) return "sudo handpick sync";
+  const isDynamic = owner >= DYNAMIC_USERS.first && owner <= DYNAMIC_USERS.last;
+  if (isDynamic) return "systemctl start handpick";
+  return `sudo -u ${name ?? `'#${owner}'`} handpick sync`;
 }
 
 /** As far as the file of users tells, which the users of networks and of services are not in. */

@@ -9,7 +9,7 @@ import { stateFolder } from "./state-folder.ts";
 import { readWanted } from "./wanted.ts";
 
 describe("readWanted()", () => {
-  it("reads links by name, and takes nothing else for a selection", async () => {
+  it("reads links by name, and names what stands in their place", async () => {
     await using temp = await tempDir();
     const { wanted } = stateFolder(temp.dir);
     assert.deepEqual(await readWanted(stateFolder(temp.dir)), []);
@@ -25,6 +25,7 @@ describe("readWanted()", () => {
       { name: "a", target: path, leadsSomewhere: true },
       { name: "b", target: "/nowhere", leadsSomewhere: false },
       { name: "c", target: "/", leadsSomewhere: false },
+      { name: "file", target: join(wanted, "file"), leadsSomewhere: false },
     ]);
   });
 

@@ -6,11 +6,11 @@ import { quote } from "../nix/format-error.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { assertOwnState, type Purpose } from "./state-trust.ts";
 
-/** A link that says what is wanted. */
+/** A link that says what is wanted, or what stands in its place. */
 export interface WantedLink {
   /** Name of the selection. */
   readonly name: string;
-  /** What the link holds. */
+  /** What the link holds; the name of what is there if that is no link, which no sync can use. */
   readonly target: string;
   /** False if there is no such store path here, as with all that lead into a chroot store. */
   readonly leadsSomewhere: boolean;
@@ -21,8 +21,8 @@ const STORE_PATH_END = /^\/.*\/[0-9a-df-np-sv-z]{32}-[^/]+$/;
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
 
 /**
- * The links of a state folder, by name; none if there is no folder. What has an unsuitable name or is
- * no link is no selection.
+ * The links of a state folder, by name; none if there is no folder. What has an unsuitable name is no
+ * selection, nor is a folder. A file that is no link was put there to be one, and is never read.
  *
  * @param purpose What the answer is for: links in the folder of another may be shown, and no more.
  *   @default {"act"}
@@ -46,14 +46,22 @@ export async function readWanted(
 async function readLink(name: string, folder: string): Promise<WantedLink | undefined> {
   const file = join(folder, name);
   const target = await readlink(file).catch((cause: NodeJS.ErrnoException) => {
-    // It is none, or was withdrawn just now. Whatever else is wrong with it, it may be wanted.
-    if (cause.code === "EINVAL" || cause.code === "ENOENT") return undefined;
+    if (cause.code === "EINVAL") return isFolder(file).then((is) => (is ? undefined : file));
+    // It was withdrawn just now. Whatever else is wrong with it, it may be wanted.
+    if (cause.code === "ENOENT") return undefined;
     throw unreadable(folder, cause);
   });
   if (target === undefined) return undefined;
   // The link is not followed: it may lead anywhere.
-  const leadsSomewhere = STORE_PATH_END.test(target) && (await exists(target));
+  const leadsSomewhere = STORE_PATH_END.test(target) && target !== file && (await exists(target));
   return { name, target, leadsSomewhere };
+}
+
+async function isFolder(file: string): Promise<boolean> {
+  return lstat(file).then(
+    (status) => status.isDirectory(),
+    () => true, // withdrawn just now
+  );
 }
 
 async function exists(file: string): Promise<boolean> {

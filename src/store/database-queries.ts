@@ -75,7 +75,7 @@ export function selectRealised(
   return found;
 }
 
-/** Whether Nix ever built content-addressed derivations here. */
+/** Returns true if Nix ever built content-addressed derivations here. */
 export function hasRealisations(connection: DatabaseSync): boolean {
   const tables = "select 1 from sqlite_master where type = 'table' and name = 'Realisations'";
   return connection.prepare(tables).get() !== undefined;

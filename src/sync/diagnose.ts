@@ -73,7 +73,7 @@ async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outc
 async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGenerator<Check> {
   const { env, cwd, uid, signal, store } = request;
   // What is wanted does not go by a file that was found.
-  if (config.caches.length === 0 || config.isFound) return;
+  if (config.caches.length === 0 || config.isFound || config.rules.exclude.length === 0) return;
   let isWanted = true;
   const found = await check("rules", async () => {
     const links = await readWanted(stateFolder(resolve(cwd, stateDirectory(env, uid))), "read");
@@ -83,7 +83,7 @@ async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGener
     const surroundings = { store: opened, config, env, uid };
     await using wanted = await holdWanted({ links, builds: [] }, surroundings);
     const idle = idleExcludes(wanted.planned, config.rules);
-    if (idle.length === 0) return ok("no exclude is without effect on what is wanted");
+    if (idle.length === 0) return ok("each exclude leaves out something of what is wanted");
     return warning(
       idle.join("; "),
       "Without a wildcard, a glob is a whole name or that of a package; handpick plan shows the names",

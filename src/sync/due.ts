@@ -66,7 +66,7 @@ export function nextTry(ledger: Ledger): number | undefined {
   return times.length === 0 ? undefined : Math.min(...times);
 }
 
-/** Whether it is not where it is wanted, and is going to be. */
+/** Returns true if it is not where it is wanted, and is going to be. */
 export function isUnsettled({ state, trouble }: Entry): boolean {
   return state === "waiting" || state === "failing" || trouble?.code === "reference-failed";
 }

@@ -34,7 +34,7 @@ export interface RouteOptions {
   readonly config: Config;
   /** Names or URLs of caches; none leaves it to the pick and the configuration. */
   readonly to: readonly string[];
-  /** Whether the pick is one of a manifest. */
+  /** True if the pick is one of a manifest. */
   readonly isDeclared: boolean;
 }
 

@@ -28,7 +28,7 @@ export interface PrepareRequest extends OpenOptions {
   readonly inputs: readonly string[];
   /** Names or URLs of caches; none lets the picks and the configuration decide. */
   readonly to: readonly string[];
-  /** Whether `to` is all of the configuration, and names none by itself. @default {false} */
+  /** True if `to` is all of the configuration, and names none by itself. @default {false} */
   readonly isAll?: boolean;
   /** Refuse all inputs if one of them cannot be selected. */
   readonly allOrNothing: boolean;
@@ -38,7 +38,7 @@ export interface PrepareRequest extends OpenOptions {
   readonly signal: AbortSignal;
   /** Paths that an upstream had when it last answered: taken as there where one does not. */
   readonly remembered?: ReadonlySet<StorePath>;
-  /** Whether to push what an upstream may have that does not answer. @default {false} */
+  /** True to push what an upstream may have that does not answer. @default {false} */
   readonly assumeMissing?: boolean;
   /**
    * Looks at each cache that lacks something, before anything is sent; throws to stop. Without it

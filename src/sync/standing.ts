@@ -23,7 +23,7 @@ export type Fault = "refused" | "lasting";
 export interface Standing {
   readonly left: readonly Left[];
   readonly isLeft: boolean;
-  /** Whether some of what is left may go well later. */
+  /** True if some of what is left may go well later. */
   readonly mayHeal: boolean;
   readonly fault: Fault | undefined;
 }

@@ -72,13 +72,17 @@ export interface Status {
  * Reads a state folder, whatever is in it, and changes nothing there.
  *
  * @param env Where unit files are, and where crontab is found. @default {process.env}
+ * @param risk Why syncs may fail that the folder does not tell, as for its configuration.
  * @throws {HandpickError} `FILE_UNUSABLE` if it cannot be read, or may be another user's.
  */
 export async function readStatus(
   folder: StateFolder,
   env: NodeJS.ProcessEnv = process.env,
+  risk?: Trouble,
 ): Promise<Status> {
-  const found = { ...(await readState(folder)), starter: await findStarter(folder, { env }) };
+  const state = await readState(folder);
+  const starter = await findStarter(folder, { env });
+  const found = { ...state, risk: state.risk ?? risk, starter };
   return {
     ...found,
     isInPlace: isInPlace(found),

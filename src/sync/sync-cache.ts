@@ -20,7 +20,7 @@ export interface CacheWork extends Omit<DecideOptions, "inspect"> {
   readonly store: Store;
   readonly ledger: Ledger;
   readonly members: Members;
-  /** Whether paths that failed are tried before their time. */
+  /** True if paths that failed are tried before their time. */
   readonly isForced: boolean;
   readonly onEvent: (event: RunEvent) => void;
 }

@@ -83,8 +83,12 @@ async function syncOnce(request: SyncRequest): Promise<Standing> {
   // The clock may be set while it runs, so the two times tell no order.
   ledger.setFact("syncEnded", "");
   ledger.setFact("syncStarted", String(Date.now()));
-  await syncRounds({ ...request, ledger });
-  ledger.setFact("syncEnded", String(Date.now()));
+  try {
+    await syncRounds({ ...request, ledger });
+  } finally {
+    // Only a sync that was killed has no end.
+    ledger.setFact("syncEnded", String(Date.now()));
+  }
   await writeNotice(folder, noticeOf(ledger, Date.now()));
   await clearFailure(folder);
   await writeDue(folder, nextTry(ledger));

@@ -2,7 +2,9 @@ import { join } from "node:path";
 import { lstat } from "node:fs/promises";
 
 import type { StateFolder } from "../state/state-folder.ts";
+import { syncCommand } from "../state/state-trust.ts";
 import { isUnsettled } from "./due.ts";
+import type { Trouble } from "../state/ledger.ts";
 import { LASTING } from "./standing.ts";
 import type { Status } from "./status.ts";
 
@@ -29,29 +31,44 @@ export async function toDo(
   folder: StateFolder,
   now: number,
 ): Promise<string | undefined> {
+  const { trouble, risk } = found;
+  const sync = await syncCommand(folder.dir);
+  if (trouble !== undefined) return mendAll(trouble, `handpick doctor && ${sync}`);
+  if (risk !== undefined) return mendAll(risk, "handpick doctor");
   if (isInPlace(found)) return undefined;
-  return mend(found) ?? (await startSync(found, folder, now));
+  return mend(found, sync) ?? (await startSync(found, folder, { now, sync }));
 }
 
-/** What does not heal by itself. */
-function mend({ trouble, caches, selections, paths }: Found): string | undefined {
-  if (trouble !== undefined) {
-    return (trouble.code === "FILE_UNUSABLE" ? trouble.hint : undefined) ?? "handpick doctor";
-  }
+/** Makes syncs possible again; where a file or a disk is the reason, its hint says how. */
+function mendAll({ code, hint }: Trouble, otherwise: string): string {
+  return (code === "FILE_UNUSABLE" ? hint : undefined) ?? otherwise;
+}
+
+/** Mends what does not heal by itself. A check that succeeds is followed by the sync that makes it true. */
+function mend({ caches, selections, paths }: Found, sync: string): string | undefined {
   const refusing = caches.find((cache) => LASTING.has(cache.trouble?.code ?? ""));
-  if (refusing !== undefined) return `handpick doctor ${refusing.name}`;
+  if (refusing !== undefined) {
+    const check = `handpick doctor ${refusing.name}`;
+    const again = recheck(sync);
+    return again === undefined ? check : `${check} && ${again}`;
+  }
   const unusable = selections.find((selection) => selection.trouble !== undefined);
   if (unusable?.trouble?.hint !== undefined) return unusable.trouble.hint;
   const broken = paths.find(
     (entry) => entry.state === "failing" && LASTING.has(entry.trouble?.code ?? ""),
   );
-  return broken && (broken.trouble?.hint ?? "handpick sync --recheck");
+  return broken && (broken.trouble?.hint ?? recheck(sync) ?? sync);
+}
+
+/** The sync that tries at once what failed; undefined where a service runs it, which takes its time. */
+function recheck(sync: string): string | undefined {
+  return sync.endsWith("handpick sync") ? `${sync} --recheck` : undefined;
 }
 
 async function startSync(
   { starter, selections, caches }: Found,
   folder: StateFolder,
-  now: number,
+  { now, sync }: { readonly now: number; readonly sync: string },
 ): Promise<string | undefined> {
   const unread = selections.filter((selection) => selection.isUnread);
   const ages = unread.map(
@@ -60,7 +77,7 @@ async function startSync(
   const isOverdue = (await Promise.all(ages)).some((age) => age > OVERDUE_MS);
   if (starter.by !== "nobody" && !isOverdue) return undefined;
   const isLater = caches.some(({ nextTry = 0 }) => nextTry > now);
-  return unread.length === 0 && isLater ? "handpick sync --recheck" : "handpick sync";
+  return unread.length === 0 && isLater ? (recheck(sync) ?? sync) : sync;
 }
 
 async function changedAt(link: string, now: number): Promise<number> {

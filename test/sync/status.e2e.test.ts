@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmod, chown, lutimes, readdir, symlink } from "node:fs/promises";
+import { chmod, chown, lutimes, mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { stateFolder } from "../../src/state/state-folder.ts";
 import { statusLines } from "../../src/report/status-lines.ts";
-import { readStatus } from "../../src/sync/status.ts";
+import { readStatus, type Status } from "../../src/sync/status.ts";
 import { HOOK, hookRig, TOOLS } from "../hook/hook-rig.ts";
 import { CrashProxy } from "../crash/crash-proxy.ts";
 import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
@@ -88,6 +88,56 @@ describe("handpick status", { timeout: 60_000 }, () => {
     );
     assert.deepEqual(await readdir(rig.state), files);
     await chmod(rig.state, 0o700);
+  });
+});
+
+describe("handpick status, and what it says to do,", { timeout: 60_000 }, () => {
+  it("says what to do so that it is true afterwards, of a token and of a configuration", async () => {
+    await using rig = await SyncRig.create();
+    await using serve = await startServe(rig.nix);
+    await rig.declare("home", [{ packages: ["app"] }]);
+    await rig.configure({ mine: serve.url }, "wrong");
+    assert.equal((await rig.sync()).status, 3);
+    const refused = await rig.status();
+    assert.equal(refused.toDo, "handpick doctor mine && handpick sync --recheck");
+    await rig.configure({ mine: serve.url }, serve.token);
+    await writeFile(join(rig.state, "wanted/file"), "{}");
+    assert.equal((await rig.sync()).status, 1);
+    const { selections } = await rig.status();
+    assert.match(
+      selections[0]?.trouble?.message ?? "",
+      /^Cannot use selection "file": expected a link/,
+    );
+    await rm(join(rig.state, "wanted/file"));
+    assert.equal((await rig.sync()).status, 0);
+    assert.equal((await rig.status()).toDo, undefined);
+
+    const home = join(rig.nix.dir, "config");
+    await mkdir(join(home, "handpick"), { recursive: true });
+    await writeFile(join(home, "handpick/config.toml"), "nonsense");
+    const env = { ...rig.env, HANDPICK_CONFIG: "", XDG_CONFIG_HOME: home };
+    const before = await handpick(rig.nix, ["status", "--json"], { env });
+    const { isInPlace, toDo, risk } = JSON.parse(before.stdout) as Status;
+    assert.deepEqual([isInPlace, toDo, risk?.code], [true, "handpick doctor", "CONFIG_INVALID"]);
+    assert.equal((await handpick(rig.nix, ["sync"], { env })).status, 2);
+    const after = await handpick(rig.nix, ["status"], { env });
+    assert.match(after.stdout, /\nto do: handpick doctor && handpick sync\n/);
+    await rm(home, { recursive: true });
+    assert.equal((await rig.sync()).status, 0);
+    assert.equal((await rig.status()).toDo, undefined);
+  });
+
+  it("says when a sync that failed has ended", async () => {
+    await using rig = await SyncRig.create();
+    const home = join(rig.nix.dir, "empty");
+    const env = { ...rig.env, HANDPICK_CONFIG: "", XDG_CONFIG_HOME: home };
+    await rig.want("more", (await rig.select("more", [{ packages: ["tool"] }])).manifest);
+    const failed = await handpick(rig.nix, ["sync"], { env });
+    assert.equal(failed.status, 2);
+    assert.doesNotMatch(failed.stderr, /--to/, "sync has no such option");
+    const { lastSync, toDo } = await rig.status();
+    assert.ok(lastSync?.endedAt !== undefined);
+    assert.equal(toDo, "handpick doctor && handpick sync");
   });
 });
 

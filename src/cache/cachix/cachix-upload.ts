@@ -28,7 +28,7 @@ export interface CachixUploadOptions {
   readonly storePath: StorePath;
   /** How long `abort` may take, and an answer to `publish` that was asked for before Ctrl-C. */
   readonly abortMs: number;
-  /** Whether the cache named keys that its readers trust. */
+  /** True if the cache named keys that its readers trust. */
   readonly hasKeys: boolean;
 }
 

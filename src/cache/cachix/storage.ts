@@ -30,7 +30,7 @@ export function putRequest(
   };
 }
 
-/** Whether storage does not take this part under this URL, however often it is sent. */
+/** Returns true if storage does not take this part under this URL, however often it is sent. */
 export function isRejected(response: HttpResponse): boolean {
   return !isSuccess(response) && !isRetryable(response.status);
 }
