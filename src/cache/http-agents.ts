@@ -1,9 +1,11 @@
 import type { Agent as HttpAgent } from "node:http";
+import type { Duplex } from "node:stream";
 
 import { readAuthorities } from "./certificate-files.ts";
 import { http as httpModule, loadHttps } from "./http-modules.ts";
 import { chooseProxy, unusable } from "./proxy.ts";
 import type { Proxy } from "./proxy.ts";
+import { trackTunnels } from "./proxy-tunnels.ts";
 
 /** How a request gets to its server. */
 export interface Route {
@@ -24,13 +26,18 @@ export interface Agents {
  */
 export function createAgents(env: NodeJS.ProcessEnv): Agents {
   const agents = new Map<string, HttpAgent>();
+  const tunnels = new Set<Duplex>();
   // The environment is slow to read, and every request asks.
   const routes = new Map<string, Route>();
   const findRoute = (url: URL): Route => {
     const proxy = chooseProxy(url, env);
     const key = `${url.protocol} ${proxy?.url.href ?? ""}`;
-    const agent = agents.get(key) ?? createAgent(url.protocol, proxy, env);
-    agents.set(key, agent);
+    let agent = agents.get(key);
+    if (agent === undefined) {
+      agent = createAgent(url.protocol, proxy, env);
+      if (proxy !== undefined && url.protocol === "https:") trackTunnels(agent, tunnels);
+      agents.set(key, agent);
+    }
     return { agent, proxy };
   };
   return {
@@ -42,6 +49,7 @@ export function createAgents(env: NodeJS.ProcessEnv): Agents {
     },
     close() {
       for (const agent of agents.values()) agent.destroy();
+      for (const socket of tunnels) socket.destroy();
     },
   };
 }

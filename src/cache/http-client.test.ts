@@ -611,6 +611,27 @@ describe("createHttpClient() with a proxy", () => {
     });
   });
 
+  it("closes a connection whose tunnel fails or never comes", { timeout: 10_000 }, async () => {
+    for (const answer of ["HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n", ""]) {
+      const closed = Promise.withResolvers<void>();
+      const proxy = createServer();
+      proxy.on("connect", (_incoming, socket: Socket) => {
+        socket.on("end", closed.resolve).on("error", () => undefined);
+        socket.resume().write(answer);
+      });
+      const timeouts = { idleMs: 500, answerMs: 500, totalMs: 500 };
+      await using rig = await rigFor(proxy);
+      const client = createHttpClient({ env: { https_proxy: rig.url.href }, timeouts });
+      const { signal } = new AbortController();
+      const url = new URL("https://cache.example/");
+      const asked = client.request({ action: "read it", method: "GET", url, signal });
+      await assert.rejects(asked, { code: "NETWORK" });
+      if (answer === "") client.close();
+      await closed.promise;
+      client.close();
+    }
+  });
+
   it("tells of a proxy that lets nobody through, and of one that is not there", async () => {
     const proxy = createServer();
     proxy.on("connect", (_incoming, socket: Socket) => socket.end("HTTP/1.1 403 No\r\n\r\n"));
