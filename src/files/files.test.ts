@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { constants } from "node:fs";
 import { createServer } from "node:net";
-import { mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -91,6 +92,14 @@ describe("readBounded()", { timeout: 20_000 }, () => {
     if (writer.exitCode === null) await once(writer, "exit");
     const given = AbortSignal.abort(new Error("enough"));
     await assert.rejects(readBounded(pipe, 10, { signal: given }), { name: "AbortError" });
+  });
+
+  it("takes a pipe that was handed over for ended once nobody writes", async () => {
+    await using temp = await tempDir();
+    const pipe = join(temp.dir, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    await using own = await open(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    assert.equal(await readBounded(`/dev/fd/${own.fd}`, 10), "");
   });
 
   it("says in words why it failed", async () => {

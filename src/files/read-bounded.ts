@@ -6,10 +6,12 @@ import { openFile, type OpenFileOptions, UnfitFileError } from "./open-file.ts";
 
 /** A writer at the other end of a pipe, such as a password manager, may have to ask its user. */
 const PIPE_PATIENCE_MS = 10_000;
+/** Pipes that were handed to this process, as by `<(…)`: without a writer they are at their end. */
+const HANDED_OVER = /^\/(?:dev\/(?:stdin$|fd\/)|proc\/[^/]+\/fd\/)/;
 const PIPE_POLL_MS = 20;
 
 export interface ReadOptions extends OpenFileOptions {
-  /** How long to wait for the writer of a pipe. @default {10_000} */
+  /** How long the writer of a pipe may take; nobody may for 10 s at most. @default {10_000} */
   readonly patienceMs?: number;
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
@@ -37,15 +39,17 @@ export async function readBounded(
   const { size } = file.status;
   const tooLarge = `it is larger than ${maxBytes} bytes`;
   if (file.status.isFile() && size > maxBytes) throw new UnfitFileError(tooLarge);
-  const deadlineMs = performance.now() + patienceMs;
+  const startMs = performance.now();
   const chunks: Buffer[] = [];
   let length = 0;
   for (;;) {
     // Files of /proc have no size.
     const chunk = Buffer.allocUnsafe(Math.min(maxBytes + 1 - length, Math.max(size + 1, 64 << 10)));
     const bytesRead = await readSome(file.handle, chunk);
-    if (bytesRead === undefined || (bytesRead === 0 && file.status.isFIFO() && length === 0)) {
-      if (performance.now() > deadlineMs) throw tooLate(patienceMs);
+    const isUnwritten = bytesRead === 0 && length === 0 && isNamedPipe(path, file.status);
+    if (bytesRead === undefined || isUnwritten) {
+      const limitMs = isUnwritten ? Math.min(patienceMs, PIPE_PATIENCE_MS) : patienceMs;
+      if (performance.now() > startMs + limitMs) throw tooLate(limitMs);
       await sleep(PIPE_POLL_MS, undefined, signal === undefined ? {} : { signal });
       continue;
     }
@@ -55,6 +59,11 @@ export async function readBounded(
     if (length > maxBytes) throw new UnfitFileError(tooLarge);
   }
   return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+}
+
+/** Tells a pipe that a writer may still come to. */
+function isNamedPipe(path: string, status: Stats): boolean {
+  return status.isFIFO() && !HANDED_OVER.test(path);
 }
 
 function tooLate(patienceMs: number): UnfitFileError {

@@ -1,6 +1,6 @@
 import { HandpickError } from "../error.ts";
-import { openFile } from "../files/open-file.ts";
-import { readBounded } from "../files/read-bounded.ts";
+import { openFile, UnfitFileError } from "../files/open-file.ts";
+import { readBounded, readFailure } from "../files/read-bounded.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
 import { type Manifest, NewerManifestError, parseManifest } from "../nix/manifest.ts";
 
@@ -91,10 +91,12 @@ async function readObjectText(file: string): Promise<string | undefined> {
 }
 
 function unreadable(file: string, cause: unknown): HandpickError {
-  const reason = cause instanceof Error && "code" in cause ? cause.code : cause;
-  return new HandpickError("FILE_UNUSABLE", `Cannot read ${file}: ${String(reason)}`, {
+  return new HandpickError("FILE_UNUSABLE", `Cannot read ${file}: ${readFailure(cause)}`, {
     cause,
-    hint: "Check the permissions of the file.",
+    hint:
+      cause instanceof UnfitFileError
+        ? "Write the manifest to a file, and name that."
+        : "Check the permissions of the file.",
   });
 }
 

@@ -123,6 +123,12 @@ describe("selectPicks()", () => {
     await other;
     const given = AbortSignal.abort(new Error("enough"));
     await assert.rejects(select(["pipe"], given), { message: "enough" });
+    const long = writeFile(pipe, "{".repeat((16 << 20) + 1)).catch(() => undefined); // EPIPE
+    await assert.rejects(reject("pipe"), {
+      code: "FILE_UNUSABLE",
+      message: /^Cannot read .*: it is larger than 16777216 bytes$/,
+    });
+    await long;
     const message = /it is a device, and a manifest has to be a file or come through a pipe/;
     await assert.rejects(reject("/dev/null"), { code: "NOT_A_STORE_PATH", message });
   });
