@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -36,5 +36,15 @@ describe("a state folder", { timeout: 20_000 }, () => {
     assert.equal(Ledger.openReadOnly(folder), undefined);
     assert.throws(() => Ledger.open(folder), { code: "FILE_UNUSABLE" });
     assert.throws(() => tryLock(folder), { code: "FILE_UNUSABLE" });
+  });
+
+  it("locks by a file that is damaged, and still keeps others out", async () => {
+    await using temp = await tempDir();
+    const folder = stateFolder(temp.dir);
+    await makeStateFolder(folder);
+    await writeFile(join(temp.dir, "lock"), Buffer.alloc(9_000, 0xa5));
+    using lock = tryLock(folder);
+    assert.ok(lock !== undefined);
+    assert.equal(tryLock(folder), undefined);
   });
 });
