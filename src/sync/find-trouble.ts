@@ -55,7 +55,9 @@ async function roomFor(dir: string): Promise<{ readonly free: number; readonly i
     above = dirname(above);
     found = await isWritable(above);
   }
-  const { bsize, bavail, bfree, files, ffree } = await statfs(above);
+  const { bsize, blocks, bavail, bfree, files, ffree } = await statfs(above);
+  // File systems such as /proc have no room at all, so none is full.
+  if (blocks === 0) return { free: Infinity, isFull: false };
   const free = (process.geteuid?.() === 0 ? bfree : bavail) * bsize;
   return { free, isFull: free === 0 || (files > 0 && ffree === 0) };
 }
