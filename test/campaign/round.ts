@@ -83,7 +83,7 @@ export class Round implements AsyncDisposable {
       signalledAt = performance.now();
       kill(name);
     };
-    const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGUSR2"));
+    const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGURG"));
     for (const cache of this.caches) cache.begin(step.faults, { signal, stepClock });
     const revokeToken = (): void => undefined; // it has none
     this.#upstream?.player.begin(step.faults, { signal, stepClock, revokeToken });
