@@ -82,9 +82,10 @@ describe("handpick status", { timeout: 60_000 }, () => {
     const files = await readdir(rig.state);
     const status = await asOrdinaryUser(() => readStatus(stateFolder(rig.state)));
     assert.equal(status.caches[0]?.paths.pushed, 2);
+    // The verdict above it goes by the rights of the real user, who may be root.
     assert.match(
       statusLines(status, Date.now()).join("\n"),
-      /^everything is where it should be: 2 in mine\n.*\nto do: nothing\nhome: .*\nmine: 2 pushed\n {2}last pushed .* ago\nlast sync: /,
+      /^home: .*\nmine: 2 pushed\n {2}last pushed .* ago\nlast sync: /m,
     );
     assert.deepEqual(await readdir(rig.state), files);
     await chmod(rig.state, 0o700);
