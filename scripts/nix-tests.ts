@@ -10,11 +10,20 @@ const IMPORTS = /^(?:import|export) (?!type\b)[^;]*?from "(\.[^"]+)"|\bimport\("
 /** How a test starts a program of Nix without a throw-away Nix. */
 const STARTS_NIX = /\("nix(?:-[a-z]+)?", \[/;
 
-/** The test files that run Nix: those that load `test/nix.ts`, however far down, or start it themselves. */
+/**
+ * Tests that take long and play chance, servers or start scripts: a Nix gives them store paths, and does
+ * nothing that its version could change.
+ */
+const OF_ANY_NIX =
+  /^test\/(?:campaign\/|crash\/(?:keygen|kill|show-all)|faults\/|start-script|bad-input-server|sync\/(?:kill|turning))/;
+
+/** The test files to run with every Nix: those that load `test/nix.ts`, however far down, or start Nix. */
 export async function nixTests(): Promise<string[]> {
   const tests = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: ROOT }).toSorted();
   const found: string[] = [];
-  for (const test of tests) if (await runsNix(resolve(ROOT, test))) found.push(test);
+  for (const test of tests) {
+    if (!OF_ANY_NIX.test(test) && (await runsNix(resolve(ROOT, test)))) found.push(test);
+  }
   return found;
 }
 
