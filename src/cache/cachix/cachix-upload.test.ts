@@ -485,6 +485,17 @@ describe("publish() of a Cachix upload", () => {
     await assert.rejects(rig.push(sample), { code: "UPLOAD_REJECTED" });
   });
 
+  it("does not take the page of a gateway for a want of a key", async () => {
+    await using rig = await createCachixRig();
+    await rig.cache.info(signal);
+    rig.fake.next("complete").reply(400, { body: "<html><body>unsigned</body></html>" });
+    await assert.rejects(rig.push(sample), ({ code, hint }: HandpickError) => {
+      assert.equal(code, "UPLOAD_REJECTED");
+      assert.doesNotMatch(hint ?? "", /signing-key-file/);
+      return true;
+    });
+  });
+
   it("accepts any 2xx", async () => {
     await using rig = await createCachixRig();
     rig.fake.next("complete").reply(204, { takeEffect: true });
@@ -519,6 +530,35 @@ describe("publish() of a Cachix upload", () => {
     await assert.rejects(upload.publish(sample.fields, AbortSignal.abort(reason)), reason);
     await upload.abort();
     assert.deepEqual([rig.fake.of("complete").length, rig.fake.of("abort").length], [0, 1]);
+  });
+
+  it("is not given up where a stop comes before it is known whether it took effect", async () => {
+    for (const lose of ["cut", 524] as const) {
+      await using rig = await createCachixRig();
+      const upload = await rig.begin(sample);
+      const script = rig.fake.next("complete");
+      if (lose === "cut") script.cut({ takeEffect: true });
+      else script.reply(lose, { takeEffect: true });
+      const question = rig.fake.next("missing");
+      question.hold();
+      const stop = new AbortController();
+      const reason = new Error("stop");
+      const pending = upload.publish(sample.fields, stop.signal);
+      await question.arrived;
+      stop.abort(reason);
+      await assert.rejects(pending, reason);
+      await upload.abort();
+      assert.equal(rig.fake.of("abort").length, 0, `${lose}`);
+    }
+  });
+
+  it("is given up where the last question tells that it took no effect", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    for (let count = 0; count < 10; count++) rig.fake.next("complete").cut();
+    await assert.rejects(upload.publish(sample.fields, signal), { code: "NETWORK" });
+    await upload.abort();
+    assert.equal(rig.fake.of("abort").length, 1);
   });
 
   it("is given up after an answer that it is not acceptable", async () => {

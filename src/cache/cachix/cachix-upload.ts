@@ -4,7 +4,8 @@ import type { StorePath } from "../../nix/store-path.ts";
 import type { NarInfoFields, Upload, UploadPart } from "../contract.ts";
 import { DelayedAbort } from "../delayed-abort.ts";
 import type { HttpResponse } from "../http-message.ts";
-import { isRefusal, isSuccess, statusMessage } from "../status-error.ts";
+import { isRetryable } from "../retry.ts";
+import { isPage, isRefusal, isSuccess, statusMessage } from "../status-error.ts";
 import { readMissing, readPartUrl } from "./answers.ts";
 import type { UploadIds } from "./answers.ts";
 import type { Call, CachixApi, Patience } from "./cachix-api.ts";
@@ -37,7 +38,7 @@ export class CachixUpload implements Upload {
   readonly #api: CachixApi;
   readonly #options: CachixUploadOptions;
   readonly #etags = new Map<number, string>();
-  /** Whether it is published, or may be: `complete` was cut off before its answer. */
+  /** True once `complete` was sent, until an answer shows that it had no effect. */
   #mayBePublished = false;
   #abortion: Promise<void> | undefined;
 
@@ -68,19 +69,19 @@ export class CachixUpload implements Upload {
     const effect: Effect = {
       send: async () => {
         signal.throwIfAborted();
-        try {
-          return await this.#api.callOnce(complete, late.signal);
-        } finally {
-          // Cut off by us, the service may be at work on it.
-          this.#mayBePublished = late.signal.aborted;
-        }
+        this.#mayBePublished = true;
+        const answer = await this.#api.callOnce(complete, late.signal);
+        this.#mayBePublished = isSuccess(answer) || isRetryable(answer.status);
+        return answer;
       },
       check: () => this.#api.callOnce(missingCall(this.#api, [hashPart]), signal),
-      isDone: (found) => !readMissing(found).includes(hashPart),
+      isDone: (found) => {
+        this.#mayBePublished = !readMissing(found).includes(hashPart);
+        return this.#mayBePublished;
+      },
     };
     const response = await sendUntilEffective(this.#api, effect, signal);
     if (!isSuccess(response)) throw this.#rejected(response, fields);
-    this.#mayBePublished = true;
   }
 
   async abort(): Promise<void> {
@@ -106,7 +107,8 @@ export class CachixUpload implements Upload {
    */
   #rejected(response: HttpResponse, { signature }: NarInfoFields): HandpickError {
     const error = this.#api.error(response, "UPLOAD_REJECTED");
-    if (signature !== undefined || ![400, 401, 403, 422].includes(response.status)) return error;
+    if (signature !== undefined || isPage(response)) return error;
+    if (![400, 401, 403, 422].includes(response.status)) return error;
     const text = response.body.toString();
     const isOfToken = isRefusal(response);
     const isNamed = SIGNATURE.test(text) && !(isOfToken && /token|jwt/i.test(text));
