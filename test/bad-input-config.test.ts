@@ -187,7 +187,7 @@ describe("what a user writes", { timeout: 120_000 }, () => {
     const store = "NOT_A_STORE_PATH";
     const cases: readonly (readonly [string[], string, RegExp, RegExp])[] = [
       [["push", ""], store, /it is empty$/, /^Name a store path/],
-      [["push", "/nix/store"], store, /outside of the Nix store/, /^Name a store path/],
+      [["push", "/usr"], store, /outside of the Nix store/, /^Name a store path/],
       [["push", "/nix/store/x"], store, /"x" is not the base name/, /^Copy the whole name/],
       [["push", path.slice("/nix/store/".length)], store, /does not exist/, /^Did you mean \/nix/],
       [
