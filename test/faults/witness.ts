@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { zstdDecompressSync } from "node:zlib";
 
+import { isRetryable } from "../../src/cache/retry.ts";
 import { sha256FromDigest } from "../../src/nix/hash.ts";
 import { parsePublicKey } from "../../src/nix/key.ts";
 import type { PathInfo } from "../../src/nix/path-info.ts";
@@ -41,6 +42,8 @@ export class Witness {
   readonly #uploads = new Map<string, string>();
   readonly #publishedParts = new Set<string>();
   readonly #ended = new Set<string>();
+  /** Uploads whose publication may be under way, for all that the client knows. */
+  readonly #doubtful = new Set<string>();
   #publications = 0;
 
   constructor(options: WitnessOptions) {
@@ -62,7 +65,7 @@ export class Witness {
   /** Takes note of a request that the server has answered. */
   async observe(exchange: Exchange, { status }: Answer): Promise<void> {
     const { operation, target } = exchange.request;
-    const [, narId = ""] = /\/multipart-nar\/([^/?]+)/.exec(target) ?? [];
+    const narId = narIdOf(target);
     if (operation === "part-url") {
       const { contentMD5 } = JSON.parse((await exchange.body()).toString()) as PartUrlBody;
       this.#parts.set(narId, (this.#parts.get(narId) ?? new Set()).add(contentMD5));
@@ -78,16 +81,25 @@ export class Witness {
   /** Takes note of what the client asks for, whether or not the server hears of it. */
   expect({ operation, target, headers }: ProxiedRequest): void {
     if (operation === "abort") {
-      this.#ended.add(/\/multipart-nar\/([^/?]+)/.exec(target)?.[1] ?? "");
+      this.#ended.add(narIdOf(target));
     } else if (operation === "put") {
       const md5 = String(headers["content-md5"]);
       assert.ok(!this.#publishedParts.has(md5), `part ${md5} came again after its publication`);
     }
   }
 
-  /** Every upload that the client knew of was published or given up. */
+  /** Takes note of the answer that the client got. */
+  answered({ request: { operation, target }, sentStatus: status }: Exchange): void {
+    if (operation !== "complete") return;
+    if (status === undefined || isRetryable(status)) this.#doubtful.add(narIdOf(target));
+    else this.#doubtful.delete(narIdOf(target));
+  }
+
+  /** Every upload that the client knew of was published or given up, or may be published yet. */
   assertNothingOpen(): void {
-    const open = [...this.#parts.keys()].filter((narId) => !this.#ended.has(narId));
+    const open = [...this.#parts.keys()].filter((narId) => {
+      return !this.#ended.has(narId) && !this.#doubtful.has(narId);
+    });
     assert.deepEqual(open, [], "uploads that were neither published nor given up");
   }
 
@@ -187,4 +199,8 @@ interface Unpacked {
 
 interface PartUrlBody {
   readonly contentMD5: string;
+}
+
+function narIdOf(target: string): string {
+  return /\/multipart-nar\/([^/?]+)/.exec(target)?.[1] ?? "";
 }
