@@ -21,7 +21,8 @@ Nix of this machine if it is another; each as the present user, and as root also
 as an ordinary one. What this machine lacks is unpacked from Debian and kept.
 
   --nix <version>   Only this version (2.8, 2.26, 2.34 or own); may be repeated
-  --after-npm-test  Leave out what npm test runs: this machine's Nix, this user
+  --after-npm-test  Leave out what npm test runs with this machine's Nix as this
+                    user, and elsewhere what hardly depends on the Nix
   --fresh           Unpack the versions anew
   --help            This help
 `;
@@ -44,7 +45,8 @@ else process.exitCode = await main();
 
 async function main(): Promise<number> {
   await bundle();
-  const files = positionals.length > 0 ? positionals : await nixTests();
+  const files =
+    positionals.length > 0 ? positionals : await nixTests({ short: values["after-npm-test"] });
   const rows: Row[] = [];
   for (const wanted of await wantedNixes()) {
     rows.push(...(await tryNix(wanted, files)));

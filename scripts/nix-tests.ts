@@ -17,12 +17,25 @@ const STARTS_NIX = /\("nix(?:-[a-z]+)?", \[/;
 const OF_ANY_NIX =
   /^test\/(?:campaign\/|crash\/(?:keygen|kill|show-all)|faults\/|start-script|bad-input-server|sync\/(?:kill|turning))/;
 
+/**
+ * Tests of what users type, of our own files, of the loop of `sync` and of output: a Nix gives them
+ * store paths, and one Nix is as good as another for nearly all of them.
+ */
+const OF_NEARLY_ANY_NIX =
+  /^(?:src\/(?:push\/pack-pool|nix\/nix\.fuzz)|test\/(?:bad-input-(?:config|machine)|built-manifests|inputs|install|push-ends|readme|rules|secrets|state-folder|terminal|trust|sync\/(?!builds|picked)))/;
+
+export interface Choice {
+  /** Leaves out what nearly any Nix serves as well as another. */
+  readonly short?: boolean;
+}
+
 /** The test files to run with every Nix: those that load `test/nix.ts`, however far down, or start Nix. */
-export async function nixTests(): Promise<string[]> {
+export async function nixTests({ short = false }: Choice = {}): Promise<string[]> {
   const tests = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: ROOT }).toSorted();
   const found: string[] = [];
   for (const test of tests) {
-    if (!OF_ANY_NIX.test(test) && (await runsNix(resolve(ROOT, test)))) found.push(test);
+    if (OF_ANY_NIX.test(test) || (short && OF_NEARLY_ANY_NIX.test(test))) continue;
+    if (await runsNix(resolve(ROOT, test))) found.push(test);
   }
   return found;
 }
