@@ -35,6 +35,9 @@ export interface StartOptions {
   readonly nodeArgs?: readonly string[];
 }
 
+/** Where compiled sources are kept for the next process; the environment of a Nix does not name it. */
+const compiled = process.env["NODE_COMPILE_CACHE"];
+
 /** Starts handpick with the environment of a throw-away Nix and nothing of the user's. */
 export function startHandpick(
   nix: TestNix,
@@ -49,6 +52,7 @@ export function startHandpick(
     env: {
       ...nix.env,
       NODE_V8_COVERAGE: uncovered ? undefined : coverage,
+      NODE_COMPILE_CACHE: uncovered ? undefined : compiled,
       ...namedConfig(nix, cwd),
       ...env,
     },

@@ -16,7 +16,7 @@ import {
 } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-describe("handpick sync", { timeout: 120_000 }, () => {
+describe("handpick sync", { timeout: 300_000 }, () => {
   let rig: SyncRig;
   let serve: ServeRig;
   beforeEach(async () => {
