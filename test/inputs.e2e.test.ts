@@ -165,6 +165,20 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       );
     });
 
+    it("counts as failed too where nothing else is left to push", async () => {
+      const runs: readonly (readonly [args: string[], stdin: string, code: number])[] = [
+        [["--stdin"], `${ABSENT} ./nowhere`, 2],
+        [[ABSENT], "", 2],
+        [["--all-or-nothing", await add("fine"), ABSENT, "./nowhere"], "", 2],
+      ];
+      for (const [args, stdin, code] of runs) {
+        const result = await run(["push", "--json", ...args], stdin);
+        const { failed } = eventsOf(result).at(-1) ?? {};
+        const bad = args[0] === ABSENT ? 1 : 2;
+        assert.deepEqual([args, result.status, failed], [args, code, bad], result.stderr);
+      }
+    });
+
     it("is told even with --quiet", async () => {
       const { status, stderr } = await run(["push", "--quiet", ABSENT, await add("quiet")]);
       assert.deepEqual([status, /absent-1\.0/.test(stderr)], [1, true]);

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 
-import { type Failure, toFailure } from "../push/events.ts";
+import { HandpickError } from "../error.ts";
 import { VERSION } from "../version.ts";
 import { defineCommand } from "./command.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -42,7 +42,7 @@ function conclude(thrown: unknown, argv: readonly string[], io: Io): number {
   const error = thrown instanceof ToldError ? thrown.cause : thrown;
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
   if (asksForJson(argv) && !(thrown instanceof ToldError)) {
-    for (const line of jsonErrorLines(failuresOf(error), JSON_ERRORS[argv[0] ?? ""] ?? "object")) {
+    for (const line of jsonErrorLines(errorsOf(error), JSON_ERRORS[argv[0] ?? ""] ?? "object")) {
       io.stdout.write(`${line}\n`);
     }
   }
@@ -55,10 +55,10 @@ function conclude(thrown: unknown, argv: readonly string[], io: Io): number {
   return exitCodeOf(error);
 }
 
-function failuresOf(error: unknown): Failure[] {
-  if (error instanceof AggregateError) return error.errors.map(toFailure);
-  if (!(error instanceof CommanderError)) return [toFailure(error)];
-  return [{ code: "USAGE", message: error.message.replace(/^error: /, "") }];
+function errorsOf(error: unknown): readonly unknown[] {
+  if (error instanceof AggregateError) return error.errors;
+  if (!(error instanceof CommanderError)) return [error];
+  return [new HandpickError("USAGE", error.message.replace(/^error: /, ""))];
 }
 
 /** What follows `--` is somebody else's command line. */
