@@ -119,6 +119,16 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       assert.equal((await run(["push", "--config", file, "--all", path])).status, 2);
     });
 
+    it("is refused with both, before anything is read or sent", async () => {
+      const path = await add("to-either");
+      for (const command of ["push", "plan"]) {
+        const result = await run([command, "--all", "--to", "second", path]);
+        assert.deepEqual([command, result.status], [command, 2], result.stderr);
+        assert.match(result.stderr, /--to and --all together \[USAGE\]\n {2}Leave out --all /);
+      }
+      assert.deepEqual(await places(path), [false, false]);
+    });
+
     it("counts one that is named twice once", async () => {
       const path = await add("to-one");
       const caches = ["--to", "second", "--to", "second", "--to", "cachix://second"];

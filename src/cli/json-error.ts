@@ -30,7 +30,9 @@ function objects(thrown: readonly unknown[], kind: JsonErrors): readonly object[
 }
 
 function countRejected(errors: readonly unknown[]): number {
-  const counts = errors.map((error) => (error instanceof SelectionError ? error.rejectedInputs : 0));
+  const counts = errors.map((error) =>
+    error instanceof SelectionError ? error.rejectedInputs : 0,
+  );
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
