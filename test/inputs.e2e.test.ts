@@ -276,6 +276,25 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
     assert.equal((await run(["exec", "--json"])).stdout, "", "stdout is the command's");
   });
 
+  it("tells of a command line that it cannot read as of everything else", async () => {
+    const table: readonly (readonly [args: string[], stderr: RegExp])[] = [
+      [["psuh"], /^handpick: Unknown command 'psuh' \[USAGE\]\n {2}Did you mean push\? Run .*\n$/],
+      [["a\u001B[31mb"], /^handpick: Unknown command 'a\[31mb' \[USAGE\]\n {2}Run .*\n$/],
+      [
+        ["push", "--nonsense"],
+        /^handpick: Unknown option .*\n {2}Run `handpick push --help` .*\n$/,
+      ],
+      [["push", "--to"], /^handpick: Option .* argument missing \[USAGE\]\n.*\n$/],
+      [["pin", "x"], /^handpick: .* \[USAGE\]\n {2}.*\n$/],
+    ];
+    for (const [args, expected] of table) {
+      const { status, stderr } = await run(args);
+      assert.deepEqual([args, status], [args, 2], stderr);
+      assert.match(stderr, expected);
+    }
+    assert.match((await run([])).stderr, /^Usage: handpick/);
+  });
+
   it("says how a command of cachix is called here", async () => {
     const ours = {
       "watch-store": "handpick watch",
