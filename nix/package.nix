@@ -115,6 +115,8 @@ stdenvNoCC.mkDerivation {
     cat > $out/bin/handpick <<END
     #!${runtimeShell}
     # As in bin/handpick: what a project sets for its own Node is not meant for this one.
+    unset HANDPICK_NODE_OPTIONS
+    [ -z "\''${NODE_OPTIONS+set}" ] || export HANDPICK_NODE_OPTIONS="\$NODE_OPTIONS"
     unset NODE_OPTIONS NODE_PATH NODE_COMPILE_CACHE NODE_TLS_REJECT_UNAUTHORIZED NODE_DEBUG NODE_DEBUG_NATIVE
     PATH=\''${PATH:+\$PATH:}${lib.makeBinPath [ xz ]}
     exec ${node}/bin/node $out/lib/handpick/handpick.js "\$@"

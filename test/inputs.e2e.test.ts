@@ -119,6 +119,16 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       assert.equal((await run(["push", "--config", file, "--all", path])).status, 2);
     });
 
+    it("is refused with both, before anything is read or sent", async () => {
+      const path = await add("to-either");
+      for (const command of ["push", "plan"]) {
+        const result = await run([command, "--all", "--to", "second", path]);
+        assert.deepEqual([command, result.status], [command, 2], result.stderr);
+        assert.match(result.stderr, /--to and --all together \[USAGE\]\n {2}Leave out --all /);
+      }
+      assert.deepEqual(await places(path), [false, false]);
+    });
+
     it("counts one that is named twice once", async () => {
       const path = await add("to-one");
       const caches = ["--to", "second", "--to", "second", "--to", "cachix://second"];
@@ -163,6 +173,20 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
         [planned.status, plan.paths.length, plan.rejected.map(({ input }) => input)],
         [1, 1, [ABSENT]],
       );
+    });
+
+    it("counts as failed too where nothing else is left to push", async () => {
+      const runs: readonly (readonly [args: string[], stdin: string, code: number])[] = [
+        [["--stdin"], `${ABSENT} ./nowhere`, 2],
+        [[ABSENT], "", 2],
+        [["--all-or-nothing", await add("fine"), ABSENT, "./nowhere"], "", 2],
+      ];
+      for (const [args, stdin, code] of runs) {
+        const result = await run(["push", "--json", ...args], stdin);
+        const { failed } = eventsOf(result).at(-1) ?? {};
+        const bad = args[0] === ABSENT ? 1 : 2;
+        assert.deepEqual([args, result.status, failed], [args, code, bad], result.stderr);
+      }
     });
 
     it("is told even with --quiet", async () => {
@@ -250,6 +274,25 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       assert.deepEqual([args, result.status, events], [args, 2, ["error", "summary"]]);
     }
     assert.equal((await run(["exec", "--json"])).stdout, "", "stdout is the command's");
+  });
+
+  it("tells of a command line that it cannot read as of everything else", async () => {
+    const table: readonly (readonly [args: string[], stderr: RegExp])[] = [
+      [["psuh"], /^handpick: Unknown command 'psuh' \[USAGE\]\n {2}Did you mean push\? Run .*\n$/],
+      [["a\u001B[31mb"], /^handpick: Unknown command 'a\[31mb' \[USAGE\]\n {2}Run .*\n$/],
+      [
+        ["push", "--nonsense"],
+        /^handpick: Unknown option .*\n {2}Run `handpick push --help` .*\n$/,
+      ],
+      [["push", "--to"], /^handpick: Option .* argument missing \[USAGE\]\n.*\n$/],
+      [["pin", "x"], /^handpick: .* \[USAGE\]\n {2}.*\n$/],
+    ];
+    for (const [args, expected] of table) {
+      const { status, stderr } = await run(args);
+      assert.deepEqual([args, status], [args, 2], stderr);
+      assert.match(stderr, expected);
+    }
+    assert.match((await run([])).stderr, /^Usage: handpick/);
   });
 
   it("says how a command of cachix is called here", async () => {

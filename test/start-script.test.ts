@@ -23,6 +23,19 @@ describe("bin/handpick", () => {
     await assertKeepsOut(nix, script, {});
   });
 
+  it("gives the command of exec its NODE_OPTIONS back", async () => {
+    await using nix = await createTestNix();
+    const print = `echo "[$NODE_OPTIONS][\${HANDPICK_NODE_OPTIONS-none}]"`;
+    const words = ["exec", "-q", "-i", "none*", "--to", "cachix://mine", "--", "sh", "-c", print];
+    for (const [env, printed] of [
+      [{ NODE_OPTIONS: "--require /gone.cjs" }, "[--require /gone.cjs][none]\n"],
+      [{ HANDPICK_NODE_OPTIONS: "--stale" }, "[][none]\n"],
+    ] as const) {
+      const { stdout, stderr } = await nix.run(script, words, { env });
+      assert.equal(stdout, printed, stderr);
+    }
+  });
+
   it("starts Node without variables that weaken it, and with all others", async () => {
     await using temp = await tempDir();
     await cp(script, join(temp.dir, bin.handpick), { recursive: true });
@@ -47,6 +60,13 @@ describe("bin/handpick", () => {
     const names = await dropped(bin.handpick);
     assert.equal(names.length, 1);
     assert.deepEqual(await dropped("nix/package.nix"), names);
+    const handed = async (file: string): Promise<string[]> =>
+      (await readProject(file)).split("\n").flatMap((line) => {
+        const text = line.trim().replaceAll("\\''", "").replaceAll("\\$", "$");
+        return text.includes("HANDPICK_NODE_OPTIONS") ? [text] : [];
+      });
+    assert.equal((await handed(bin.handpick)).length, 2);
+    assert.deepEqual(await handed("nix/package.nix"), await handed(bin.handpick));
   });
 
   it("finds its folder through links, relative and absolute, from anywhere", async () => {

@@ -121,6 +121,24 @@ describe("a state folder that others had their hands in", { timeout: 120_000 }, 
     },
   );
 
+  it(
+    "is told to be synced by a command that takes it, by its owner alone",
+    { skip: needsRoot },
+    async () => {
+      await using own = await SyncRig.create();
+      await own.configure({ mine: "http://127.0.0.1:1" }, "token");
+      await own.declare("home", [{ packages: ["app"] }]);
+      await own.sync();
+      const status = async (): Promise<string> =>
+        (await handpick(own.nix, ["status"], { env: own.env })).stdout;
+      assert.match(await status(), /\n {2}next try in .*; handpick sync --recheck tries now\n/);
+      for (const file of ["", ...(await readdir(own.state))]) {
+        await chown(join(own.state, file), NOBODY, NOBODY);
+      }
+      assert.match(await status(), /\n {2}next try in [^;]*\n/);
+    },
+  );
+
   it("comes to rest whatever bytes names are of, and tells of folders once", async () => {
     for (const folder of ["spool", "queue"]) {
       for (const name of ["built-\xff", "wanted-\xff", "wanted-a\n", "built-\u00e9", "rubbish"]) {

@@ -1,5 +1,6 @@
-import type { Failure } from "../push/events.ts";
+import { toFailure } from "../push/events.ts";
 import { emptySummary } from "../sync/push-plan.ts";
+import { SelectionError } from "../sync/reject-lost.ts";
 
 /**
  * What `--json` prints for an error that ends a command: one object, an event where the answer is events,
@@ -8,11 +9,12 @@ import { emptySummary } from "../sync/push-plan.ts";
 export type JsonErrors = "object" | "event" | "run" | "none";
 
 /** Returns the lines of JSON for the errors that end a command; one object names the first. */
-export function jsonErrorLines(errors: readonly Failure[], kind: JsonErrors): string[] {
+export function jsonErrorLines(errors: readonly unknown[], kind: JsonErrors): string[] {
   return objects(errors, kind).map((object) => JSON.stringify(object));
 }
 
-function objects(errors: readonly Failure[], kind: JsonErrors): readonly object[] {
+function objects(thrown: readonly unknown[], kind: JsonErrors): readonly object[] {
+  const errors = thrown.map(toFailure);
   const events = errors.map((error) => ({ event: "error", error }));
   switch (kind) {
     case "object":
@@ -21,10 +23,17 @@ function objects(errors: readonly Failure[], kind: JsonErrors): readonly object[
       return events;
     case "run":
       // Programs that read events wait for the summary, whatever happens.
-      return [...events, emptySummary()];
+      return [...events, emptySummary(countRejected(thrown))];
     case "none":
       return [];
   }
+}
+
+function countRejected(errors: readonly unknown[]): number {
+  const counts = errors.map((error) =>
+    error instanceof SelectionError ? error.rejectedInputs : 0,
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 /** Wraps an error that a command has told in its JSON already. */

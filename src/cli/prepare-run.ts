@@ -39,7 +39,7 @@ export const PATH_OPTIONS: readonly OptionSpec[] = [
       "(default: as manifests say, else the first)",
     "repeatable",
   ],
-  ["-a, --all", "To every cache of the configuration (default: off)"],
+  ["-a, --all", "To every cache of the configuration, in place of --to (default: off)"],
   ["--wanted", "All that is wanted on this machine, as for handpick sync (default: off)"],
   ["--stdin", "Read more paths from stdin, as the word - does (default: off)"],
   ["--all-or-nothing", "Refuse all if one path cannot be selected (default: leave it out)"],
@@ -67,6 +67,7 @@ export async function withPrepared(
   work: (readied: Readied) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
+  assertOneWay(options);
   const given = await readInputs(args, options, io);
   const links = given === "wanted" ? await wantedLinks(io) : [];
   const config = await loadConfig({
@@ -83,7 +84,7 @@ export async function withPrepared(
   const inputs = given === "wanted" ? await manifestsOf(links, store) : given;
   await using prepared = await prepare({
     inputs,
-    to: namedCaches(options, config),
+    to: options.all === true ? allCaches(config) : (options.to ?? []),
     isAll: options.all === true,
     allOrNothing: options.allOrNothing === true,
     config,
@@ -105,16 +106,24 @@ export async function withPrepared(
 }
 
 /**
- * Returns the caches that `--to` and `--all` name; none leaves it to manifests and the configuration.
+ * Refuses `--to` beside `--all`: those who name a cache may not mean that every other one gets it, too.
  *
- * @throws {HandpickError} `CACHE_UNKNOWN` for `--all` of none.
+ * @throws {HandpickError} `USAGE`
  */
-function namedCaches({ to = [], all }: PathOptions, config: Config): readonly string[] {
-  if (all !== true) return to;
-  return [
-    ...(config.caches.length > 0 ? config.caches : [chooseCache(config)]).map(({ name }) => name),
-    ...to,
-  ];
+function assertOneWay({ to = [], all }: PathOptions): void {
+  if (all !== true || to.length === 0) return;
+  throw new HandpickError("USAGE", "Cannot take --to and --all together", {
+    hint: "Leave out --all to choose the caches of --to alone, or --to to choose every cache of the configuration.",
+  });
+}
+
+/**
+ * Returns the names of all caches of the configuration.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` if there is none.
+ */
+function allCaches(config: Config): readonly string[] {
+  return (config.caches.length > 0 ? config.caches : [chooseCache(config)]).map(({ name }) => name);
 }
 
 /**

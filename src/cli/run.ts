@@ -1,6 +1,5 @@
 import { Command, CommanderError } from "commander";
 
-import { type Failure, toFailure } from "../push/events.ts";
 import { VERSION } from "../version.ts";
 import { defineCommand } from "./command.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -17,9 +16,12 @@ import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
+import { usageError } from "./usage-error.ts";
 import { watchCommand } from "./watch.ts";
 
 const LONGEST_LINE = 80;
+/** The code of the end of a command line that has nothing but options; all help was shown. */
+const HELP_SHOWN = "commander.help";
 
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
@@ -33,6 +35,11 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     await program.parseAsync(words, { from: "user" });
     return exitCode;
   } catch (thrown) {
+    if (thrown instanceof CommanderError) {
+      if (thrown.exitCode === 0) return EXIT.done;
+      if (thrown.code === HELP_SHOWN) return EXIT.usage;
+      return conclude(usageError(thrown, program, name), argv, io);
+    }
     return conclude(thrown, argv, io);
   }
 }
@@ -40,13 +47,11 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 /** Tells why the run ended, on stdout too if the answer is JSON. */
 function conclude(thrown: unknown, argv: readonly string[], io: Io): number {
   const error = thrown instanceof ToldError ? thrown.cause : thrown;
-  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
   if (asksForJson(argv) && !(thrown instanceof ToldError)) {
-    for (const line of jsonErrorLines(failuresOf(error), JSON_ERRORS[argv[0] ?? ""] ?? "object")) {
+    for (const line of jsonErrorLines(errorsOf(error), JSON_ERRORS[argv[0] ?? ""] ?? "object")) {
       io.stdout.write(`${line}\n`);
     }
   }
-  if (error instanceof CommanderError) return EXIT.usage; // told by commander
   if (io.signal.aborted) {
     io.stderr.write("handpick: interrupted\n");
     return EXIT.interrupted;
@@ -55,10 +60,8 @@ function conclude(thrown: unknown, argv: readonly string[], io: Io): number {
   return exitCodeOf(error);
 }
 
-function failuresOf(error: unknown): Failure[] {
-  if (error instanceof AggregateError) return error.errors.map(toFailure);
-  if (!(error instanceof CommanderError)) return [toFailure(error)];
-  return [{ code: "USAGE", message: error.message.replace(/^error: /, "") }];
+function errorsOf(error: unknown): readonly unknown[] {
+  return error instanceof AggregateError ? error.errors : [error];
 }
 
 /** What follows `--` is somebody else's command line. */
@@ -94,13 +97,11 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
+      outputError: () => undefined, // told by conclude()
       getOutHelpWidth: () => helpWidth(io.stdout),
       getErrHelpWidth: () => helpWidth(io.stderr),
     })
-    .addHelpText("after", CONFIGURATION_HELP)
-    .showHelpAfterError(
-      "Run `handpick --help` for usage; options come after the command, as in handpick status --json",
-    );
+    .addHelpText("after", CONFIGURATION_HELP);
   const commands = [
     defineCommand(pushCommand(io), ended),
     defineCommand(planCommand(io), ended),
@@ -115,7 +116,6 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
   ];
   for (const command of commands) {
     command.copyInheritedSettings(program);
-    command.showHelpAfterError(`Run \`handpick ${command.name()} --help\` for usage`);
     program.addCommand(command);
   }
   return program;

@@ -30,7 +30,7 @@ export async function startCommand(
 ): Promise<RunningCommand> {
   let child: ChildProcess;
   try {
-    child = spawn(program, args, { cwd, env, stdio: "inherit" });
+    child = spawn(program, args, { cwd, env: withItsNode(env), stdio: "inherit" });
     // Before the first wait: a command may end at once.
     const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     await once(child, "spawn");
@@ -40,6 +40,12 @@ export async function startCommand(
   } catch (cause) {
     throw cannotRun(program, cause);
   }
+}
+
+/** Gives a command the `NODE_OPTIONS` that the start script kept from our own Node. */
+function withItsNode(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const { HANDPICK_NODE_OPTIONS: NODE_OPTIONS, ...others } = env;
+  return NODE_OPTIONS === undefined ? others : { ...others, NODE_OPTIONS };
 }
 
 function exitCodeOf({ exitCode, signalCode }: ChildProcess): number {

@@ -20,7 +20,7 @@ function detailLines(status: Status, now: number): string[] {
   }
   const lines = selections.flatMap(selectionLines);
   for (const cache of caches) {
-    lines.push(...cacheLines(cache, now));
+    lines.push(...cacheLines(cache, status, now));
     const mine = paths.filter((entry) => entry.cache === cache.name);
     lines.push(...pathLines(mine, now));
   }
@@ -65,7 +65,7 @@ function selectionLines(selection: SelectionStatus): string[] {
   return [`${name}: ${printable(manifest)}${places}`];
 }
 
-function cacheLines(cache: CacheStatus, now: number): string[] {
+function cacheLines(cache: CacheStatus, { tryNow }: Status, now: number): string[] {
   const counts = Object.entries(cache.paths).flatMap(([state, count]) =>
     count > 0 ? [`${count} ${state}`] : [],
   );
@@ -76,7 +76,7 @@ function cacheLines(cache: CacheStatus, now: number): string[] {
   if (trouble === undefined) return lines;
   const since = failingSince === undefined ? "" : ` ${formatDuration(now - failingSince)}`;
   const failing = `  failing for${since}: ${troubleText(trouble)}`;
-  const then = `  next try ${next}; handpick sync --recheck tries now`;
+  const then = `  next try ${next}${tryNow === undefined ? "" : `; ${tryNow} tries now`}`;
   return [...lines, failing, ...hintLines(trouble, "    "), then];
 }
 

@@ -14,6 +14,8 @@ export interface AppOptions {
   readonly now: () => number;
   /** Aborted when the server stops; ends what takes long. */
   readonly signal: AbortSignal;
+  /** How long the next byte of a body may take to arrive. */
+  readonly idleMs: number;
   /** How long a JSON body may take to arrive. */
   readonly timeoutMs: number;
 }

@@ -82,7 +82,8 @@ function answerError(error: Error, c: Context, { log, signal }: AppOptions): Res
   if (error instanceof FormatError) return c.text(error.message, 400);
   if (signal.aborted) return c.text("The server is stopping", 503);
   if (error.cause instanceof Error && error.cause.name === "TimeoutError") {
-    return c.text("The body did not arrive in time", 408);
+    // Whatever arrives later is no request, and nobody else has the connection until it is closed.
+    return c.text("The body did not arrive in time", 408, { Connection: "close" });
   }
   if (c.req.raw.signal.aborted) return c.text("The client went away", 400);
   log(`Cannot answer: ${error.message}`);

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 
 import * as v from "valibot";
 
-import { readJson } from "./request-body.ts";
+import { readBody, readJson } from "./request-body.ts";
 
 const { signal } = new AbortController();
 
@@ -21,8 +21,12 @@ function requestOf(text: string, sizeBytes: number): Request {
   return new Request("http://x/", { method: "POST", body, duplex: "half" });
 }
 
+function isTimeout(error: Error): boolean {
+  return error.cause instanceof DOMException && error.cause.name === "TimeoutError";
+}
+
 describe("readJson()", () => {
-  const limits = { signal, timeoutMs: 60_000 };
+  const limits = { signal, idleMs: 60_000, timeoutMs: 60_000 };
 
   it("reads a body whatever the pieces it comes in", async () => {
     const text = JSON.stringify(["ä€😀".repeat(10), ""]);
@@ -39,6 +43,29 @@ describe("readJson()", () => {
       const reading = readJson(request, v.string(), { ...limits, maxBytes: 101 });
       await assert.rejects(reading, { status: 413 });
     }
+  });
+
+  it("waits for no byte longer than it is told, and for its reader as long as that takes", async () => {
+    const late = new Request("http://x/", {
+      method: "POST",
+      body: new ReadableStream({ start: (controller) => controller.enqueue(Buffer.from("[")) }),
+      duplex: "half",
+    });
+    const read = readBody(late, { signal, idleMs: 50, maxBytes: 100 });
+    assert.equal((await read.next()).value?.length, 1);
+    await sleep(100);
+    await assert.rejects(read.next(), isTimeout);
+  });
+
+  it("waits for no body longer than it is told, however steadily its bytes come", async () => {
+    const body = new ReadableStream({
+      async pull(controller) {
+        await sleep(5);
+        controller.enqueue(Buffer.from(" "));
+      },
+    });
+    const endless = new Request("http://x/", { method: "POST", body, duplex: "half" });
+    await assert.rejects(readJson(endless, v.null(), { ...limits, timeoutMs: 50 }), isTimeout);
   });
 
   it("keeps no piece: each takes far more memory than the byte that it may be", async () => {

@@ -8,9 +8,17 @@ import { refusal } from "./refusal.ts";
 /** Room for a query about 32 768 paths, which everybody may send. */
 const DEFAULT_JSON_BYTES = 2 * 1024 * 1024;
 
-/** How {@link readJson} reads. */
-export interface JsonOptions {
+/** How {@link readBody} reads. */
+export interface BodyOptions {
   readonly signal: AbortSignal;
+  /** How long the next byte may take. */
+  readonly idleMs: number;
+  readonly maxBytes: number;
+}
+
+/** How {@link readJson} reads. */
+export interface JsonOptions extends Omit<BodyOptions, "maxBytes"> {
+  /** How long the whole body may take. */
   readonly timeoutMs: number;
   /** @default {2_097_152} */
   readonly maxBytes?: number;
@@ -20,37 +28,54 @@ export interface JsonOptions {
  * The body's chunks as they arrive, counted.
  *
  * @throws {HTTPException} 413 if the body is announced or found to be longer than `maxBytes`.
+ * @throws An error whose cause is a `TimeoutError` if no byte arrives for `idleMs`.
  */
 export async function* readBody(
   request: Request,
-  { maxBytes, signal }: { readonly maxBytes: number; readonly signal: AbortSignal },
+  { maxBytes, idleMs, signal }: BodyOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const tooLong = refusal(413, `The body is longer than ${maxBytes} bytes`);
   if (Number(request.headers.get("content-length")) > maxBytes) throw tooLong;
   if (request.body === null) return;
   let size = 0;
+  const idle = new AbortController();
   const body: AsyncIterable<Uint8Array> = Readable.fromWeb(request.body, {
-    signal,
+    signal: AbortSignal.any([signal, idle.signal]),
   });
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes) throw tooLong;
-    yield chunk;
+  const wait = (): NodeJS.Timeout => setTimeout(() => idle.abort(stalled(idleMs)), idleMs);
+  let timer = wait();
+  try {
+    for await (const chunk of body) {
+      // A disk that is slow to take a chunk is not the client's fault.
+      clearTimeout(timer);
+      size += chunk.length;
+      if (size > maxBytes) throw tooLong;
+      yield chunk;
+      timer = wait();
+    }
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+function stalled(idleMs: number): DOMException {
+  return new DOMException(`No byte arrived for ${idleMs} ms`, "TimeoutError");
 }
 
 /**
  * Reads a JSON body of the given shape, whatever its content type says.
  *
  * @throws {HTTPException} 400 if the body is not JSON of that shape, 413 if it is too long.
+ * @throws An error whose cause is a `TimeoutError` if the body, or its next byte, takes too long.
  */
 export async function readJson<T>(
   request: Request,
   schema: v.GenericSchema<unknown, T>,
-  { signal, timeoutMs, maxBytes = DEFAULT_JSON_BYTES }: JsonOptions,
+  { signal, idleMs, timeoutMs, maxBytes = DEFAULT_JSON_BYTES }: JsonOptions,
 ): Promise<T> {
   const limits = {
     maxBytes,
+    idleMs,
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
   };
   const text = await collect(readBody(request, limits));

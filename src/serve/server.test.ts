@@ -275,9 +275,31 @@ describe("a slow client", () => {
     assert.equal(await send(rig, `${head}\r\n[`), "");
   });
 
-  it("gets 408 when its JSON does not come in time", async () => {
-    await using rig = await startTestServer({}, { jsonTimeoutMs: 100 });
-    assert.match(await send(rig, `${head}Connection: close\r\n\r\n[`), /^HTTP\/1.1 408 /);
+  it("gets 408 and is cut when its JSON does not come in time", async () => {
+    for (const hooks of [{ jsonTimeoutMs: 100 }, { bodyIdleMs: 100 }]) {
+      await using rig = await startTestServer({}, hooks);
+      assert.match(await send(rig, `${head}\r\n[`), /^HTTP\/1.1 408 [^]*^connection: close\r$/im);
+    }
+  });
+
+  it("gets 408 when its part stops, and leaves nothing of it", async () => {
+    await using rig = await startTestServer({}, { bodyIdleMs: 100 });
+    const started = await rig.client.begin();
+    const md5 = md5Of(Buffer.from("half"));
+    const url = new URL(await rig.client.partUrl(started, 1, md5));
+    const put = `PUT ${url.pathname}${url.search} HTTP/1.1\r\nHost: localhost\r\nContent-MD5: ${md5}\r\n`;
+    const answer = await send(rig, `${put}Content-Length: 4\r\n\r\nha`);
+    assert.match(answer, /^HTTP\/1.1 408 [^]*^connection: close\r$/im);
+    assert.deepEqual(await readdir(join(rig.dir, "tmp")), []);
+  });
+
+  it("locks nobody out by half of a body, however many there are", async () => {
+    await using rig = await startTestServer({}, { bodyIdleMs: 200 });
+    const startMs = performance.now();
+    const answers = await Promise.all(Array.from({ length: 512 }, () => send(rig, `${head}\r\n[`)));
+    assert.ok(performance.now() - startMs < 9_000);
+    assert.deepEqual(new Set(answers.map((text) => text.slice(0, 13))), new Set(["HTTP/1.1 408 "]));
+    assert.equal((await fetch(`${rig.server.url}/nix-cache-info`)).status, 200);
   });
 
   it("is not what a client is that waits for a slow answer", async () => {

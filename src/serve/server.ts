@@ -35,7 +35,9 @@ export interface ServeHooks {
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly limits?: Partial<ListenerLimits>;
-  /** How long a JSON body may take to arrive. @default {60_000} */
+  /** How long the next byte of a body may take to arrive. @default {10_000} */
+  readonly bodyIdleMs?: number;
+  /** How long a JSON body may take to arrive. @default {30_000} */
   readonly jsonTimeoutMs?: number;
 }
 
@@ -69,7 +71,8 @@ export async function startServer(
     wrap = (app) => app,
     now = Date.now,
     limits = {},
-    jsonTimeoutMs: timeoutMs = 60_000,
+    bodyIdleMs: idleMs = 10_000,
+    jsonTimeoutMs: timeoutMs = 30_000,
   } = hooks;
   if (!CACHE_NAME.test(name)) throw badName(name);
   await using cleanup = new AsyncDisposableStack();
@@ -84,7 +87,7 @@ export async function startServer(
     const storage = cleanup.use(await openStorage(dir, { name, upstreams, log, signal, env }));
     await storage.uploads.sweep(now());
     opened.resolve(storage);
-    const around = { log, now, signal, timeoutMs };
+    const around = { log, now, signal, idleMs, timeoutMs };
     return wrap(createApp(storage, { name, isPrivate, servedAs, baseUrl, ...around }));
   });
   cleanup.defer(() => listener.close());

@@ -80,7 +80,8 @@ export function partRoute(storage: Storage, options: AppOptions): Hono {
       throw refusal(403, "The Content-MD5 header is not the one the URL was asked for");
     }
     const upload = storage.uploads.get(address.narId, address.uploadId);
-    const limits = { maxBytes: LARGEST_PART_BYTES, signal: options.signal };
+    const { signal, idleMs } = options;
+    const limits = { maxBytes: LARGEST_PART_BYTES, signal, idleMs };
     const part = {
       number: address.partNumber,
       md5: address.md5,

@@ -18,6 +18,17 @@ export function parseStrings(fact = "[]"): string[] {
 }
 
 /**
+ * Reads a fact that is a text for each of some names.
+ *
+ * @throws {LedgerDamage}
+ */
+export function parseTexts(fact = "{}"): ReadonlyMap<string, string> {
+  const value = parse(fact);
+  if (!isObject(value)) throw unexpected("an object", fact);
+  return new Map(Object.entries(value).map(([name, text]) => [name, string(text)]));
+}
+
+/**
  * Reads a fact that is a trouble for each of some names.
  *
  * @throws {LedgerDamage}
@@ -54,6 +65,7 @@ const READERS: Readonly<Record<string, (fact: string) => unknown>> = {
   ended: parseStrings,
   gone: parseStrings,
   idle: parseStrings,
+  credentials: parseTexts,
   unusable: parseTroubles,
   read: parseReadSelections,
   syncStarted: parseTime,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, it } from "node:test";
@@ -121,6 +121,23 @@ describe("a ledger that holds what nobody recorded", () => {
         readAll(folder);
       }));
   }
+
+  it("is moved aside beside folders that have its name", () =>
+    withFolder(async (folder, file) => {
+      for (const [kept, sql] of [
+        ["damaged", "DROP TABLE builds"],
+        ["v99", "PRAGMA user_version = 99"],
+      ] as const) {
+        await mkdir(join(`${file}.${kept}`, "kept"), { recursive: true });
+        await mkdir(`${file}.${kept}-1`);
+        fill(folder);
+        change(file, sql);
+        assert.match(moveLedgerAside(folder), new RegExp(`the old one is kept as .*${kept}-2$`));
+        assert.equal((await stat(`${file}.${kept}-2`)).isFile(), true);
+        readAll(folder);
+        await rm(file);
+      }
+    }));
 
   it("is damaged where its pages are overwritten, or it is another file", () =>
     withFolder(async (folder, file) => {

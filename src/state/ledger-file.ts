@@ -76,7 +76,8 @@ export function moveLedgerAside({ dir }: StateFolder): string {
   const file = fileIn(dir);
   const version = versionIn(file);
   const isNewer = version > SCHEMA_VERSION;
-  const kept = isNewer ? nameOfVersion(file, version) : `${file}.damaged`;
+  const due = isNewer ? nameOfVersion(file, version) : `${file}.damaged`;
+  const kept = nameBesideFolders(due);
   try {
     renameSync(file, kept);
     // They belong to the old file, and would damage the new one.
@@ -84,9 +85,18 @@ export function moveLedgerAside({ dir }: StateFolder): string {
   } catch (error) {
     throw stateUnusable(dir, error);
   }
-  return isNewer
+  return isNewer && kept === due
     ? `the ledger is that of a newer handpick (schema ${version}) and is made anew; that version finds its own as ${kept}`
-    : `the ledger was damaged and is made anew; the old one is kept as ${kept}`;
+    : `the ledger ${isNewer ? "is that of a newer handpick" : "was damaged"} and is made anew; the old one is kept as ${kept}`;
+}
+
+/** Replaces an older file, but nobody's folder, which no file can be renamed to. */
+function nameBesideFolders(name: string): string {
+  let free = name;
+  for (let n = 1; lstatSync(free, { throwIfNoEntry: false })?.isDirectory() === true; n += 1) {
+    free = `${name}-${n}`;
+  }
+  return free;
 }
 
 /** The version that a file says it has, with everything in the file itself; 0 if nothing can tell. */

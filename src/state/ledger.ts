@@ -66,7 +66,8 @@ type Fact =
   | "gone"
   | "read"
   | "watchMark"
-  | "idle";
+  | "idle"
+  | "credentials";
 
 /** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */
 export function isLedgerError(error: unknown): boolean {

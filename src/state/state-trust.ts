@@ -159,11 +159,14 @@ async function refusedOwner(dir: string, owner: number, uid: number): Promise<Ha
   );
 }
 
+/** What starts a sync in a folder of our own. */
+export const OWN_SYNC = "handpick sync";
+
 /** Returns the command that starts a sync of a folder by its owner, which need not be us. */
 export async function syncCommand(dir: string): Promise<string> {
   const status = await stat(dir).catch(() => undefined); // nobody's yet
   const uid = process.geteuid?.();
-  if (status === undefined || status.uid === uid) return "handpick sync";
+  if (status === undefined || status.uid === uid) return OWN_SYNC;
   return commandOf(status.uid, await nameOfUser(status.uid));
 }
 

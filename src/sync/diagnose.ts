@@ -43,11 +43,10 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
   yield await checkStarter(request);
   if (config === undefined) return;
   yield* checkPrograms(config, request);
-  if (config.caches.length + request.caches.length === 0) {
-    yield {
-      name: "caches",
-      ...warning("none configured", "Add [caches.NAME] to the configuration"),
-    };
+  if (request.caches.length === 0 && (config.caches.length === 0 || config.isFound)) {
+    const isNone = config.caches.length === 0;
+    const found = await check("caches", () => checkOfWanted(request));
+    if (isNone || found.status === "failed") yield found;
   }
   yield* checkRules(config, request);
   const names = request.caches.length > 0 ? request.caches : config.caches.map(({ name }) => name);
@@ -67,6 +66,23 @@ async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outc
   await using opened = await openStore({ store, env, signal });
   await opened.validPaths([]);
   return ok(`${opened.storeDir} through ${opened.description}`);
+}
+
+/**
+ * Looks whether what is wanted has a cache to go to, by the configuration that a sync uses. A selection may name
+ * its own.
+ */
+async function checkOfWanted(request: DiagnoseRequest): Promise<Outcome> {
+  const { env, cwd, uid, signal, store, configFile } = request;
+  const links = await readWanted(stateFolder(resolve(cwd, stateDirectory(env, uid))), "read");
+  if (links.length === 0)
+    return warning("none configured", "Add [caches.NAME] to the configuration");
+  const config = await loadConfig({ file: configFile, env, cwd, uid, serves: "wanted" });
+  await using opened = await openStore({ store, env, signal });
+  const surroundings = { store: opened, config, env, uid };
+  await using wanted = await holdWanted({ links, builds: [] }, surroundings);
+  for (const name of wanted.planned.flatMap(({ caches }) => caches)) chooseCache(config, name);
+  return ok("none configured, and what is wanted names its own");
 }
 
 /** Holds the rules against what is wanted, if anything is. */

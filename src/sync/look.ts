@@ -8,6 +8,7 @@ import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import { takeBuilds } from "./builds.ts";
+import { renewedCaches } from "./credential-marks.ts";
 import type { Crew } from "./crew.ts";
 import { digestOf, dueTimes } from "./due.ts";
 import { idleCaches, idleNames } from "./idle-caches.ts";
@@ -67,8 +68,9 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const links = await readWanted(folder);
   const before = { links, builds: ledger.builds(), idle: await stillIdle(request) };
   const isKnown = ledger.fact("digest") === digestOf(before, config) && !recheck;
+  const renewed = await renewedCaches(request);
   const isWaiting = ([name, time]: readonly [string, number]): boolean =>
-    time <= Date.now() && !crew.isBusyWith(name);
+    (time <= Date.now() || renewed.has(name)) && !crew.isBusyWith(name);
   if (isKnown && ![...dueTimes(ledger)].some(isWaiting)) {
     return { wishes: before, held: undefined, skipped: [] };
   }
@@ -85,7 +87,10 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   await keepUnsettled(request, { store, wanted });
   tellPassedOver(request);
   const names = [...dueTimes(ledger)]
-    .filter(([name, time]) => time <= Date.now() || (!isKnown && !crew.hasFailedAt(name)))
+    .filter(
+      ([name, time]) =>
+        time <= Date.now() || renewed.has(name) || (!isKnown && !crew.hasFailedAt(name)),
+    )
     .map(([name]) => name);
   const idle = names.filter((name) => !crew.isBusyWith(name));
   const work = { ...request, store, members: wanted, isForced: recheck };

@@ -139,8 +139,8 @@ async function pushDecided(
 }
 
 /** What `push --json` ends with when it failed before anything was decided. */
-export function emptySummary(): Summary {
-  return new Tally().summary(0);
+export function emptySummary(failed = 0): Summary {
+  return { ...new Tally().summary(0), failed };
 }
 
 /** Each cache has its share of threads and memory: one that takes nothing holds nothing of others. */

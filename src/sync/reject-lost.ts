@@ -38,10 +38,26 @@ export async function rejectLost(
   return { picks: kept, declared: keptDeclared, rejected };
 }
 
+/** Refuses inputs of which none, or not all, can be selected; a summary counts them. */
+export class SelectionError extends HandpickError {
+  readonly rejectedInputs: number;
+
+  constructor(error: HandpickError, rejectedInputs: number) {
+    const { code, message, hint, cause } = error;
+    super(code, message, { hint, cause });
+    this.rejectedInputs = rejectedInputs;
+  }
+}
+
 /** Returns the one error for inputs of which none, or not all, can be selected. */
-export function rejectionError(rejected: readonly RejectedInput[]): HandpickError | undefined {
+export function rejectionError(rejected: readonly RejectedInput[]): SelectionError | undefined {
   const [first] = rejected;
-  if (first === undefined || rejected.length === 1) return first?.error;
+  if (first === undefined) return undefined;
+  const error = rejected.length === 1 ? first.error : joinErrors(first, rejected);
+  return new SelectionError(error, rejected.length);
+}
+
+function joinErrors(first: RejectedInput, rejected: readonly RejectedInput[]): HandpickError {
   const lines = rejected
     .slice(0, MOST_NAMED)
     .map(({ error: { message, code } }) => `  ${message} [${code}]`);

@@ -7,6 +7,7 @@ import type { SyncFailure } from "../state/failure.ts";
 import { readNotice } from "../state/notice.ts";
 import { countBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
+import { OWN_SYNC, syncCommand } from "../state/state-trust.ts";
 import { plausibleSince } from "../state/times.ts";
 import { readWanted } from "../state/wanted.ts";
 import { believable, dueTimes } from "./due.ts";
@@ -66,6 +67,8 @@ export interface Status {
   readonly isInPlace: boolean;
   /** What to do now: a command, or a sentence where none helps; undefined for nothing. */
   readonly toDo: string | undefined;
+  /** The command that tries at once what failed; absent in the folder of another user, whose it is to start. */
+  readonly tryNow?: string;
 }
 
 /**
@@ -82,7 +85,13 @@ export async function readStatus(
 ): Promise<Status> {
   const state = await readState(folder);
   const starter = await findStarter(folder, { env });
-  const found = { ...state, risk: state.risk ?? risk, starter };
+  const sync = await syncCommand(folder.dir);
+  const found = {
+    ...state,
+    risk: state.risk ?? risk,
+    starter,
+    ...(sync === OWN_SYNC ? { tryNow: `${sync} --recheck` } : {}),
+  };
   return {
     ...found,
     isInPlace: isInPlace(found),

@@ -7,6 +7,7 @@ import { isOutage } from "../push/push-paths.ts";
 import { isLedgerError } from "../state/ledger.ts";
 import type { Entry, Ledger, Outcome } from "../state/ledger.ts";
 import type { Store } from "../store/store.ts";
+import { keepMark, markCredentials } from "./credential-marks.ts";
 import { believable } from "./due.ts";
 import { assertWritable, openConfigured } from "./open-caches.ts";
 import { prepareCache } from "./prepare.ts";
@@ -39,6 +40,12 @@ const RECHECK_SPREAD = 0.2;
  */
 export async function syncCache(name: string, work: CacheWork): Promise<void> {
   const { ledger, signal, onEvent } = work;
+  // Read before they are used: credentials that change meanwhile are not those that fail.
+  const mark = await markCredentials(name, work);
+  const fail = (failure: Failure): void => {
+    ledger.cacheFailed(name, failure, Date.now());
+    keepMark(ledger, name, mark);
+  };
   try {
     const opened = await openConfigured(chooseCache(work.config, name), work);
     await using _cache = opened.cache;
@@ -48,17 +55,18 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     const decided = await prepareCache(opened, work.members, options);
     for (const text of decided.warnings) onEvent({ event: "note", text: `${name}: ${text}` });
     const outage = await push(name, decided, work);
-    if (outage !== undefined) ledger.cacheFailed(name, outage, Date.now());
+    if (outage !== undefined) fail(outage);
     else {
       const spread = 1 - RECHECK_SPREAD * Math.random();
       const at = Date.now();
       ledger.cacheAnswered(name, { at, nextAt: Math.round(at + RECHECK_MS * spread) });
+      keepMark(ledger, name, undefined);
     }
   } catch (error) {
     signal.throwIfAborted();
     if (isLedgerError(error)) throw error;
     const failure = toFailure(error);
-    ledger.cacheFailed(name, failure, Date.now());
+    fail(failure);
     const hint = failure.hint === undefined ? "" : `\n  ${failure.hint}`;
     const text = `${name}: ${failure.message} [${failure.code}]${hint}`;
     onEvent({ event: "note", level: "error", text });
