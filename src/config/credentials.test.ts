@@ -200,6 +200,12 @@ describe("readCredentials()", () => {
     }
   });
 
+  it("says who reads a file that a unit is to be given", async () => {
+    const env = { CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+    const hint = /which root has to own .*; systemd reads it when the unit is started\.$/;
+    await assert.rejects(read({ tokenFile: join(dir, "absent") }, env), { hint });
+  });
+
   it("refuses tokens and keys that are none without repeating them", async () => {
     const refused = async (env: NodeJS.ProcessEnv, code: string): Promise<void> => {
       await assert.rejects(read({}, env), (error: Error) => {

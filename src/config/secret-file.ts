@@ -1,4 +1,6 @@
 import type { Stats } from "node:fs";
+import { isAbsolute } from "node:path";
+
 import { type ErrorCode, HandpickError } from "../error.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { readInProject } from "./found-file.ts";
@@ -47,12 +49,15 @@ export async function readSecretFile(file: SecretFile): Promise<string | undefin
 /** The error for a secret that cannot be had from its file. */
 export function secretFileError(
   code: ErrorCode,
-  { path, content, uid }: SecretFile,
+  { path, content, uid, env }: SecretFile,
   { found, cause }: { readonly found: string; readonly cause?: unknown },
 ): HandpickError {
-  const reader = uid === 0 ? "root" : "the user who runs handpick";
+  // A unit is given secrets by systemd, which reads the files as root.
+  const isUnit = isAbsolute(env["CREDENTIALS_DIRECTORY"] ?? "");
+  const reader = uid === 0 || isUnit ? "root" : "the user who runs handpick";
+  const then = isUnit ? "; systemd reads it when the unit is started" : "";
   return new HandpickError(code, `Cannot read ${content} from file ${path}: ${found}`, {
     cause,
-    hint: `Write it to that file, which ${reader} has to own and others must not read (chmod 600).`,
+    hint: `Write it to that file, which ${reader} has to own and others must not read (chmod 600)${then}.`,
   });
 }
