@@ -102,7 +102,7 @@ describe("the shell of README.md", { skip }, () => {
       env,
     });
     assert.match(stdout, /^everything is where it should be: 1 in mycache$/m);
-    assert.match(stdout, /^next sync: a shell with a selection starts one /m);
+    assert.match(stdout, /^next sync: the hook of a shell or a switch starts one /m);
     assert.match(stdout, /^to do: nothing$/m);
     await untilNobodyUses(state);
   });

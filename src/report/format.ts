@@ -10,9 +10,9 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** When something is tried again: `in 59 s`, or `at the next sync` if the time is past. */
+/** The time before which nothing is tried again: `in 59 s at the earliest`, or `at the next sync` if it is past. */
 export function formatUntil(time: number, now: number): string {
-  return time <= now ? "at the next sync" : `in ${formatDuration(time - now)}`;
+  return time <= now ? "at the next sync" : `in ${formatDuration(time - now)} at the earliest`;
 }
 
 /** The name part of a store path in a column that keeps lines within 72 characters. */

@@ -77,7 +77,7 @@ describe("verdictLines()", () => {
     assert.deepEqual(lines, [
       "not everything is where it should be: no sync has looked at 1 selection; " +
         "no sync has looked at 2 builds; mine: 3 wait (CACHE_REFUSED); other: 1 fail",
-      "next sync: a shell with a selection starts one when it is entered, as 1.0 s ago; next try in 1 min 0 s",
+      "next sync: the hook of a shell or a switch starts one when it runs, as 1.0 s ago; next try in 1 min 0 s at the earliest",
       "to do: handpick doctor mine",
     ]);
   });
@@ -94,7 +94,7 @@ describe("verdictLines()", () => {
       caches: [cache("mine", { pushed: 1 })],
       starter,
     });
-    assert.equal(there[1], "next sync: a shell with a selection starts one when it is entered");
+    assert.equal(there[1], "next sync: the hook of a shell or a switch starts one when it runs");
   });
 
   it("lets no name steer the terminal", () => {

@@ -13,7 +13,7 @@ export function starterText({ by, file = "", every }: Starter): string {
     case "cron":
       return `cron starts one (${every ?? ""}), by ${file}`;
     case "shell":
-      return "a shell with a selection starts one when it is entered";
+      return "the hook of a shell or a switch starts one when it runs";
     case "nobody":
       return "nobody starts one here";
   }

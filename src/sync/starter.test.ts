@@ -62,6 +62,13 @@ describe("findStarter()", () => {
     assert.deepEqual(await find(), { by: "systemd-user", file, every: "15min" });
   });
 
+  it("gives a number alone its unit, as in the timers of the modules", async () => {
+    await using _manager = await listen();
+    await place("home/.config/systemd/user/handpick.path", `DirectoryNotEmpty=${folder.spool}\n`);
+    await place("home/.config/systemd/user/handpick.timer", "OnUnitInactiveSec=1800\n");
+    assert.equal((await find()).every, "1800 s");
+  });
+
   it("finds a unit with a specifier for the folder, as units of all users have", async () => {
     await using _manager = await listen();
     const text = "[Path]\nDirectoryNotEmpty=%h/.local/state/handpick/spool\n";

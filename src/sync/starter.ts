@@ -67,7 +67,7 @@ async function findSystemd(
       if (!namesSpool(await readText(file), folder)) continue;
       const timer = await readText(join(units, "handpick.timer"));
       const every = /^On(?:UnitInactiveSec|UnitActiveSec|Calendar)\s*=\s*(\S.*)$/m.exec(timer)?.[1];
-      return { by, file, ...(every === undefined ? {} : { every: every.trim() }) };
+      return { by, file, ...(every === undefined ? {} : { every: timeSpan(every.trim()) }) };
     }
   }
   return undefined;
@@ -94,6 +94,11 @@ async function findLaunchd(
     }
   }
   return undefined;
+}
+
+/** To systemd a number alone is seconds. */
+function timeSpan(words: string): string {
+  return /^\d+$/.test(words) ? `${words} s` : words;
 }
 
 /** Returns true if a unit file or a property list names the spool, as the hook reads them. */
