@@ -66,7 +66,7 @@ function recheck(sync: string): string | undefined {
 }
 
 async function startSync(
-  { starter, selections, caches }: Found,
+  { starter, selections, caches, unread: builds }: Found,
   folder: StateFolder,
   { now, sync }: { readonly now: number; readonly sync: string },
 ): Promise<string | undefined> {
@@ -75,9 +75,11 @@ async function startSync(
     async ({ name }) => now - (await changedAt(join(folder.wanted, name), now)),
   );
   const isOverdue = (await Promise.all(ages)).some((age) => age > OVERDUE_MS);
-  if (starter.by !== "nobody" && !isOverdue) return undefined;
+  // The hook of a shell looks at its own selection only.
+  const isLeftAlone = starter.by === "shell" && builds > 0;
+  if (starter.by !== "nobody" && !isOverdue && !isLeftAlone) return undefined;
   const isLater = caches.some(({ nextTry = 0 }) => nextTry > now);
-  return unread.length === 0 && isLater ? (recheck(sync) ?? sync) : sync;
+  return unread.length === 0 && builds === 0 && isLater ? (recheck(sync) ?? sync) : sync;
 }
 
 async function changedAt(link: string, now: number): Promise<number> {

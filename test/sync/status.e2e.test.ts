@@ -168,6 +168,9 @@ describe("handpick status where a shell selects", { timeout: 60_000 }, () => {
       [status.isInPlace, status.starter.by, status.toDo],
       [true, "shell", undefined],
     );
+    await rig.built("1", ["", "/nix/store/x"]);
+    assert.equal((await rig.status()).toDo, "handpick sync", "no shell looks at builds");
+    await rig.synced();
     await rig.declare("home", [{ packages: ["app"] }]);
     assert.equal((await rig.status()).toDo, undefined, "the shell has just been entered");
     await lutimes(join(rig.state, "wanted/home"), 1, 1);
