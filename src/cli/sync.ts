@@ -12,7 +12,7 @@ import { openStore } from "../store/open-store.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
-import { addSummaries } from "../sync/summary.ts";
+import { addSummaries, type Summary } from "../sync/summary.ts";
 import { sync, type SyncEnd } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -84,6 +84,11 @@ async function runSync(options: SyncOptions, io: Io): Promise<number> {
   return recordingFailure({ ...state, signal }, () => syncFolder(state, options, io));
 }
 
+/** Builds are pushed also where no selection wants anything. */
+function didNothing({ pushed, present, upstream, held, excluded, failed }: Summary): boolean {
+  return pushed + present + upstream + held + excluded + failed === 0;
+}
+
 function folderOf({ env, cwd, uid }: Io): StateFolder {
   return stateFolder(resolve(cwd, stateDirectory(env, uid)));
 }
@@ -128,7 +133,8 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       },
     });
     if (end.isOtherAtWork) note("another sync is at work; it does this as well");
-    else if ((await readWanted(folder)).length === 0) note(`nothing is wanted in ${folder.dir}`);
+    else if (!end.isLeft && didNothing(total) && (await readWanted(folder)).length === 0)
+      note(`nothing is wanted in ${folder.dir}`);
     report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
     return exitCode(end, options);
   } finally {
