@@ -222,6 +222,15 @@ describe("handpick exec", { timeout: 120_000 }, () => {
       await assert.rejects(readFile(join(rig.nix.dir, "touched")));
     });
 
+    it("says how the command is told from globs that took it in", async () => {
+      const { status, stderr } = await rig.exec("-i", "my-*", "touch", "touched");
+      assert.equal(status, 2);
+      assert.match(
+        stderr,
+        /Missing required argument 'command' \[USAGE\]\n.*; -- ends the options, as in/,
+      );
+    });
+
     it("does not run with a command line that makes no sense", async () => {
       await writeFile(join(rig.nix.dir, "nothing.toml"), "");
       const touch = ["--", "touch", "touched"];
