@@ -86,7 +86,7 @@ in
 
     systemd.user = mkIf (cfg.trigger == "systemd") {
       paths.handpick = {
-        Unit.Description = "Word of packages to keep in binary caches";
+        Unit.Description = "Watch for packages to keep in binary caches";
         Path = {
           DirectoryNotEmpty = path spool;
           MakeDirectory = true;

@@ -140,7 +140,7 @@ in
     };
 
     systemd.paths.handpick = lib.mkIf isStarted {
-      description = "Word of packages to keep in binary caches";
+      description = "Watch for packages to keep in binary caches";
       wantedBy = [ "paths.target" ];
       pathConfig.DirectoryNotEmpty = "/var/lib/handpick/spool";
     };
