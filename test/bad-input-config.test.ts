@@ -92,8 +92,10 @@ describe("what a user writes", { timeout: 120_000 }, () => {
       ["doctor"],
       ["serve", "--listen", "127.0.0.1:0"],
     ];
+    // That of root is not below the home of the test.
+    const state = { HANDPICK_STATE_DIR: join(nix.dir, "state") };
     for (const [name = "", ...rest] of commands) {
-      const result = await handpick(nix, [name, "-c", "nothere.toml", ...rest]);
+      const result = await handpick(nix, [name, "-c", "nothere.toml", ...rest], { env: state });
       assert.equal(result.status, 2, `${name}: ${result.stderr}`);
       const said = result.stdout + result.stderr;
       assert.match(said, /Cannot read configuration \S+\/nothere\.toml: it does not exist/, name);
