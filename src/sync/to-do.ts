@@ -39,6 +39,13 @@ export async function toDo(
   return mend(found, sync) ?? (await startSync(found, folder, { now, sync }));
 }
 
+/** Codes that another token mends; any sync tries that at once. */
+const NEEDS_TOKEN: ReadonlySet<string> = new Set([
+  "TOKEN_MISSING",
+  "CACHE_REFUSED",
+  "CACHE_READ_ONLY",
+]);
+
 /** Makes syncs possible again; where a file or a disk is the reason, its hint says how. */
 function mendAll({ code, hint }: Trouble, otherwise: string): string {
   return (code === "FILE_UNUSABLE" ? hint : undefined) ?? otherwise;
@@ -49,7 +56,8 @@ function mend({ caches, selections, paths }: Found, sync: string): string | unde
   const refusing = caches.find((cache) => LASTING.has(cache.trouble?.code ?? ""));
   if (refusing !== undefined) {
     const check = `handpick doctor ${refusing.name}`;
-    const again = recheck(sync);
+    const code = refusing.trouble?.code ?? "";
+    const again = recheck(sync) ?? (NEEDS_TOKEN.has(code) ? sync : undefined);
     return again === undefined ? check : `${check} && ${again}`;
   }
   const unusable = selections.find((selection) => selection.trouble !== undefined);
