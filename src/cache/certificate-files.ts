@@ -1,5 +1,6 @@
 import { HandpickError } from "../error.ts";
 import { readRegularSync } from "../files/open-file.ts";
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 
 /** The environment variables that name files of certificates, the first before the second. */
@@ -26,7 +27,7 @@ function readText(file: string): string | undefined {
   try {
     return readRegularSync(file, MOST_BYTES);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (systemCode(error) === "ENOENT") return undefined;
     throw new HandpickError("FILE_UNUSABLE", `Cannot read the certificates in ${quote(file)}`, {
       cause: error,
       hint: "Correct NIX_SSL_CERT_FILE or SSL_CERT_FILE, or unset it.",

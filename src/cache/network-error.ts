@@ -1,4 +1,5 @@
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import { authorityHint } from "./certificate-files.ts";
 import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { excerpt } from "./excerpt.ts";
@@ -72,7 +73,7 @@ export function isProxyRefusal(status: number): boolean {
 }
 
 function whatHappened(cause: unknown, { proxy }: Circumstances): string {
-  const code = codeOf(cause);
+  const code = systemCode(cause) ?? "";
   if (code === NO_TUNNEL) {
     const status = statusOf(cause);
     const name = proxy === undefined ? "a proxy in between" : `the proxy ${endpointOf(proxy.url)}`;
@@ -89,7 +90,7 @@ function whatHappened(cause: unknown, { proxy }: Circumstances): string {
 
 function hintFor(cause: unknown, { proxy, env }: Circumstances): string {
   if (isOutOfFiles(cause)) return OPEN_FILES_HINT;
-  const code = codeOf(cause);
+  const code = systemCode(cause) ?? "";
   if (code === NO_TUNNEL) return proxyHint(statusOf(cause), proxy);
   if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";
   if (NO_HTTP.test(code)) return "Check name and port in the setting host of this cache.";
@@ -115,20 +116,14 @@ function proxyHint(status: number, proxy: Proxy | undefined): string {
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof HandpickError) || error.code !== "NETWORK") return false;
   const { cause } = error;
-  const code = codeOf(cause);
+  const code = systemCode(cause) ?? "";
   if (code === NO_TUNNEL) return statusOf(cause) >= 500;
   return !CERTIFICATE.test(code) && !NO_HTTP.test(code) && !isPlain(cause);
 }
 
 /** Returns true if a TLS handshake was answered by something else, as OpenSSL tells it. */
 function isPlain(error: unknown): boolean {
-  return error instanceof Error && codeOf(error) === "EPROTO" && PLAIN.test(error.message);
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string"
-    ? error.code
-    : "";
+  return error instanceof Error && systemCode(error) === "EPROTO" && PLAIN.test(error.message);
 }
 
 function statusOf(error: unknown): number {

@@ -1,18 +1,13 @@
-import { HandpickError } from "../error.ts";
+import { type ErrorCode, HandpickError, isOutage } from "../error.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { parseNarInfo } from "../nix/narinfo.ts";
-import { hashPartOf, storeDirOf } from "../nix/store-path.ts";
-import type { HashPart, StorePath } from "../nix/store-path.ts";
-import { systemClock } from "./clock.ts";
-import type { Clock } from "./clock.ts";
+import { type HashPart, hashPartOf, storeDirOf, type StorePath } from "../nix/store-path.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { excerpt } from "./excerpt.ts";
 import { forEachConcurrent } from "./for-each-concurrent.ts";
-import { createHttpClient } from "./http-client.ts";
-import type { HttpClient } from "./http-client.ts";
-import { endpointOf } from "./http-message.ts";
-import type { HttpResponse, Timeouts } from "./http-message.ts";
-import { retry } from "./retry.ts";
-import type { RetryNotice } from "./retry.ts";
+import { createHttpClient, type HttpClient } from "./http-client.ts";
+import { endpointOf, type HttpResponse, type Timeouts } from "./http-message.ts";
+import { retry, type RetryNotice } from "./retry.ts";
 import { isSuccess, statusError } from "./status-error.ts";
 
 const REQUESTS_AT_ONCE = 64;
@@ -24,8 +19,6 @@ const TIMEOUTS: Timeouts = { idleMs: 15_000, answerMs: 15_000, totalMs: 30_000 }
  * credentials, so 401 is that of a cache which readers without a password do not have.
  */
 const ABSENT: readonly number[] = [401, 403, 404, 410];
-/** The failures of an upstream, as against those of our own settings. */
-const SILENCE: ReadonlySet<string> = new Set(["NETWORK", "CACHE_UNAVAILABLE", "CACHE_PROTOCOL"]);
 
 export interface UpstreamOptions {
   readonly signal: AbortSignal;
@@ -121,9 +114,14 @@ async function askOne(
     return end([]);
   } catch (error) {
     signal.throwIfAborted();
-    if (!(error instanceof HandpickError) || !SILENCE.has(error.code)) throw error;
+    if (!(error instanceof HandpickError) || !isOfUpstream(error.code)) throw error;
     return end([error]);
   }
+}
+
+/** Tells a failure of the upstream from one of our own settings. */
+function isOfUpstream(code: ErrorCode): boolean {
+  return isOutage(code) || code === "CACHE_PROTOCOL";
 }
 
 /** The folder of the cache. Settings that Nix takes in the query (`?priority=`) are its own. */

@@ -5,7 +5,8 @@ import { writeText } from "../report/output.ts";
 import { diagnose } from "../sync/diagnose.ts";
 import type { Check } from "../sync/check.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
-import { EXIT, exitCodeOf } from "./exit-code.ts";
+import { EXIT } from "../error.ts";
+import { exitCodeOf } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 

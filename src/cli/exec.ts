@@ -2,7 +2,7 @@ import { closeSync, openSync } from "node:fs";
 import { resolve } from "node:path";
 
 import { stateDirectory } from "../config/state-directory.ts";
-import { HandpickError } from "../error.ts";
+import { EXIT, HandpickError } from "../error.ts";
 import { type ExecEnd, execCommand, type Way } from "../live/exec.ts";
 import type { RunningCommand } from "../live/run-command.ts";
 import { quote } from "../nix/format-error.ts";
@@ -13,7 +13,6 @@ import { assertOwnState } from "../state/state-trust.ts";
 import { openStore } from "../store/open-store.ts";
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { CommandSpec } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
 import { rarely } from "./prepare-run.ts";

@@ -1,4 +1,4 @@
-import { toFailure } from "../push/events.ts";
+import { toFailure } from "../error.ts";
 import { emptySummary } from "../sync/push-plan.ts";
 import { SelectionError } from "../sync/reject-lost.ts";
 

@@ -1,5 +1,5 @@
-import { HandpickError } from "../error.ts";
-import { EXIT, exitCodeOf } from "./exit-code.ts";
+import { EXIT, HandpickError } from "../error.ts";
+import { exitCodeOf } from "./exit-code.ts";
 import { printError } from "./print-error.ts";
 import { run } from "./run.ts";
 

@@ -1,4 +1,4 @@
-import { EXIT } from "./exit-code.ts";
+import { EXIT } from "../error.ts";
 
 /** Makes a failure of stdout end the program with one line, and not as an unhandled event. */
 export function watchOutput(): void {

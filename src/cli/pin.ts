@@ -4,7 +4,7 @@ import { normalize } from "node:path/posix";
 
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
-import { HandpickError } from "../error.ts";
+import { EXIT, HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { isLabel } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
@@ -12,7 +12,6 @@ import { openStore } from "../store/open-store.ts";
 import { openConfigured } from "../sync/open-caches.ts";
 import { withMissingToken } from "../sync/with-missing-token.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 

@@ -1,5 +1,5 @@
 import { idleExcludes } from "../plan/idle-excludes.ts";
-import { toFailure } from "../push/events.ts";
+import { toFailure } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
@@ -9,8 +9,7 @@ import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
-import { PATH_OPTIONS, quietly, withPrepared } from "./prepare-run.ts";
-import type { PathOptions } from "./prepare-run.ts";
+import { PATH_OPTIONS, type PathOptions, quietly, withPrepared } from "./prepare-run.ts";
 
 interface PlanOptions extends PathOptions {
   readonly full?: boolean;

@@ -1,15 +1,13 @@
 import type { PushReport } from "../report/push-report.ts";
 import { assertWritable } from "../sync/open-caches.ts";
-import { pushPlan } from "../sync/push-plan.ts";
-import type { RunEvent } from "../sync/push-plan.ts";
+import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { ToldError } from "./json-error.ts";
 import { printError } from "./print-error.ts";
-import { PATH_OPTIONS, withPrepared } from "./prepare-run.ts";
-import type { PathOptions, Readied } from "./prepare-run.ts";
+import { PATH_OPTIONS, type PathOptions, type Readied, withPrepared } from "./prepare-run.ts";
 
 /** `handpick push`: push now, wait, show progress. */
 export function pushCommand(io: Io): CommandSpec<PathOptions> {

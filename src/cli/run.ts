@@ -1,10 +1,11 @@
 import { Command, CommanderError } from "commander";
 
+import { EXIT } from "../error.ts";
 import { VERSION } from "../version.ts";
 import { defineCommand } from "./command.ts";
 import { doctorCommand } from "./doctor.ts";
 import { execCommandSpec } from "./exec.ts";
-import { EXIT, exitCodeOf } from "./exit-code.ts";
+import { exitCodeOf } from "./exit-code.ts";
 import { assertNoForeignVerb } from "./foreign-verb.ts";
 import type { Io } from "./io.ts";
 import { type JsonErrors, jsonErrorLines, ToldError } from "./json-error.ts";

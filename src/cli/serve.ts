@@ -3,11 +3,10 @@ import { join, resolve } from "node:path";
 
 import { assertConfigFile, ownFiles } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
-import { HandpickError } from "../error.ts";
+import { EXIT, HandpickError } from "../error.ts";
 import { quoteUrl } from "../nix/format-error.ts";
 import { printable } from "../report/format.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 
 interface ServeCommandOptions extends CommonOptions {

@@ -2,16 +2,13 @@ import { resolve } from "node:path";
 
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
-import { HandpickError } from "../error.ts";
+import { EXIT, type Failure, HandpickError, toFailure } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { statusLines } from "../report/status-lines.ts";
-import { toFailure } from "../push/events.ts";
-import type { Trouble } from "../state/ledger.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readStatus } from "../sync/status.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
-import { EXIT } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
@@ -19,7 +16,7 @@ import { quietly } from "./prepare-run.ts";
  * Returns why the configuration cannot be used, by which the next sync may fail. It hides nothing of the
  * state, unless it was named here.
  */
-async function configRisk(options: CommonOptions, io: Io): Promise<Trouble | undefined> {
+async function configRisk(options: CommonOptions, io: Io): Promise<Failure | undefined> {
   const { env, cwd, uid } = io;
   const note = quietly(options, io);
   try {

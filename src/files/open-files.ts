@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 
+import { systemCode } from "./system-code.ts";
+
 /** What Node, the store's database and the ledger have open, with some to spare. */
 const OWN_FILES = 32;
 
@@ -30,7 +32,7 @@ function openFileLimit(): number {
 
 /** Tells whether something failed because this process, or the machine, may open no more files. */
 export function isOutOfFiles(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = systemCode(error);
   // A thread that does not start names the cause in its message only.
   return /\bE[MN]FILE\b/.test(`${String(code)} ${error instanceof Error ? error.message : ""}`);
 }

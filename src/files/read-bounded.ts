@@ -3,6 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { openFile, type OpenFileOptions, UnfitFileError } from "./open-file.ts";
+import { systemCode } from "./system-code.ts";
 
 /** A writer at the other end of a pipe, such as a password manager, may have to ask its user. */
 const PIPE_PATIENCE_MS = 10_000;
@@ -75,38 +76,29 @@ async function readSome(file: FileHandle, target: Buffer): Promise<number | unde
   try {
     return (await file.read(target, 0, target.length)).bytesRead;
   } catch (error) {
-    if (errorCode(error) === "EAGAIN") return undefined;
+    if (systemCode(error) === "EAGAIN") return undefined;
     throw error;
   }
 }
 
+const READ_FAILURES: Readonly<Record<string, string>> = {
+  ENOENT: "it does not exist",
+  ENOTDIR: "it does not exist",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EISDIR: "it is a folder",
+  ELOOP: "its links lead round in a circle",
+  ENXIO: "it is a socket",
+  ERR_ENCODING_INVALID_ENCODED_DATA: "it is not UTF-8 text",
+};
+
 /** Says in a few words why reading failed. */
 export function readFailure(error: unknown): string {
-  switch (errorCode(error)) {
-    case "ENOENT":
-    case "ENOTDIR":
-      return "it does not exist";
-    case "EACCES":
-    case "EPERM":
-      return "permission denied";
-    case "EISDIR":
-      return "it is a folder";
-    case "ELOOP":
-      return "its links lead round in a circle";
-    case "ENXIO":
-      return "it is a socket";
-    case "ERR_ENCODING_INVALID_ENCODED_DATA":
-      return "it is not UTF-8 text";
-    default:
-      return error instanceof Error ? error.message : "unknown failure";
-  }
+  const known = READ_FAILURES[systemCode(error) ?? ""];
+  return known ?? (error instanceof Error ? error.message : "unknown failure");
 }
 
 /** Returns true if reading failed because there is no such file. */
 export function isAbsent(error: unknown): boolean {
-  return errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR";
-}
-
-function errorCode(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
+  return systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR";
 }

@@ -1,7 +1,7 @@
 import { withoutSecrets } from "../config/credentials.ts";
 import { compileGlob } from "../nix/glob.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import { toFailure } from "../push/events.ts";
+import { toFailure } from "../error.ts";
 import { whoBuilds } from "../store/who-builds.ts";
 import type { Summary } from "../sync/summary.ts";
 import { HookSource } from "./hook-source.ts";

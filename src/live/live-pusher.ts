@@ -2,15 +2,13 @@ import { cacheNames, chooseCache } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import { type Failure, toFailure } from "../push/events.ts";
-import { isOutage } from "../push/push-paths.ts";
+import { type Failure, isLasting, isOutage, toFailure } from "../error.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { routePicks } from "../sync/idle-caches.ts";
 import { assertWritable, openConfigured, type OpenOptions } from "../sync/open-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../sync/prepare.ts";
 import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
-import { LASTING } from "../sync/standing.ts";
 import { closable, presentPart } from "../sync/wanted-picks.ts";
 import { LivePicks } from "./live-picks.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -110,7 +108,7 @@ export class LivePusher {
     );
     if (this.#refusing.has(name)) return;
     const failure = this.#missed.has(name) ? undefined : await this.#tryCache(name, held);
-    if (failure !== undefined && LASTING.has(failure.code)) this.#refusing.add(name);
+    if (failure !== undefined && isLasting(failure.code)) this.#refusing.add(name);
     if (this.#missed.has(name) || isOutage(failure?.code ?? "")) this.#keep(name, own);
   }
 

@@ -1,14 +1,6 @@
-import { HandpickError } from "../error.ts";
-import type { ErrorCode } from "../error.ts";
+import type { Failure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { ReasonCode } from "../plan/plan.ts";
-
-/** Why a path failed, ready to print and to serialise. */
-export interface Failure {
-  readonly code: ErrorCode | "UNEXPECTED" | "INTERRUPTED";
-  readonly message: string;
-  readonly hint?: string;
-}
 
 /** What happens while paths are pushed, in order of time. Times in ms, sizes in bytes. */
 export type PushEvent =
@@ -48,14 +40,3 @@ export type PushEvent =
       readonly path: StorePath;
       readonly error: Failure;
     };
-
-/** The failure that an error stands for. */
-export function toFailure(error: unknown): Failure {
-  if (error instanceof HandpickError) {
-    const { code, message, hint } = error;
-    return { code, message, ...(hint === undefined ? {} : { hint }) };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  const isInterrupted = error instanceof Error && error.name === "AbortError";
-  return { code: isInterrupted ? "INTERRUPTED" : "UNEXPECTED", message };
-}

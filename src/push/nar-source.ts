@@ -1,6 +1,7 @@
 import fs from "node:fs";
 
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import {
   NAR_CLOSE,
   NAR_DIRECTORY_HEAD,
@@ -227,7 +228,7 @@ function attempt<T>(path: Buffer, operation: () => T): T {
   try {
     return operation();
   } catch (error) {
-    const { code = "unknown error" } = error as NodeJS.ErrnoException;
+    const code = systemCode(error) ?? "unknown error";
     const what = `Cannot read ${shown(path)}: ${code}`;
     if (code === "ENOENT" || code === "ENOTDIR") {
       throw new HandpickError("STORE_PATH_GONE", what, {

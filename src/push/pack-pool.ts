@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { affordable, isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
+import { systemCode } from "../files/system-code.ts";
 import { Budget } from "./budget.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { pack, SMALL_NAR_BYTES } from "./pack.ts";
@@ -195,7 +196,7 @@ export class PackPool implements AsyncDisposable {
       process.kill(pid, "SIGKILL");
     } catch (error) {
       // It ended by itself a moment ago.
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      if (systemCode(error) !== "ESRCH") throw error;
     }
   }
 

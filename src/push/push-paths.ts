@@ -1,6 +1,6 @@
 import type { Cache, Compression, NarInfoFields, Upload } from "../cache/contract.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
-import { HandpickError } from "../error.ts";
+import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import type { SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
@@ -8,7 +8,6 @@ import { fingerprint, signFingerprint } from "../nix/signature.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { affordable } from "../files/open-files.ts";
 import { Budget } from "./budget.ts";
-import { toFailure } from "./events.ts";
 import type { PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { PackPool } from "./pack-pool.ts";
@@ -42,27 +41,6 @@ const PATHS_IN_FLIGHT = 64;
 const FILES_PER_PATH = 2;
 /** How long an interrupted run waits for the answer to the start of an upload. */
 const BEGIN_GRACE_MS = 400;
-/** Once one path failed for such a reason after all retries, the others would as well. */
-const OUTAGE: ReadonlySet<string> = new Set(["NETWORK", "CACHE_UNAVAILABLE"]);
-/** The cache does not want us: nothing more is sent, and the run ends with this error. */
-const REFUSED: ReadonlySet<string> = new Set([
-  "CACHE_REFUSED",
-  "CACHE_READ_ONLY",
-  "CACHE_NOT_FOUND",
-  "KEY_MISMATCH",
-  "SIGNING_KEY_MISSING",
-]);
-
-/** Returns true if an error means that the cache does not want us at all. */
-export function isRefusal(error: unknown): boolean {
-  return error instanceof HandpickError && REFUSED.has(error.code);
-}
-
-/** Returns true if a code means that the cache cannot be reached, whichever path is tried. */
-export function isOutage(code: string): boolean {
-  return OUTAGE.has(code);
-}
-
 /**
  * Pushes paths into one cache, references before referrers:
  *
@@ -146,7 +124,7 @@ class Run {
 
   #fail(path: StorePath, error: unknown): void {
     if (this.#signal.aborted) return;
-    if (isRefusal(error)) {
+    if (error instanceof HandpickError && isRefusal(error.code)) {
       this.#refused.abort(error);
       return;
     }

@@ -1,5 +1,5 @@
 import type { RunEvent } from "../sync/push-plan.ts";
-import type { Failure } from "../push/events.ts";
+import type { Failure } from "../error.ts";
 import { formatSize } from "../plan/format-size.ts";
 import { formatDuration, paddedName, printable } from "./format.ts";
 import type { Paint } from "./painter.ts";

@@ -1,4 +1,5 @@
-import type { Entry, Trouble } from "../state/ledger.ts";
+import type { Failure } from "../error.ts";
+import type { Entry } from "../state/ledger.ts";
 import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
 import { formatDuration, formatUntil, paddedName, printable } from "./format.ts";
 import { NO_PAINT, type Paint } from "./painter.ts";
@@ -98,11 +99,11 @@ function pathLines(entries: readonly Entry[], now: number): string[] {
   return others > 0 ? [...lines, `  and ${others} more waiting`] : lines;
 }
 
-function troubleText({ code, message }: Trouble): string {
+function troubleText({ code, message }: Failure): string {
   return printable(`${message} [${code}]`);
 }
 
-function hintLines(trouble: Trouble | undefined, indent: string): string[] {
+function hintLines(trouble: Failure | undefined, indent: string): string[] {
   return trouble?.hint === undefined ? [] : [`${indent}${printable(trouble.hint)}`];
 }
 

@@ -1,5 +1,6 @@
 import { lstat, realpath } from "node:fs/promises";
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { Store } from "../store/store.ts";
@@ -65,7 +66,7 @@ async function realFile(input: string, file: string, storeDir: string): Promise<
   try {
     return await realpath(file);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+    const code = systemCode(error) ?? "unknown error";
     if (code !== "ENOENT") {
       // Node's own text quotes the name whole, however long it is.
       const reason = `it cannot be reached: ${OBSTACLES[code] ?? code}`;

@@ -1,6 +1,7 @@
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 
+import { systemCode } from "../files/system-code.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { judgeAccess } from "./access.ts";
 import { queryRoutes, settingRoutes } from "./api-routes.ts";
@@ -95,5 +96,6 @@ const SQLITE_FULL = 13;
 
 function isDiskFull(error: Error): boolean {
   if ("errcode" in error) return error.errcode === SQLITE_FULL;
-  return "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
+  const code = systemCode(error);
+  return code === "ENOSPC" || code === "EDQUOT";
 }

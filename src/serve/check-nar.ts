@@ -5,6 +5,7 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { createZstdDecompress } from "node:zlib";
 
+import { systemCode } from "../files/system-code.ts";
 import { sha256FromDigest, type Sha256 } from "../nix/hash.ts";
 import { NarReader } from "../nix/nar-reader.ts";
 import { refusal } from "./refusal.ts";
@@ -84,7 +85,7 @@ async function unpackZstd(file: string, meter: NarMeter, signal: AbortSignal): P
       { signal },
     );
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    const code = systemCode(error) ?? "";
     if (!code.startsWith("ZSTD_") && !code.startsWith("Z_")) throw error;
     throw refusal(400, "The file cannot be unpacked as zstd");
   }

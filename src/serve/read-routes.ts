@@ -6,6 +6,7 @@ import { Readable } from "node:stream";
 
 import { Hono, type Context } from "hono";
 
+import { systemCode } from "../files/system-code.ts";
 import { parseHashPart } from "../nix/store-path.ts";
 import { parseByteRange, type ByteRange } from "./byte-range.ts";
 import { refusal } from "./refusal.ts";
@@ -78,7 +79,7 @@ async function sizeOf(file: string): Promise<number | undefined> {
   try {
     return (await stat(file)).size;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (systemCode(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import { open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 
 /** How {@link readOrCreateSecret} makes a secret. */
 export interface SecretMaker {
@@ -48,7 +49,7 @@ async function readIfThere(file: string): Promise<string | undefined> {
   try {
     return (await readFile(file, "utf8")).trim();
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (systemCode(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { lstat, readdir, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 import type { PassedOver } from "./passed-over.ts";
 
@@ -52,7 +53,7 @@ async function setAside(folder: Buffer | string): Promise<string> {
     await rename(folder, aside);
     return aside;
   } catch (error) {
-    if (codeOf(error) !== "EACCES") throw error;
+    if (systemCode(error) !== "EACCES") throw error;
     await rename(folder, join(part, name));
     return join(part, name);
   }
@@ -67,16 +68,12 @@ export async function attempt(
   try {
     await task();
   } catch (error) {
-    const code = codeOf(error);
+    const code = systemCode(error);
     if (code === "ENOENT") return;
     if (!STUCK.has(code)) throw error;
     const text = file.toString();
     passedOver.add(text, `passed over ${quote(text)}: it cannot be moved (${String(code)})`);
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
 function absent(error: NodeJS.ErrnoException): undefined {

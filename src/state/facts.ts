@@ -1,6 +1,6 @@
+import type { Failure } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { LedgerDamage } from "./ledger-damage.ts";
-import type { Trouble } from "./ledger.ts";
 
 /** What a look saw of a link; the ledger keeps it by the name of the selection. */
 export interface ReadSelection {
@@ -33,7 +33,7 @@ export function parseTexts(fact = "{}"): ReadonlyMap<string, string> {
  *
  * @throws {LedgerDamage}
  */
-export function parseTroubles(fact = "{}"): ReadonlyMap<string, Trouble> {
+export function parseTroubles(fact = "{}"): ReadonlyMap<string, Failure> {
   return mapOf(fact, ({ code, message, hint }) => ({
     code: string(code),
     message: string(message),

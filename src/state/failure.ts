@@ -1,11 +1,11 @@
-import type { Trouble } from "./ledger.ts";
+import type { Failure } from "../error.ts";
 import { plausibleSince } from "./times.ts";
 import { readLine, replaceFile, type StateFolder } from "./state-folder.ts";
 
 const NAME = "failure";
 
 /** Why syncs end with an error. */
-export interface SyncFailure extends Trouble {
+export interface SyncFailure extends Failure {
   /** When it began, in milliseconds since 1970; absent where that is not known. */
   readonly since?: number;
 }

@@ -1,3 +1,5 @@
+import { systemCode } from "../files/system-code.ts";
+
 /** Says that the ledger holds what no handpick of its version writes. */
 export class LedgerDamage extends Error {
   override readonly name = "LedgerDamage";
@@ -11,7 +13,7 @@ export function isDamage(error: unknown): boolean {
   if (error instanceof LedgerDamage) return true;
   if (!(error instanceof Error)) return false;
   // A number beyond those of JavaScript, which SQLite can hold, is no SQLite error.
-  if ("code" in error && error.code === "ERR_OUT_OF_RANGE") return true;
+  if (systemCode(error) === "ERR_OUT_OF_RANGE") return true;
   // Codes above a byte tell more of the same.
   if ("errcode" in error) return DAMAGED.has(Number(error.errcode) & 0xff);
   return isDamage(error.cause);

@@ -1,6 +1,7 @@
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import { quote } from "../nix/format-error.ts";
-import type { CacheEntry, Entry, EntryState, Trouble } from "./ledger.ts";
+import type { Failure } from "../error.ts";
+import type { CacheEntry, Entry, EntryState } from "./ledger.ts";
 import { LedgerDamage } from "./ledger-damage.ts";
 
 type Row = Readonly<Record<string, unknown>>;
@@ -24,7 +25,7 @@ export function toEntry(row: Row): Entry {
     failingSince: optionalNumber(row, "failing_since"),
     tries: number(row, "tries"),
     nextTry: optionalNumber(row, "next_try"),
-    trouble: toTrouble(row),
+    trouble: toFailure(row),
     pushedAt: optionalNumber(row, "pushed_at"),
     seenAt: optionalNumber(row, "seen_at"),
   };
@@ -36,7 +37,7 @@ export function toCacheEntry(row: Row): CacheEntry {
     name: text(row, "name"),
     failingSince: optionalNumber(row, "failing_since"),
     nextAt: number(row, "next_at"),
-    trouble: toTrouble(row),
+    trouble: toFailure(row),
     checkedAt: optionalNumber(row, "checked_at"),
   };
 }
@@ -77,7 +78,7 @@ function optionalNumber(row: Row, column: string): number | undefined {
   return row[column] === null ? undefined : number(row, column);
 }
 
-function toTrouble({ code, message, hint }: Row): Trouble | undefined {
+function toFailure({ code, message, hint }: Row): Failure | undefined {
   if (typeof code !== "string" || typeof message !== "string") return undefined;
   return { code, message, ...(typeof hint === "string" ? { hint } : {}) };
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 
+import type { Failure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { isDamage } from "./ledger-damage.ts";
 import { openLedgerFile, openLedgerReadOnly } from "./ledger-file.ts";
@@ -16,14 +17,6 @@ import { EARLIEST_MS } from "./times.ts";
  */
 export type EntryState = "waiting" | "failing" | "pushed" | "held" | "excluded" | "upstream";
 
-/** Why something is not as wanted, without secrets. */
-export interface Trouble {
-  readonly code: string;
-  readonly message: string;
-  /** What to do about it. */
-  readonly hint?: string;
-}
-
 /** A path in a cache. Times are milliseconds since 1970. */
 export interface Entry {
   readonly cache: string;
@@ -33,7 +26,7 @@ export interface Entry {
   readonly failingSince: number | undefined;
   readonly tries: number;
   readonly nextTry: number | undefined;
-  readonly trouble: Trouble | undefined;
+  readonly trouble: Failure | undefined;
   readonly pushedAt: number | undefined;
   readonly seenAt: number | undefined;
 }
@@ -44,7 +37,7 @@ export interface CacheEntry {
   readonly failingSince: number | undefined;
   /** When it is asked again. */
   readonly nextAt: number;
-  readonly trouble: Trouble | undefined;
+  readonly trouble: Failure | undefined;
   readonly checkedAt: number | undefined;
 }
 
@@ -52,7 +45,7 @@ export interface CacheEntry {
 export interface Outcome {
   readonly path: StorePath;
   readonly state: EntryState;
-  readonly trouble?: Trouble;
+  readonly trouble?: Failure;
   /** True if we pushed it just now. */
   readonly byUs?: boolean;
 }
@@ -203,7 +196,7 @@ export class Ledger implements Disposable {
     });
   }
 
-  cacheFailed(name: string, trouble: Trouble, at: number): void {
+  cacheFailed(name: string, trouble: Failure, at: number): void {
     this.#db.prepare(FAIL_CACHE).run({ name, ...columnsOf(trouble), at });
   }
 
@@ -229,7 +222,7 @@ export class Ledger implements Disposable {
 }
 
 function columnsOf(
-  trouble: Trouble | undefined,
+  trouble: Failure | undefined,
 ): Record<"code" | "message" | "hint", string | null> {
   return {
     code: trouble?.code ?? null,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { makeFolder } from "../files/make-folder.ts";
 import { UnfitFileError } from "../files/open-file.ts";
 import { readBounded } from "../files/read-bounded.ts";
+import { systemCode } from "../files/system-code.ts";
 import { attempt, discard, entriesOf, type FoundEntry } from "./discard.ts";
 import { PassedOver } from "./passed-over.ts";
 import type { StateFolder } from "./state-folder.ts";
@@ -150,7 +151,7 @@ async function readSmall(file: string): Promise<string> {
   } catch (error) {
     // One that cannot be read now never can, and must not keep back the others.
     if (error instanceof UnfitFileError || error instanceof TypeError) return "";
-    if (error instanceof Error && "code" in error && UNREADABLE.has(error.code)) return "";
+    if (UNREADABLE.has(systemCode(error))) return "";
     throw error;
   }
 }

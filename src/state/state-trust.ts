@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { HandpickError, writeFailure } from "../error.ts";
 import { kindOf } from "../files/open-file.ts";
 import { readBounded } from "../files/read-bounded.ts";
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 
 /** Reading is what `status` does; acting is to write there, or to push what is wanted there. */
@@ -105,7 +106,7 @@ async function partOf(dir: string, name: string): Promise<Stats | undefined> {
 
 /** What may not be looked at is told of where it is used. */
 function absent(error: unknown, dir: string): undefined {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const code = systemCode(error) ?? "";
   if (!["ENOENT", "ENOTDIR", "EACCES", "EPERM"].includes(code))
     throw refused(dir, writeFailure(error));
 }

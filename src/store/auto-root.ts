@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
 import { makeFolder } from "../files/make-folder.ts";
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 import { encodeBase32 } from "../nix/base32.ts";
 import type { StoreLayout } from "./layout.ts";
@@ -25,7 +26,7 @@ export async function addAutoRoot({ stateDir }: StoreLayout, link: string): Prom
     await pointTo(link, join(folder, name));
     return true;
   } catch (cause) {
-    const code = codeOf(cause);
+    const code = systemCode(cause);
     if (NOT_ALLOWED.has(code)) return false;
     const message = `Cannot make ${quote(link)} a root in ${quote(folder)}: ${writeFailure(cause)}`;
     throw new HandpickError("STORE_FAILED", message, { cause });
@@ -37,13 +38,9 @@ async function pointTo(target: string, file: string): Promise<void> {
   try {
     await symlink(target, file);
   } catch (error) {
-    if (codeOf(error) !== "EEXIST") throw error;
+    if (systemCode(error) !== "EEXIST") throw error;
     if ((await readlink(file)) === target) return;
     await rm(file);
     await symlink(target, file);
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 
 import { HandpickError } from "../error.ts";
 import { readBounded } from "../files/read-bounded.ts";
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 
 /** A synchronous read of the database: one snapshot, many statements. */
@@ -174,7 +175,7 @@ function isUnreadable(error: unknown): boolean {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
+  return systemCode(error) === "ENOENT";
 }
 
 /** The error for questions after the end. */

@@ -5,6 +5,7 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
@@ -54,7 +55,7 @@ async function openItself(file: string): Promise<FileHandle | undefined> {
   try {
     return await open(file, OPEN_ITSELF);
   } catch (error) {
-    if (hasCode(error, "ENOENT")) return undefined;
+    if (systemCode(error) === "ENOENT") return undefined;
     throw cannotHold(`found that ${quote(file)} cannot be opened`, error);
   }
 }
@@ -74,7 +75,7 @@ async function tellCollector(
     await readAcknowledgements(socket, paths.length);
   } catch (error) {
     signal.throwIfAborted();
-    if (NO_COLLECTOR.some((code) => hasCode(error, code))) return;
+    if (NO_COLLECTOR.some((code) => systemCode(error) === code)) return;
     throw cannotHold(`found trouble with the collector on ${quote(socketPath)}`, error);
   } finally {
     socket.destroy();
@@ -92,10 +93,6 @@ async function readAcknowledgements(socket: Socket, count: number): Promise<void
 
 function noProcess(error: unknown): never {
   throw cannotHold("found that a process that names them cannot be started", error);
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }
 
 function cannotHold(found: string, cause: unknown): HandpickError {

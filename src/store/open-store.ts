@@ -1,4 +1,5 @@
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import { unreachable } from "./daemon-client.ts";
 import { DaemonStore } from "./daemon-store.ts";
 import { DatabaseStore } from "./database-store.ts";
@@ -43,7 +44,7 @@ async function openDaemon(choice: StoreChoice, signal: AbortSignal): Promise<Sto
     return await DaemonStore.open({ ...choice, signal }, () => openBesideDaemon(choice));
   } catch (error) {
     if (error instanceof HandpickError || signal.aborted) throw error;
-    const isAbsent = error instanceof Error && "code" in error && NOBODY_LISTENS.has(error.code);
+    const isAbsent = NOBODY_LISTENS.has(systemCode(error));
     if (isAbsent && choice.way === "auto") return undefined;
     throw unreachable(choice.socketPath, error);
   }

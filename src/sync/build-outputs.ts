@@ -1,10 +1,10 @@
-import { HandpickError } from "../error.ts";
+import { type ErrorCode, HandpickError } from "../error.ts";
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { BuildEvent } from "../state/spool.ts";
 import type { Store } from "../store/store.ts";
 
 /** Derivations that have no outputs for us; every other error is of the store as a whole. */
-const USELESS: ReadonlySet<string> = new Set([
+const USELESS: ReadonlySet<ErrorCode> = new Set([
   "PATH_NOT_VALID",
   "STORE_PATH_GONE",
   "STORE_PATH_CORRUPT",

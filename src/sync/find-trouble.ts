@@ -1,12 +1,12 @@
 import { access, constants, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
 import { formatSize } from "../plan/format-size.ts";
 import { readFailure, type SyncFailure } from "../state/failure.ts";
-import type { Trouble } from "../state/ledger.ts";
+import { type Failure, toFailure } from "../error.ts";
 import { type StateFolder, stateUnusable } from "../state/state-folder.ts";
-import { toFailure } from "../push/events.ts";
 
 /** With less room the ledger may take no more. */
 const LEAST_FREE_BYTES = 1 << 20;
@@ -26,7 +26,7 @@ export async function findTrouble(folder: StateFolder): Promise<SyncFailure | un
 }
 
 /** Why syncs may fail soon although the last one did not. Changes nothing. */
-export async function findRisk({ dir }: StateFolder): Promise<Trouble | undefined> {
+export async function findRisk({ dir }: StateFolder): Promise<Failure | undefined> {
   const room = await roomFor(dir).catch(() => undefined);
   if (room === undefined || room.isFull || room.free >= LEAST_FREE_BYTES) return undefined;
   const found = `found ${formatSize(room.free)}`;
@@ -68,7 +68,7 @@ async function isWritable(folder: string): Promise<boolean> {
     await access(folder, constants.W_OK | constants.X_OK);
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    if (systemCode(error) === "ENOENT") return false;
     throw error;
   }
 }

@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { makeFolder } from "../files/make-folder.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { HandpickError, writeFailure } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
@@ -23,8 +24,7 @@ export async function makeKeyFile(file: string, name: string): Promise<SecretKey
     await makeFolder(dirname(file));
     await writeWhole(file, `${printSecretKey(secret, "nix")}\n`);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const reason = code === "EEXIST" ? "the file exists" : writeFailure(error);
+    const reason = systemCode(error) === "EEXIST" ? "the file exists" : writeFailure(error);
     throw new HandpickError("FILE_UNUSABLE", `Cannot write the secret key to ${file}: ${reason}`, {
       cause: error,
       hint: "Give another file with --out, or register the key in it with --register.",

@@ -1,11 +1,10 @@
 import type { Cache } from "../cache/contract.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Action, Decision } from "../plan/plan.ts";
-import { toFailure } from "../push/events.ts";
-import type { Failure, PushEvent } from "../push/events.ts";
-import { PackPool } from "../push/pack-pool.ts";
-import type { PackPoolOptions } from "../push/pack-pool.ts";
-import { isRefusal, pushPaths } from "../push/push-paths.ts";
+import { type Failure, HandpickError, isRefusal, toFailure } from "../error.ts";
+import type { PushEvent } from "../push/events.ts";
+import { PackPool, type PackPoolOptions } from "../push/pack-pool.ts";
+import { pushPaths } from "../push/push-paths.ts";
 import type { Store } from "../store/store.ts";
 import { compressionFor } from "./open-caches.ts";
 import type { Decided, PreparedCache } from "./prepare.ts";
@@ -239,7 +238,7 @@ async function pinPicks(
       options.onEvent({ event: "pinned", ...about });
     } catch (error) {
       options.signal.throwIfAborted();
-      if (isRefusal(error)) throw error;
+      if (error instanceof HandpickError && isRefusal(error.code)) throw error;
       options.onEvent({ event: "pin-failed", ...about, error: toFailure(error) });
     }
   }

@@ -1,4 +1,4 @@
-import { toFailure } from "../push/events.ts";
+import { toFailure } from "../error.ts";
 import { recordFailure } from "../state/failure.ts";
 import { writeNotice } from "../state/notice.ts";
 import type { PassedOver } from "../state/passed-over.ts";

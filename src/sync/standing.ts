@@ -1,3 +1,4 @@
+import { isLasting, isRefusal } from "../error.ts";
 import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
 import { dueTimes, isUnsettled } from "./due.ts";
 
@@ -28,34 +29,8 @@ export interface Standing {
   readonly fault: Fault | undefined;
 }
 
-/** Codes by which a cache says that it does not want us, or will not. */
-const REFUSALS: ReadonlySet<string> = new Set([
-  "KEY_MISMATCH",
-  "TOKEN_MISSING",
-  "SIGNING_KEY_MISSING",
-  "CACHE_NOT_FOUND",
-  "CACHE_REFUSED",
-  "CACHE_READ_ONLY",
-]);
-
 /** Stands for all that may be wrong with selections: none is mended by being read again. */
 const UNUSABLE = "MANIFEST_INVALID";
-
-/** Codes of what stays wrong however often it is tried; everything else may go well later. */
-export const LASTING: ReadonlySet<string> = new Set([
-  ...REFUSALS,
-  "STORE_UNSUPPORTED",
-  "STORE_PATH_CORRUPT",
-  "STORE_PATH_UNREADABLE",
-  "COMPRESSOR_FAILED",
-  "UPLOAD_REJECTED",
-  "CACHE_UNKNOWN",
-  "CACHE_URL_UNSUPPORTED",
-  "CONFIG_INVALID",
-  "CONFIG_UNREADABLE",
-  "CONFIG_UNTRUSTED",
-  "KEY_INVALID",
-]);
 
 /** Reads from a ledger what is left, and why. */
 export function standing(ledger: Ledger): Standing {
@@ -65,7 +40,7 @@ export function standing(ledger: Ledger): Standing {
   const troubles = [...caches.values()].flatMap(({ trouble }) => trouble ?? []);
   const mayHeal = left.some((entry) => {
     const trouble = caches.get(entry.cache)?.trouble ?? entry.trouble;
-    return entry.state !== "held" && !LASTING.has(trouble?.code ?? "");
+    return entry.state !== "held" && !isLasting(trouble?.code ?? "");
   });
   const isUnusable = (ledger.fact("unusable") ?? "{}") !== "{}";
   const codes = [
@@ -81,18 +56,18 @@ export function standing(ledger: Ledger): Standing {
         paths: entries.length,
         codes: why,
         nextTry: entries.some(isUnsettled) ? times.get(cache) : undefined,
-        isLasting: why.some((code) => LASTING.has(code)),
+        isLasting: why.some(isLasting),
       };
     }),
     isLeft: left.length > 0 || codes.length > 0,
-    mayHeal: mayHeal || troubles.some(({ code }) => !LASTING.has(code)),
+    mayHeal: mayHeal || troubles.some(({ code }) => !isLasting(code)),
     fault: faultOf(codes),
   };
 }
 
 function faultOf(codes: readonly string[]): Fault | undefined {
-  if (!codes.some((code) => LASTING.has(code) || code === UNUSABLE)) return undefined;
-  return codes.every((code) => REFUSALS.has(code)) ? "refused" : "lasting";
+  if (!codes.some((code) => isLasting(code) || code === UNUSABLE)) return undefined;
+  return codes.every(isRefusal) ? "refused" : "lasting";
 }
 
 function codesOf(entries: readonly Entry[], cache: CacheEntry | undefined): string[] {

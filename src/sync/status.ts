@@ -1,8 +1,18 @@
-import { parseReadSelections, parseStrings, parseTime, parseTroubles } from "../state/facts.ts";
-import type { ReadSelection } from "../state/facts.ts";
+import {
+  parseReadSelections,
+  parseStrings,
+  parseTime,
+  parseTroubles,
+  type ReadSelection,
+} from "../state/facts.ts";
 import { ledgerDamaged } from "../state/ledger-file.ts";
-import { isLedgerError, Ledger } from "../state/ledger.ts";
-import type { CacheEntry, Entry, EntryState, Trouble } from "../state/ledger.ts";
+import {
+  type CacheEntry,
+  type Entry,
+  type EntryState,
+  isLedgerError,
+  Ledger,
+} from "../state/ledger.ts";
 import type { SyncFailure } from "../state/failure.ts";
 import { readNotice } from "../state/notice.ts";
 import { countBuilds } from "../state/spool.ts";
@@ -11,7 +21,7 @@ import { OWN_SYNC, syncCommand } from "../state/state-trust.ts";
 import { plausibleSince } from "../state/times.ts";
 import { readWanted } from "../state/wanted.ts";
 import { believable, dueTimes } from "./due.ts";
-import { toFailure } from "../push/events.ts";
+import { type Failure, toFailure } from "../error.ts";
 import { findRisk, findTrouble } from "./find-trouble.ts";
 import { findStarter, type Starter } from "./starter.ts";
 import { type Found, isInPlace, toDo } from "./to-do.ts";
@@ -26,7 +36,7 @@ export interface SelectionStatus {
   readonly isEnded: boolean;
   /** No sync has looked since it was made or changed. */
   readonly isUnread: boolean;
-  readonly trouble: Trouble | undefined;
+  readonly trouble: Failure | undefined;
 }
 
 /** How a cache stands. */
@@ -34,7 +44,7 @@ export interface CacheStatus {
   readonly name: string;
   readonly paths: Readonly<Record<EntryState, number>>;
   readonly failingSince: number | undefined;
-  readonly trouble: Trouble | undefined;
+  readonly trouble: Failure | undefined;
   readonly checkedAt: number | undefined;
   readonly lastPushedAt: number | undefined;
   /** When it is asked again; undefined for the next sync. */
@@ -60,7 +70,7 @@ export interface Status {
   /** Why syncs fail as a whole. */
   readonly trouble: SyncFailure | undefined;
   /** Why they may fail soon. */
-  readonly risk: Trouble | undefined;
+  readonly risk: Failure | undefined;
   /** What starts the next sync. */
   readonly starter: Starter;
   /** True if all that is wanted is where it should be, but for what the user's own rules hold back. */
@@ -81,7 +91,7 @@ export interface Status {
 export async function readStatus(
   folder: StateFolder,
   env: NodeJS.ProcessEnv = process.env,
-  risk?: Trouble,
+  risk?: Failure,
 ): Promise<Status> {
   const state = await readState(folder);
   const starter = await findStarter(folder, { env });
@@ -136,7 +146,7 @@ async function readState(folder: StateFolder): Promise<Omit<Found, "starter">> {
 /** What the ledger tells; nothing but the reason if it cannot be used. */
 interface LedgerView extends Pick<Status, "lastSync" | "builds" | "idle" | "paths"> {
   readonly ended: readonly string[];
-  readonly unusable: ReadonlyMap<string, Trouble>;
+  readonly unusable: ReadonlyMap<string, Failure>;
   readonly read: ReadonlyMap<string, ReadSelection>;
   readonly known: ReadonlyMap<string, CacheEntry>;
   readonly times: ReadonlyMap<string, number>;

@@ -1,19 +1,14 @@
 import { chooseCache } from "../config/choose-cache.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Decision, Plan } from "../plan/plan.ts";
-import { toFailure } from "../push/events.ts";
-import type { Failure } from "../push/events.ts";
-import { isOutage } from "../push/push-paths.ts";
-import { isLedgerError } from "../state/ledger.ts";
-import type { Entry, Ledger, Outcome } from "../state/ledger.ts";
+import { type Failure, isOutage, toFailure } from "../error.ts";
+import { type Entry, isLedgerError, type Ledger, type Outcome } from "../state/ledger.ts";
 import type { Store } from "../store/store.ts";
 import { keepMark, markCredentials } from "./credential-marks.ts";
 import { believable } from "./due.ts";
 import { assertWritable, openConfigured } from "./open-caches.ts";
-import { prepareCache } from "./prepare.ts";
-import type { Decided, DecideOptions, Members } from "./prepare.ts";
-import { pushPlan } from "./push-plan.ts";
-import type { RunEvent } from "./push-plan.ts";
+import { type Decided, type DecideOptions, type Members, prepareCache } from "./prepare.ts";
+import { pushPlan, type RunEvent } from "./push-plan.ts";
 import { Recorder } from "./recorder.ts";
 
 /** What the syncing of one cache needs. */

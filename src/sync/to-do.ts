@@ -4,8 +4,7 @@ import { lstat } from "node:fs/promises";
 import type { StateFolder } from "../state/state-folder.ts";
 import { syncCommand } from "../state/state-trust.ts";
 import { isUnsettled } from "./due.ts";
-import type { Trouble } from "../state/ledger.ts";
-import { LASTING } from "./standing.ts";
+import { type Failure, isLasting } from "../error.ts";
 import type { Status } from "./status.ts";
 
 /** A status without what follows from it. */
@@ -47,13 +46,13 @@ const NEEDS_TOKEN: ReadonlySet<string> = new Set([
 ]);
 
 /** Makes syncs possible again; where a file or a disk is the reason, its hint says how. */
-function mendAll({ code, hint }: Trouble, otherwise: string): string {
+function mendAll({ code, hint }: Failure, otherwise: string): string {
   return (code === "FILE_UNUSABLE" ? hint : undefined) ?? otherwise;
 }
 
 /** Mends what does not heal by itself. A check that succeeds is followed by the sync that makes it true. */
 function mend({ caches, selections, paths }: Found, sync: string): string | undefined {
-  const refusing = caches.find((cache) => LASTING.has(cache.trouble?.code ?? ""));
+  const refusing = caches.find((cache) => isLasting(cache.trouble?.code ?? ""));
   if (refusing !== undefined) {
     const check = `handpick doctor ${refusing.name}`;
     const code = refusing.trouble?.code ?? "";
@@ -63,7 +62,7 @@ function mend({ caches, selections, paths }: Found, sync: string): string | unde
   const unusable = selections.find((selection) => selection.trouble !== undefined);
   if (unusable?.trouble?.hint !== undefined) return unusable.trouble.hint;
   const broken = paths.find(
-    (entry) => entry.state === "failing" && LASTING.has(entry.trouble?.code ?? ""),
+    (entry) => entry.state === "failing" && isLasting(entry.trouble?.code ?? ""),
   );
   return broken && (broken.trouble?.hint ?? recheck(sync) ?? sync);
 }

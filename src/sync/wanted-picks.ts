@@ -1,18 +1,15 @@
-import { HandpickError } from "../error.ts";
+import { type Failure, HandpickError, toFailure } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import type { Pick } from "../nix/manifest.ts";
 import { packageNameOf } from "../nix/package-name.ts";
 import { isStorePath, nameOf, type StorePath } from "../nix/store-path.ts";
-import { toFailure } from "../push/events.ts";
-import type { Failure } from "../push/events.ts";
 import { closePicks } from "../select/closure.ts";
 import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import { builtPicksBy } from "./built-picks.ts";
 import type { Wishes } from "./due.ts";
 import { type IdleOptions, routePicks } from "./idle-caches.ts";
-import { closeHeld } from "./prepare.ts";
-import type { HeldPicks, PlannedPick } from "./prepare.ts";
+import { closeHeld, type HeldPicks, type PlannedPick } from "./prepare.ts";
 import { readStoreManifest } from "./store-manifest.ts";
 
 /** What a link wants now. */
