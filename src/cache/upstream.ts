@@ -33,8 +33,8 @@ export interface UpstreamOptions {
 
 /** What upstreams said. */
 export interface UpstreamAnswer {
-  /** The paths that one of them serves. */
-  readonly available: ReadonlySet<HashPart>;
+  /** The paths that one of them serves, and its URL. */
+  readonly available: ReadonlyMap<HashPart, string>;
   /** The paths that none of them serves, as far as it answered, and one that did not answer may have. */
   readonly unknown: ReadonlySet<HashPart>;
   /** Why upstreams did not answer, once each. */
@@ -58,7 +58,7 @@ export async function askUpstreams(
   const { env, timeouts = TIMEOUTS } = options;
   const bases = urls.map(parseUpstream);
   const asked = new Set(paths);
-  const available = new Set<HashPart>();
+  const available = new Map<HashPart, string>();
   const unknown = new Set<HashPart>();
   const failures: HandpickError[] = [];
   const warnings: string[] = [];
@@ -67,7 +67,8 @@ export async function askUpstreams(
     for (const base of bases) {
       const open = new Set([...asked].filter((path) => !available.has(hashPartOf(path))));
       const answer = await askOne(open, { base, client }, options);
-      for (const path of answer.served) available.add(hashPartOf(path));
+      for (const path of answer.served)
+        available.set(hashPartOf(path), base.href.replace(/\/$/, ""));
       for (const path of answer.open) unknown.add(hashPartOf(path));
       failures.push(...answer.failures);
       warnings.push(...answer.warnings);
@@ -75,7 +76,7 @@ export async function askUpstreams(
   } finally {
     client.close();
   }
-  return { available, unknown: unknown.difference(available), failures, warnings };
+  return { available, unknown: unknown.difference(new Set(available.keys())), failures, warnings };
 }
 
 interface OneAnswer extends Pick<UpstreamAnswer, "failures" | "warnings"> {

@@ -4,6 +4,7 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
 import { pushLines } from "../report/push-lines.ts";
+import { reasonWithText } from "../report/reason-text.ts";
 import type { Prepared } from "../sync/prepare.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
@@ -57,5 +58,13 @@ function print({ plan, rejected }: Prepared, { full }: PlanOptions, { stdout, st
 
 function printJson({ plan, rejected }: Prepared, { stdout }: Io): void {
   const told = rejected.map(({ input, error }) => ({ input, error: toFailure(error) }));
-  stdout.write(`${JSON.stringify({ ...plan, ...(told.length > 0 ? { rejected: told } : {}) })}\n`);
+  const paths = plan.paths.map((decision) => ({
+    ...decision,
+    reason: reasonWithText(decision.reason),
+    picks: decision.picks.map(({ name }) => name),
+    wantedBy: decision.picks,
+  }));
+  stdout.write(
+    `${JSON.stringify({ ...plan, paths, ...(told.length > 0 ? { rejected: told } : {}) })}\n`,
+  );
 }

@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import type { Manifest, Pick } from "../nix/manifest.ts";
+import { type Manifest, type Pick, picksOf } from "../nix/manifest.ts";
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
@@ -48,7 +48,9 @@ export class LivePicks {
     if (paths.length === 0) return [];
     const fresh = new Set(paths);
     await this.#readManifests();
-    const picks = [...this.#manifests.values()].flatMap((manifest) => manifest?.picks ?? []);
+    const picks = [...this.#manifests.values()].flatMap((manifest) =>
+      manifest === undefined ? [] : picksOf(manifest),
+    );
     return picks.flatMap((pick) => {
       const part = pick.paths.filter((path) => fresh.has(path));
       if (part.length === 0) return [];

@@ -9,6 +9,8 @@ export type ClosureKind = "runtime" | "self" | "build";
 /** One chosen package. */
 export interface Pick {
   readonly name: string;
+  /** The name of its manifest; absent for a path on the command line. */
+  readonly selection?: string;
   readonly paths: readonly StorePath[];
   readonly closure: ClosureKind;
   /** Names of the caches it goes to, or `cachix://NAME`; undefined for the first configured. */
@@ -75,6 +77,11 @@ export function parseManifest(
     name: matching(name, FILE_NAME, "a name of letters, digits and ._+@-"),
     picks: picks.map((pick) => parsePick(pick, storeDir)),
   };
+}
+
+/** Returns the picks of a manifest, which name it as their selection. */
+export function picksOf({ name, picks }: Manifest): Pick[] {
+  return picks.map((pick) => ({ ...pick, selection: name }));
 }
 
 /** Returns true if a pick or a pin may have this name. */

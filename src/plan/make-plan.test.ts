@@ -6,8 +6,9 @@ import type { Sha256 } from "../nix/hash.ts";
 import { hashPartOf, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { makePlan, type PlanCache, type PlanInput, queryPaths } from "./make-plan.ts";
 import type { PlanPick, PlanRules } from "./needs.ts";
-import type { Action, Plan } from "./plan.ts";
+import type { Action, Decision, Plan, Reason } from "./plan.ts";
 
+const UPSTREAM = "https://upstream.example";
 const RULES: PlanRules = { exclude: [], maxNarSize: undefined, onHole: "hold" };
 
 function storePath(name: string): StorePath {
@@ -51,8 +52,12 @@ function cache(
 ): PlanCache {
   const hashes = (names: readonly string[]): PlanCache["missing"] =>
     new Set(names.map((n) => hashPartOf(storePath(n))));
-  const answer = { missing: hashes(missing), upstream: hashes(upstream), unknown: hashes(unknown) };
-  return { name, ...answer };
+  const served = new Map([...hashes(upstream)].map((hash) => [hash, UPSTREAM] as const));
+  return { name, missing: hashes(missing), upstream: served, unknown: hashes(unknown) };
+}
+
+function namesOf({ picks }: Decision): string[] {
+  return picks.map(({ name }) => name);
 }
 
 /** `action code` by name, of one cache. */
@@ -93,6 +98,16 @@ describe("makePlan()", () => {
     assert.deepEqual(plan.totals.push, { paths: 4, narSize: 400 });
   });
 
+  it("tells picks of one name apart by their selections", () => {
+    const twice = ["work", "home"].map((selection) => ({ ...pick("tool", ["data"]), selection }));
+    const closed = [...twice, pick("tool", ["data"])];
+    assert.deepEqual(planApp({ closed }).paths[0]?.picks, [
+      { name: "tool" },
+      { name: "tool", selection: "home" },
+      { name: "tool", selection: "work" },
+    ]);
+  });
+
   it("leaves what the cache or an upstream has", () => {
     const plan = planApp({ caches: [cache("c", ["app", "lib", "libc"], ["libc"])] });
     assert.deepEqual(decided(plan), {
@@ -111,15 +126,14 @@ describe("makePlan()", () => {
       lib: "held reference-excluded",
       app: "held reference-held",
     });
-    const text = (name: string): string | undefined =>
-      plan.paths.find(({ path }) => path === storePath(name))?.reason.text;
-    assert.equal(text("libc"), 'excluded by rule "libc"');
-    assert.equal(text("lib"), `needs ${storePath("libc")}, which is excluded by rule "libc"`);
-    const through = `(through ${storePath("lib")})`;
-    assert.equal(
-      text("app"),
-      `needs ${storePath("libc")} ${through}, which is excluded by rule "libc"`,
-    );
+    const reasonOf = (name: string): Reason | undefined =>
+      plan.paths.find(({ path }) => path === storePath(name))?.reason;
+    const reason = { code: "exclude-rule", rule: "libc" };
+    const because = { path: storePath("libc"), state: "excluded", reason };
+    assert.deepEqual(reasonOf("libc"), reason);
+    assert.deepEqual(reasonOf("lib"), { code: "reference-excluded", because });
+    const through = storePath("lib");
+    assert.deepEqual(reasonOf("app"), { code: "reference-held", because, through });
   });
 
   it("excludes nothing that readers have already", () => {
@@ -142,8 +156,8 @@ describe("makePlan()", () => {
     assert.equal(decided(plan)["app"], "held reference-excluded");
     assert.deepEqual(plan.totals.excluded, { paths: 1, narSize: 2049 });
     assert.deepEqual(
-      plan.paths.filter(({ action }) => action === "excluded").map(({ reason }) => reason.text),
-      ["larger than max-nar-size: 2.0 KiB, the limit is 1.5 KiB"],
+      plan.paths.filter(({ action }) => action === "excluded").map(({ reason }) => reason),
+      [{ code: "max-nar-size", rule: "max-nar-size", narSize: 2049, limit: 1536 }],
     );
   });
 
@@ -156,7 +170,7 @@ describe("makePlan()", () => {
     const caches = ["e", "d", "c"].map((name) => cache(name, ["data"]));
     const plan = planApp({ closed, caches });
     assert.deepEqual(
-      plan.paths.map((decision) => [decision.cache, decision.action, decision.picks]),
+      plan.paths.map((decision) => [decision.cache, decision.action, namesOf(decision)]),
       [
         ["c", "excluded", ["a", "b"]],
         ["d", "push", ["a", "b", "keeps"]],
@@ -165,7 +179,8 @@ describe("makePlan()", () => {
     );
     assert.deepEqual(plan.paths[0]?.reason, {
       code: "exclude-pick",
-      text: 'excluded by "d*" of pick "a"',
+      rule: "d*",
+      pick: { name: "a" },
     });
   });
 
@@ -177,10 +192,8 @@ describe("makePlan()", () => {
     const closed = [pick("app", ["app"])];
     const plan = planApp({ closed });
     assert.deepEqual(decided(plan), { app: "held reference-outside" });
-    assert.equal(
-      plan.paths[0]?.reason.text,
-      `needs ${storePath("data")}, which is neither selected nor in the cache`,
-    );
+    const because = { path: storePath("data"), state: "outside" };
+    assert.deepEqual(plan.paths[0]?.reason, { code: "reference-outside", because });
     const available = planApp({ closed, caches: [cache("c", ["app", "lib"], ["lib"])] });
     assert.deepEqual(decided(available), { app: "push missing" });
   });
@@ -262,9 +275,8 @@ describe("makePlan() where an upstream did not answer", () => {
       lib: "held upstream-unreachable",
       app: "held upstream-unreachable",
     });
-    const texts = plan.paths.map(({ reason }) => reason.text);
-    assert.equal(texts.filter((text) => text.includes("did not answer")).length, 1);
-    assert.equal(texts.filter((text) => text.includes(`needs ${storePath("libc")}`)).length, 2);
+    const causes = plan.paths.flatMap(({ reason }) => reason.because?.path ?? []);
+    assert.deepEqual(causes, [storePath("libc"), storePath("libc")]);
   });
 
   it("takes what was added here for made here, and what came with a signature not", () => {

@@ -2,14 +2,14 @@ import { isMadeHere, type PathInfo } from "../nix/path-info.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { exclusionCheck, type Need, needsOf, type PlanPick, type PlanRules } from "./needs.ts";
 import { referenceOrder } from "./order.ts";
-import type { Action, Decision, Plan, ReasonCode, Total } from "./plan.ts";
+import type { Action, Decision, Lack, Plan, Reason, ReasonCode, Total } from "./plan.ts";
 
 /** What one cache answered about the hashes of {@link queryPaths}. */
 export interface PlanCache {
   readonly name: string;
   readonly missing: ReadonlySet<HashPart>;
-  /** Those found in an upstream that the configuration declares. */
-  readonly upstream: ReadonlySet<HashPart>;
+  /** Those in an upstream that the configuration declares: its URL, or undefined if only remembered. */
+  readonly upstream: ReadonlyMap<HashPart, string | undefined>;
   /** Those that an upstream may have which did not answer. */
   readonly unknown: ReadonlySet<HashPart>;
 }
@@ -22,33 +22,21 @@ export interface PlanInput {
   readonly caches: readonly PlanCache[];
 }
 
-/** A path that readers will not get, and the end of a sentence "… is". */
-interface Hole {
-  readonly path: StorePath;
-  readonly state: string;
+/** A path that readers will not get. */
+interface Hole extends Lack {
   /** True if nobody knows yet: an upstream may have it. */
-  readonly isUnknown?: boolean;
+  readonly isUnknown: boolean;
 }
 
 interface Verdict {
   readonly action: Action;
-  readonly reason: Decision["reason"];
+  readonly reason: Reason;
   /** What is missing for whoever refers to the path; undefined if readers can get it. */
   readonly hole?: Hole;
 }
 
-const UPSTREAM: Verdict = {
-  action: "upstream",
-  reason: { code: "in-upstream", text: "already in an upstream" },
-};
-const PRESENT: Verdict = {
-  action: "present",
-  reason: { code: "in-cache", text: "already in the cache" },
-};
-const PUSH: Verdict = {
-  action: "push",
-  reason: { code: "missing", text: "missing from the cache" },
-};
+const PRESENT: Verdict = { action: "present", reason: { code: "in-cache" } };
+const PUSH: Verdict = { action: "push", reason: { code: "missing" } };
 
 /** The paths that every cache and upstream has to be asked about before planning. */
 export function queryPaths({ closed, infos }: Pick<PlanInput, "closed" | "infos">): Set<StorePath> {
@@ -100,33 +88,36 @@ interface Surroundings {
 function judge(info: PathInfo, around: Surroundings): Verdict {
   const { path } = info;
   const hash = hashPartOf(path);
-  if (around.cache.upstream.has(hash)) return UPSTREAM;
+  if (around.cache.upstream.has(hash)) return inUpstream(around.cache.upstream.get(hash));
   if (!around.cache.missing.has(hash)) return PRESENT;
   const excluded = around.excludedByRule(info) ?? around.needs.get(path)?.excluded;
   if (excluded !== undefined) {
-    return { action: "excluded", reason: excluded, hole: { path, state: excluded.text } };
+    const hole = { path, state: "excluded", reason: excluded, isUnknown: false } as const;
+    return { action: "excluded", reason: excluded, hole };
   }
   // A build of our own may be nowhere else. Anything else may be upstream, and is no small matter: libc.
   if (around.cache.unknown.has(hash) && !isMadeHere(info)) return openQuestion(path);
   const needed = firstHole(info, around);
   if (needed === undefined) return PUSH;
   const { code, hole, reference } = needed;
-  const through = reference === hole.path ? "" : ` (through ${reference})`;
-  const text = `needs ${hole.path}${through}, which is ${hole.state}`;
-  if (around.rules.onHole !== "push-anyway")
-    return { action: "held", reason: { code, text }, hole };
-  const reason = { code: "missing-hole-allowed", text: `missing from the cache; ${text}` } as const;
-  return { action: "push", reason };
+  const { isUnknown: _isUnknown, ...because } = hole;
+  const cause = { because, ...(reference === hole.path ? {} : { through: reference }) };
+  if (around.rules.onHole === "push-anyway") {
+    return { action: "push", reason: { code: "missing-hole-allowed", ...cause } };
+  }
+  return { action: "held", reason: { code, ...cause }, hole };
+}
+
+function inUpstream(upstream: string | undefined): Verdict {
+  const reason = { code: "in-upstream", ...(upstream === undefined ? {} : { upstream }) } as const;
+  return { action: "upstream", reason };
 }
 
 function openQuestion(path: StorePath): Verdict {
   return {
     action: "held",
-    reason: {
-      code: "upstream-unreachable",
-      text: "not built here, and an upstream that may have it did not answer",
-    },
-    hole: { path, state: "held until an upstream that may have it answers", isUnknown: true },
+    reason: { code: "upstream-unreachable" },
+    hole: { path, state: "unanswered", isUnknown: true },
   };
 }
 
@@ -145,17 +136,15 @@ function firstHole(
       if (hole !== undefined) return { code, hole, reference };
     } else if (needs.has(reference)) {
       // Only a cycle leaves a needed reference undecided here, and no order can publish one.
-      const hole = { path: reference, state: "part of a cycle of references" };
+      const hole = { path: reference, state: "cycle", isUnknown: false } as const;
       return { code: "reference-held", hole, reference };
     } else {
       const hash = hashPartOf(reference);
       const available = cache.upstream.has(hash) || !cache.missing.has(hash);
       if (available) continue;
-      const hole = { path: reference, state: "neither selected nor in the cache" };
-      if (!cache.unknown.has(hash)) return { code: "reference-outside", hole, reference };
-      const state = `${hole.state}; an upstream that may have it did not answer`;
-      const open = { path: reference, state, isUnknown: true };
-      return { code: "upstream-unreachable", hole: open, reference };
+      const isUnknown = cache.unknown.has(hash);
+      const hole = { path: reference, state: "outside", isUnknown } as const;
+      return { code: isUnknown ? "upstream-unreachable" : "reference-outside", hole, reference };
     }
   }
   return undefined;

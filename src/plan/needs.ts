@@ -1,13 +1,13 @@
-import { quote } from "../nix/format-error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import { formatSize } from "./format-size.ts";
 import { compileGlob } from "../nix/glob.ts";
-import type { Decision } from "./plan.ts";
+import type { PickRef, Reason } from "./plan.ts";
 
 /** One pick and every path it stands for. */
 export interface PlanPick {
   readonly name: string;
+  /** The selection it is of; absent for a path on the command line. */
+  readonly selection?: string;
   readonly members: ReadonlySet<StorePath>;
   /** Names of the caches it is for; undefined for all. */
   readonly caches: readonly string[] | undefined;
@@ -26,10 +26,10 @@ export interface PlanRules {
 
 /** Why some picks want a path in one cache, or do not. */
 export interface Need {
-  /** Names of the picks it belongs to, sorted. */
-  readonly picks: readonly string[];
+  /** The picks it belongs to, sorted by name and selection. */
+  readonly picks: readonly PickRef[];
   /** Set if every one of them excludes it by a glob of its own. */
-  readonly excluded: Decision["reason"] | undefined;
+  readonly excluded: Reason | undefined;
 }
 
 /** What the picks for the cache named `cacheName` need. */
@@ -37,17 +37,19 @@ export function needsOf(
   cacheName: string,
   closed: readonly PlanPick[],
 ): ReadonlyMap<StorePath, Need> {
-  const needs = new Map<StorePath, { picks: string[]; excluded: Need["excluded"] }>();
+  const needs = new Map<StorePath, { picks: PickRef[]; excluded: Reason | undefined }>();
   const concerned = closed
     .filter(({ caches }) => caches === undefined || caches.includes(cacheName))
-    .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  for (const { name, members, exclude } of concerned) {
+    .toSorted((a, b) => compare(a.name, b.name) || compare(a.selection ?? "", b.selection ?? ""));
+  for (const { name, selection, members, exclude } of concerned) {
     const excludes = firstMatch(exclude);
+    const pick: PickRef = { name, ...(selection === undefined ? {} : { selection }) };
     for (const path of members) {
       const glob = excludes(path);
-      const excluded = glob === undefined ? undefined : pickReason(glob, name);
+      const excluded: Reason | undefined =
+        glob === undefined ? undefined : { code: "exclude-pick", rule: glob, pick };
       const need = needs.get(path) ?? { picks: [], excluded };
-      if (need.picks.at(-1) !== name) need.picks.push(name);
+      if (!isSame(need.picks.at(-1), pick)) need.picks.push(pick);
       if (excluded === undefined) need.excluded = undefined;
       needs.set(path, need);
     }
@@ -55,24 +57,24 @@ export function needsOf(
   return needs;
 }
 
-function pickReason(pattern: string, name: string): Decision["reason"] {
-  return { code: "exclude-pick", text: `excluded by ${quote(pattern)} of pick ${quote(name)}` };
+function isSame(one: PickRef | undefined, { name, selection }: PickRef): boolean {
+  return one?.name === name && one.selection === selection;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** Tells which rule of the configuration excludes a path from every cache, if one does. */
-export function exclusionCheck(
-  rules: PlanRules,
-): (info: PathInfo) => Decision["reason"] | undefined {
+export function exclusionCheck(rules: PlanRules): (info: PathInfo) => Reason | undefined {
   const excludes = firstMatch(rules.exclude);
   const limit = rules.maxNarSize ?? Infinity;
-  const known = new Map<StorePath, Decision["reason"] | undefined>();
-  const check = ({ path, narSize }: PathInfo): Decision["reason"] | undefined => {
-    const glob = excludes(path);
-    if (glob !== undefined)
-      return { code: "exclude-rule", text: `excluded by rule ${quote(glob)}` };
+  const known = new Map<StorePath, Reason | undefined>();
+  const check = ({ path, narSize }: PathInfo): Reason | undefined => {
+    const rule = excludes(path);
+    if (rule !== undefined) return { code: "exclude-rule", rule };
     if (narSize <= limit) return undefined;
-    const text = `larger than max-nar-size: ${formatSize(narSize)}, the limit is ${formatSize(limit)}`;
-    return { code: "max-nar-size", text };
+    return { code: "max-nar-size", rule: "max-nar-size", narSize, limit };
   };
   return (info) => {
     if (!known.has(info.path)) known.set(info.path, check(info));

@@ -17,15 +17,52 @@ export type ReasonCode =
   | "upstream-unreachable" // held: not built here, and an upstream that may have it did not answer
   | "reference-failed"; // held: a reference could not be pushed in this run
 
+/** A pick by its name and that of its selection, which a path on the command line has none of. */
+export interface PickRef {
+  readonly name: string;
+  readonly selection?: string;
+}
+
+/** A path that readers would lack. */
+export interface Lack {
+  readonly path: StorePath;
+  /**
+   * `excluded`: by `rule`; `unanswered`: held until an upstream answers; `cycle`: part of a cycle of
+   * references; `outside`: neither selected nor in the cache; `failed`, `later`: not pushed in this run;
+   * `hides`: the path itself is stored, and readers see it once this one is pushed.
+   */
+  readonly state: "excluded" | "unanswered" | "cycle" | "outside" | "failed" | "later" | "hides";
+  /** The reason of its own, where it is excluded. */
+  readonly reason?: Reason;
+}
+
+/** Why a path gets its action, as data; the words are made in `report/`. */
+export interface Reason {
+  readonly code: ReasonCode;
+  /** The glob, or the name of the setting, that decided. */
+  readonly rule?: string;
+  /** The pick whose rule it is; absent for a rule of the configuration. */
+  readonly pick?: PickRef;
+  /** Sizes in bytes, for `max-nar-size`. */
+  readonly narSize?: number;
+  readonly limit?: number;
+  /** The path for whose sake this one is held. */
+  readonly because?: Lack;
+  /** The own reference that leads to `because`; absent if that is the reference. */
+  readonly through?: StorePath;
+  /** The upstream that has it; absent for one that was remembered. */
+  readonly upstream?: string;
+}
+
 /** What happens to one path in one cache, and why. */
 export interface Decision {
   readonly path: StorePath;
   readonly cache: string;
   readonly action: Action;
-  readonly reason: { readonly code: ReasonCode; readonly text: string };
+  readonly reason: Reason;
   readonly narSize: number;
-  /** Names of the picks whose closure contains it, sorted. */
-  readonly picks: readonly string[];
+  /** The picks whose closure contains it, sorted by name and selection. */
+  readonly picks: readonly PickRef[];
 }
 
 /** Number of paths and sum of their NAR sizes. */

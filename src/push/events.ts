@@ -1,6 +1,6 @@
 import type { Failure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import type { ReasonCode } from "../plan/plan.ts";
+import type { Reason } from "../plan/plan.ts";
 
 /** What happens while paths are pushed, in order of time. Times in ms, sizes in bytes. */
 export type PushEvent =
@@ -32,7 +32,7 @@ export type PushEvent =
       readonly event: "held";
       readonly cache: string;
       readonly path: StorePath;
-      readonly reason: { readonly code: ReasonCode; readonly text: string };
+      readonly reason: Reason;
     }
   | {
       readonly event: "failed";

@@ -6,6 +6,7 @@ import type { SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../nix/signature.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
 import { Budget } from "./budget.ts";
 import type { PushEvent } from "./events.ts";
@@ -149,7 +150,7 @@ class Run {
       const needed = cache.closureRule === "cache" ? "stored" : "visible";
       const missing = await this.#firstWithout(needed, info);
       if (missing !== undefined) {
-        this.#hold(info.path, `needs ${missing}, which could not be pushed`);
+        this.#hold(info.path, { path: missing, state: "failed" });
         await upload.abort();
         return false;
       }
@@ -159,7 +160,7 @@ class Run {
       const hidden = await this.#firstWithout("visible", info, { isPublished: true });
       if (hidden !== undefined) {
         this.#signal.throwIfAborted();
-        this.#hold(info.path, `is stored, but hidden until ${hidden} is pushed`);
+        this.#hold(info.path, { path: hidden, state: "hides" });
         return false;
       }
       const { narSize, fileSize } = result;
@@ -235,9 +236,10 @@ class Run {
     });
   }
 
-  #hold(path: StorePath, text: string): void {
+  #hold(path: StorePath, because: Lack): void {
     const { cache, onEvent } = this.#options;
-    onEvent({ event: "held", cache: cache.name, path, reason: { code: "reference-failed", text } });
+    const reason = { code: "reference-failed", because } as const;
+    onEvent({ event: "held", cache: cache.name, path, reason });
   }
 
   #narInfo(info: PathInfo, result: PackResult): NarInfoFields {

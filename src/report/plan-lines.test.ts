@@ -11,8 +11,8 @@ const totals = { push: NONE, present: NONE, upstream: NONE, held: NONE, excluded
 
 function decision(name: string, action: Action, cache = "mine"): Decision {
   const path = parseStorePath(`/nix/store/${"a".repeat(32)}-${name}`);
-  const reason = { code: "missing", text: `why ${name}` } as const;
-  return { path, cache, action, reason, narSize: 1536, picks: ["app", "tool"] };
+  const reason = { code: "missing" } as const;
+  return { path, cache, action, reason, narSize: 1536, picks: [{ name: "app" }, { name: "tool" }] };
 }
 
 const linesOf = (...paths: Decision[]): string[] => {
@@ -42,7 +42,7 @@ describe("planLines()", () => {
     const [, line] = linesOf(decision("words-1.0", "push"));
     assert.equal(
       line,
-      "  push        1.5 KiB  words-1.0                        why words-1.0 (for app, tool)",
+      "  push        1.5 KiB  words-1.0                        missing from the cache (for app, tool)",
     );
   });
 
@@ -59,7 +59,7 @@ describe("planLines()", () => {
   });
 
   it("lets no reason or name steer the terminal", () => {
-    const hostile = { ...decision("a", "push"), picks: ["\u001b[2J"] };
+    const hostile = { ...decision("a", "push"), picks: [{ name: "\u001b[2J" }] };
     assert.match(linesOf(hostile)[1] ?? "", /\(for \[2J\)$/);
   });
 });

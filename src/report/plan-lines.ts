@@ -3,6 +3,7 @@ import { formatSize } from "../plan/format-size.ts";
 import { paddedName, printable } from "./format.ts";
 import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
+import { namesOf, reasonText } from "./reason-text.ts";
 
 export interface PlanLinesOptions {
   readonly paint: Paint;
@@ -49,6 +50,6 @@ function heading(cache: string, decisions: readonly Decision[]): string {
 }
 
 function decisionLine({ path, action, narSize, reason, picks }: Decision, paint: Paint): string {
-  const why = `${printable(reason.text)} (for ${picks.map(printable).join(", ")})`;
+  const why = `${printable(reasonText(reason))} (for ${namesOf(picks)})`;
   return `  ${paint(STYLES[action], action.padEnd(8))} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
 }

@@ -1,9 +1,11 @@
 import type { RunEvent } from "../sync/push-plan.ts";
 import type { Failure } from "../error.ts";
 import { formatSize } from "../plan/format-size.ts";
+import type { Reason } from "../plan/plan.ts";
 import { formatDuration, paddedName, printable } from "./format.ts";
 import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
+import { reasonText } from "./reason-text.ts";
 
 /** The lines that an event leaves for good; none for events that only move the status line. */
 export function pushLines(event: RunEvent, paint: Paint): string[] {
@@ -27,7 +29,7 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
     case "held":
     case "excluded":
       return [
-        `${paint("yellow", "-")} ${paddedName(event.path)} ${event.event}: ${reasonText(event.reason)}`,
+        `${paint("yellow", "-")} ${paddedName(event.path)} ${event.event}: ${whyText(event.reason)}`,
       ];
     case "pinned":
       return [`${paint("green", "✓")} ${paddedName(event.path)} pinned as ${event.name}`];
@@ -61,8 +63,9 @@ export function summaryLine(event: Extract<RunEvent, { event: "summary" }>): str
 }
 
 /** What is left to say after the word "excluded". */
-function reasonText({ text }: { readonly text: string }): string {
-  return printable(text).replace(/^excluded /, "");
+/** The reason without the action that stands before it. */
+function whyText(reason: Reason): string {
+  return printable(reasonText(reason)).replace(/^excluded /, "");
 }
 
 /** A failure that is of no path, in lines. */

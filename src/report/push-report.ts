@@ -5,6 +5,7 @@ import { type OutputStream, wrapText, writeText } from "./output.ts";
 import { painter } from "./painter.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
 import { PushProgress } from "./push-progress.ts";
+import { reasonWithText } from "./reason-text.ts";
 
 /** Shows a run's events. */
 export interface PushReport {
@@ -30,7 +31,10 @@ const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", 
 /** One JSON event a line on stdout. */
 export function jsonReport({ stdout }: Streams): PushReport {
   return {
-    show: (event) => void stdout.write(`${JSON.stringify(event)}\n`),
+    show: (event) => {
+      const told = "reason" in event ? { ...event, reason: reasonWithText(event.reason) } : event;
+      stdout.write(`${JSON.stringify(told)}\n`);
+    },
     end: () => undefined,
   };
 }

@@ -10,6 +10,7 @@ import { formatDuration, printable } from "./format.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
 import { jsonReport, plainReport, quietReport, terminalReport } from "./push-report.ts";
 import type { PushReport } from "./push-report.ts";
+import { reasonWithText } from "./reason-text.ts";
 
 const path = (name: string): StorePath => parseStorePath(`/nix/store/${"a".repeat(32)}-${name}`);
 const MIB = 1 << 20;
@@ -53,13 +54,13 @@ const EVENTS = {
     event: "held",
     cache: "mine",
     path: path("user"),
-    reason: { code: "reference-failed", text: "needs zoom" },
+    reason: { code: "reference-failed", because: { path: path("zoom-5.12.9"), state: "hides" } },
   },
   excluded: {
     event: "excluded",
     cache: "mine",
     path: path("src-source"),
-    reason: { code: "exclude-rule", text: 'excluded by rule "*-source"' },
+    reason: { code: "exclude-rule", rule: "*-source" },
   },
   pinned: { event: "pinned", cache: "mine", name: "editor", path: path("ripgrep-14.1.1") },
   pinFailed: {
@@ -109,7 +110,7 @@ const LINES = [
   "✓ ripgrep-14.1.1                      2.0 MiB  zstd 3.0x     1.9 s",
   "✗ zoom-5.12.9                      UPLOAD_REJECTED: expected 201, received 413",
   "  Ask them.",
-  "- user                             held: needs zoom",
+  "- user                             held: is stored, but hidden until /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-zoom-5.12.9 is pushed",
   '- src-source                       excluded: by rule "*-source"',
   "✓ ripgrep-14.1.1                   pinned as editor",
   "✗ ripgrep-14.1.1                   pin editor: CACHE_UNAVAILABLE: status 503",
@@ -190,7 +191,10 @@ describe("jsonReport()", () => {
       .trimEnd()
       .split("\n")
       .map((line) => JSON.parse(line) as unknown);
-    assert.deepEqual(lines, [{ event: "note", text: "careful" }, ...Object.values(EVENTS)]);
+    const told = Object.values(EVENTS).map((event: RunEvent) =>
+      "reason" in event ? { ...event, reason: reasonWithText(event.reason) } : event,
+    );
+    assert.deepEqual(lines, [{ event: "note", text: "careful" }, ...told]);
     assert.equal(err(), "");
   });
 });

@@ -101,14 +101,15 @@ describe("selectPicks()", () => {
   it("takes the picks of a manifest in the store, behind a link and elsewhere", async () => {
     const absent = `${nix.storeDir}/${ABSENT}`;
     const picks = [{ ...pick("some", parseStorePath(absent, nix.storeDir)), closure: "self" }];
+    const declared = picks.map((one) => ({ ...one, selection: "m" }));
     const text = JSON.stringify({ version: 1, name: "m", picks });
     const inStore = await nix.add("m.json", text);
     await symlink(inStore, join(work, "manifest"));
     await writeFile(join(work, "own.json"), text);
     for (const input of [inStore, "manifest", "./own.json"]) {
-      assert.deepEqual((await select([input])).picks, picks, input);
+      assert.deepEqual((await select([input])).picks, declared, input);
     }
-    assert.deepEqual((await select([app, inStore])).picks, [pick("app", app), ...picks]);
+    assert.deepEqual((await select([app, inStore])).picks, [pick("app", app), ...declared]);
   });
 
   it("takes the picks of a manifest that comes through a pipe", async () => {
@@ -116,7 +117,7 @@ describe("selectPicks()", () => {
     execFileSync("mkfifo", [pipe]);
     const json = { version: 1, name: "m", picks: [{ name: "piped", paths: [app] }] };
     const writing = writeFile(pipe, JSON.stringify(json));
-    assert.deepEqual((await select(["./pipe"])).picks, [pick("piped", app)]);
+    assert.deepEqual((await select(["./pipe"])).picks, [{ ...pick("piped", app), selection: "m" }]);
     await writing;
     const other = writeFile(pipe, `${app}\n`);
     await assert.rejects(reject("pipe"), { code: "NOT_A_STORE_PATH", hint: /--stdin/ });

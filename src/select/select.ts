@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { type ErrorCode, HandpickError } from "../error.ts";
 import { kindOf } from "../files/open-file.ts";
 import { quote } from "../nix/format-error.ts";
-import type { Pick } from "../nix/manifest.ts";
+import { type Pick, picksOf } from "../nix/manifest.ts";
 import { packageNameOf } from "../nix/package-name.ts";
 import { compareStorePaths, isDerivation, nameOf, type StorePath } from "../nix/store-path.ts";
 import type { Store } from "../store/store.ts";
@@ -124,7 +124,7 @@ async function find(input: string, options: SelectOptions): Promise<Found> {
   const manifest = status?.isFile()
     ? await readManifestFile(real, { storeDir: store.storeDir, isStorePath: path !== undefined })
     : undefined;
-  if (manifest !== undefined) return { input, paths: [], picks: manifest.picks };
+  if (manifest !== undefined) return { input, paths: [], picks: picksOf(manifest) };
   if (path === undefined) {
     const kind = status?.isDirectory() ? "folder" : "file";
     const reason = `it is a ${kind} outside of the Nix store and no manifest`;
@@ -147,7 +147,7 @@ async function findPiped(
     throw notAStorePath(input, reason, "Write the manifest to a file, and name that.");
   }
   const manifest = await readPipedManifest(file, { storeDir: store.storeDir, signal });
-  if (manifest !== undefined) return { input, paths: [], picks: manifest.picks };
+  if (manifest !== undefined) return { input, paths: [], picks: picksOf(manifest) };
   const reason = "what came through that pipe is no manifest";
   throw notAStorePath(input, reason, "Store paths come through a pipe with --stdin.");
 }

@@ -65,7 +65,7 @@ describe("builtPicksBy()", { timeout: 60_000 }, () => {
       notes: [],
     });
     const on = await judge(built, ON);
-    assert.deepEqual(on.picks, [{ ...own, name: "a", paths: [app] }]);
+    assert.deepEqual(on.picks, [{ ...own, name: "a", selection: "m", paths: [app] }]);
   });
 
   it("refuses paths that the output does not refer to, and names them", async () => {
@@ -74,7 +74,7 @@ describe("builtPicksBy()", { timeout: 60_000 }, () => {
       { name: "b", paths: [secret] },
     ]);
     const { picks, notes } = await judge(built, ON);
-    assert.deepEqual(picks, [{ ...own, name: "a", paths: [app] }]);
+    assert.deepEqual(picks, [{ ...own, name: "a", selection: "m", paths: [app] }]);
     assert.deepEqual(notes, [
       `built manifest ${built}: refused, since it does not refer to them: ${secret}`,
     ]);
@@ -103,13 +103,15 @@ describe("builtPicksBy()", { timeout: 60_000 }, () => {
   it("lets the command line decide about the cache of all", async () => {
     const built = await manifest([{ name: "a", paths: [app], caches: ["cachix://other"] }]);
     const { picks, notes } = await judge(built, ON, { to: ["cachix://given"] });
-    assert.deepEqual([picks, notes], [[{ ...own, name: "a", paths: [app] }], []]);
+    assert.deepEqual([picks, notes], [[{ ...own, name: "a", selection: "m", paths: [app] }], []]);
   });
 
   it("gives picks that name no cache to those of [builds], and takes no build closure", async () => {
     const built = await manifest([{ name: "a", paths: [app], closure: "build" }]);
     const { picks, notes } = await judge(built, `${ON}caches = ["office"]\n`);
-    assert.deepEqual(picks, [{ ...own, name: "a", paths: [app], caches: ["office"] }]);
+    assert.deepEqual(picks, [
+      { ...own, name: "a", selection: "m", paths: [app], caches: ["office"] },
+    ]);
     assert.match(notes.join(), /: build closures taken as runtime closures: "a"$/);
   });
 

@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { compileGlob } from "../nix/glob.ts";
-import type { Manifest, Pick } from "../nix/manifest.ts";
+import { type Manifest, type Pick, picksOf } from "../nix/manifest.ts";
 import { packageNameOf } from "../nix/package-name.ts";
 import { nameOf, type StorePath } from "../nix/store-path.ts";
 import type { Store } from "../store/store.ts";
@@ -121,7 +121,7 @@ async function limited(
   const configured = (named: readonly string[]): string[] =>
     cacheNames(named, config).filter((name) => known.has(name));
   const everything = config.builds.caches.length > 0 ? config.builds.caches : undefined;
-  const picks = manifest.picks.map((pick): Pick => {
+  const picks = picksOf(manifest).map((pick): Pick => {
     const named = pick.caches ?? everything;
     return {
       ...pick,

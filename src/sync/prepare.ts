@@ -308,11 +308,12 @@ function settle(
   { remembered = new Set(), assumeMissing = false }: DecideOptions,
 ): Omit<Answer, "name" | "missing"> {
   const known = new Set([...remembered].map(hashPartOf)).intersection(unknown);
+  const assumed = assumeMissing ? [] : [...known].map((hash) => [hash, undefined] as const);
   const fate = assumeMissing
     ? "what it may have is pushed"
     : "what was not built here is held until it answers (push --assume-missing pushes it)";
   return {
-    upstream: assumeMissing ? available : available.union(known),
+    upstream: new Map([...assumed, ...available]),
     unknown: assumeMissing ? new Set<HashPart>() : unknown.difference(known),
     warnings: [
       ...warnings,

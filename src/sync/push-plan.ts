@@ -1,6 +1,6 @@
 import type { Cache } from "../cache/contract.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import type { Action, Decision } from "../plan/plan.ts";
+import type { Action, Decision, Reason } from "../plan/plan.ts";
 import { type Failure, HandpickError, isRefusal, toFailure } from "../error.ts";
 import type { PushEvent } from "../push/events.ts";
 import { PackPool, type PackPoolOptions } from "../push/pack-pool.ts";
@@ -28,7 +28,7 @@ export type RunEvent =
       readonly event: "excluded";
       readonly cache: string;
       readonly path: StorePath;
-      readonly reason: Decision["reason"];
+      readonly reason: Reason;
     }
   | {
       readonly event: "pinned";

@@ -1,8 +1,9 @@
 import { chooseCache } from "../config/choose-cache.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import type { Decision, Plan } from "../plan/plan.ts";
+import type { Decision, Plan, Reason } from "../plan/plan.ts";
 import { type Failure, isOutage, toFailure } from "../error.ts";
 import { type Entry, isLedgerError, type Ledger, type Outcome } from "../state/ledger.ts";
+import { reasonText } from "../report/reason-text.ts";
 import type { Store } from "../store/store.ts";
 import { keepMark, markCredentials } from "./credential-marks.ts";
 import { believable } from "./due.ts";
@@ -97,8 +98,7 @@ async function push(name: string, decided: Decided, work: CacheWork): Promise<Fa
       if (event.event === "pushed") {
         recorder.add({ path: event.path, state: "pushed", byUs: true });
       } else if (event.event === "held" && event.reason.code !== PASSING) {
-        const { code, text } = event.reason;
-        recorder.add({ path: event.path, state: "held", trouble: { code, message: text } });
+        recorder.add({ path: event.path, state: "held", trouble: troubleOf(event.reason) });
       } else if (event.event === "failed" && isOutage(event.error.code)) {
         outage = event.error;
       } else if (event.event === "failed" || event.event === "pin-failed") {
@@ -131,7 +131,7 @@ function sift(
   const later = new Map<StorePath, StorePath>();
   const outcomes: Outcome[] = [];
   for (const { path, action, reason } of plan.paths) {
-    const trouble = { code: reason.code, message: reason.text };
+    const trouble = troubleOf(reason);
     if (action !== "push") {
       if (action === "present") outcomes.push({ path, state: "pushed" });
       else if (reason.code === PASSING) outcomes.push({ path, state: "failing", trouble });
@@ -144,13 +144,21 @@ function sift(
     if (isEarly) later.set(path, path);
     else if (blocker !== undefined) {
       later.set(path, blocker);
-      const message = `needs ${blocker}, which is tried again later`;
-      outcomes.push({ path, state: "held", trouble: { code: "reference-failed", message } });
+      const because = { path: blocker, state: "later" } as const;
+      outcomes.push({
+        path,
+        state: "held",
+        trouble: troubleOf({ code: "reference-failed", because }),
+      });
     } else if (isBlocked) {
-      const message = 'nothing is pushed while a path is held, since on-hole = "fail"';
-      outcomes.push({ path, state: "held", trouble: { code: "reference-held", message } });
+      outcomes.push({ path, state: "held", trouble: troubleOf({ code: "reference-held" }) });
     } else if (entry?.state !== "failing") outcomes.push({ path, state: "waiting" });
   }
   const isNow = ({ path }: Decision): boolean => !later.has(path);
   return { plan: { ...plan, paths: plan.paths.filter(isNow) }, outcomes };
+}
+
+/** The reason as the ledger keeps it. */
+function troubleOf(reason: Reason): Failure {
+  return { code: reason.code, message: reasonText(reason) };
 }

@@ -1,6 +1,6 @@
 import { type Failure, HandpickError, toFailure } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
-import type { Pick } from "../nix/manifest.ts";
+import { type Pick, picksOf } from "../nix/manifest.ts";
 import { packageNameOf } from "../nix/package-name.ts";
 import { isStorePath, nameOf, type StorePath } from "../nix/store-path.ts";
 import { closePicks } from "../select/closure.ts";
@@ -133,7 +133,7 @@ export async function readSelection(
   if (!valid.has(target)) return undefined;
   const manifest = await readStoreManifest(target, store);
   if (manifest === undefined) throw noManifest(name, `${target} is none`);
-  return { name, manifest: target, picks: manifest.picks };
+  return { name, manifest: target, picks: picksOf(manifest) };
 }
 
 function noManifest(name: string, found: string): HandpickError {

@@ -9,6 +9,7 @@ import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
 import { makePlan, queryPaths } from "../../src/plan/make-plan.ts";
 import { pushPlan } from "../../src/sync/push-plan.ts";
+import { reasonText } from "../../src/report/reason-text.ts";
 import type { RunEvent } from "../../src/sync/push-plan.ts";
 import type { Graph } from "./graph.ts";
 
@@ -76,7 +77,7 @@ export async function pushGraph(
     held: ended("held"),
     reasons: events.flatMap((event) => {
       if (event.event === "failed" || event.event === "pin-failed") return [event.error.message];
-      return event.event === "held" ? [event.reason.text] : [];
+      return event.event === "held" ? [reasonText(event.reason)] : [];
     }),
   };
 }
@@ -93,7 +94,7 @@ async function prepareGraph(
   const paths = queryPaths({ closed: [routed], infos });
   const missing = await cache.missing([...paths].map(hashPartOf), signal);
   const rules = { exclude: [], maxNarSize: undefined, onHole: "hold" } as const;
-  const caches = [{ name: CACHE, missing, upstream: NONE, unknown: NONE }];
+  const caches = [{ name: CACHE, missing, upstream: new Map(), unknown: NONE }];
   return {
     picks: [routed],
     plan: makePlan({ closed: [routed], infos, rules, caches }),
