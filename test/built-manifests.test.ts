@@ -5,7 +5,7 @@ import { parseConfig } from "../src/config/config.ts";
 import { parseStorePath, type StorePath } from "../src/nix/store-path.ts";
 import { openStore } from "../src/store/open-store.ts";
 import type { Store } from "../src/store/store.ts";
-import { builtPicksBy } from "../src/sync/built-picks.ts";
+import { builtPicksBy } from "../src/run/built-picks.ts";
 import { readProject, sections, tableRows } from "./markdown.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 

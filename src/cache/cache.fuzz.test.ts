@@ -7,9 +7,9 @@ import { createFakeClock } from "../../test/fakes/clock.ts";
 import { assertLinear, FUZZ_RUNS, hostileText, valueOrRefusal } from "../../test/fuzz.ts";
 import { parseCachixUrl, parseHost } from "./cachix/cachix-url.ts";
 import { etagOf } from "./cachix/storage.ts";
-import { excerpt } from "./excerpt.ts";
-import { retry } from "./retry.ts";
-import { statusError } from "./status-error.ts";
+import { excerpt } from "../http/excerpt.ts";
+import { retry } from "../http/retry.ts";
+import { statusError } from "../http/status-error.ts";
 
 describe("what servers say, fed with anything", () => {
   const bodies = [

@@ -2,13 +2,13 @@ import { type ErrorCode, HandpickError, isOutage } from "../error.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { parseNarInfo } from "../nix/narinfo.ts";
 import { type HashPart, hashPartOf, storeDirOf, type StorePath } from "../nix/store-path.ts";
-import { type Clock, systemClock } from "./clock.ts";
-import { excerpt } from "./excerpt.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import { excerpt } from "../http/excerpt.ts";
 import { forEachConcurrent } from "./for-each-concurrent.ts";
-import { createHttpClient, type HttpClient } from "./http-client.ts";
-import { endpointOf, type HttpResponse, type Timeouts } from "./http-message.ts";
-import { retry, type RetryNotice } from "./retry.ts";
-import { isSuccess, statusError } from "./status-error.ts";
+import { createHttpClient, type HttpClient } from "../http/http-client.ts";
+import { endpointOf, type HttpResponse, type Timeouts } from "../http/http-message.ts";
+import { retry, type RetryNotice } from "../http/retry.ts";
+import { isSuccess, statusError } from "../http/status-error.ts";
 
 const REQUESTS_AT_ONCE = 64;
 /** A push waits for the answer, and can do without it: an upstream that gives none is left soon. */

@@ -2,8 +2,8 @@ import { styleText } from "node:util";
 
 import { printable } from "../report/format.ts";
 import { writeText } from "../report/output.ts";
-import { diagnose } from "../sync/diagnose.ts";
-import type { Check } from "../sync/check.ts";
+import { diagnose } from "../doctor/diagnose.ts";
+import type { Check } from "../doctor/check.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import { EXIT } from "../error.ts";
 import { exitCodeOf } from "./exit-code.ts";

@@ -1,6 +1,6 @@
 import { toFailure } from "../error.ts";
-import { emptySummary } from "../sync/push-plan.ts";
-import { SelectionError } from "../sync/reject-lost.ts";
+import { emptySummary } from "../run/push-plan.ts";
+import { SelectionError } from "../run/reject-lost.ts";
 
 /**
  * What `--json` prints for an error that ends a command: one object, an event where the answer is events,

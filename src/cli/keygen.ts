@@ -2,12 +2,13 @@ import { join, resolve } from "node:path";
 
 import { chooseCache } from "../config/choose-cache.ts";
 
-import { assertConfigFile, loadConfig, userConfigDir } from "../config/find-config.ts";
+import { userConfigDir } from "../home-directory.ts";
+import { assertConfigFile, loadConfig } from "../config/find-config.ts";
 import { EXIT, HandpickError } from "../error.ts";
 import { printPublicKey, publicKeyOf } from "../nix/key.ts";
-import { makeKeyFile, readKeyFile } from "../sync/key-file.ts";
-import { openConfigured } from "../sync/open-caches.ts";
-import { withMissingToken } from "../sync/with-missing-token.ts";
+import { makeKeyFile, readKeyFile } from "../run/key-file.ts";
+import { openConfigured } from "../run/open-caches.ts";
+import { withMissingToken } from "../run/with-missing-token.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";

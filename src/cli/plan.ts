@@ -5,7 +5,7 @@ import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
 import { pushLines } from "../report/push-lines.ts";
 import { reasonWithText } from "../report/reason-text.ts";
-import type { Prepared } from "../sync/prepare.ts";
+import type { Prepared } from "../run/prepare.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";

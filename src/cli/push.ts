@@ -1,6 +1,6 @@
 import type { PushReport } from "../report/push-report.ts";
-import { assertWritable } from "../sync/open-caches.ts";
-import { pushPlan, type RunEvent } from "../sync/push-plan.ts";
+import { assertWritable } from "../run/open-caches.ts";
+import { pushPlan, type RunEvent } from "../run/push-plan.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";

@@ -1,7 +1,7 @@
 import { HandpickError } from "../error.ts";
 import { bareUrl, quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
-import { cacheUrlFault, canonicalUrl, isCacheName } from "./cache-url.ts";
+import { cacheUrlFault, canonicalUrl, isCacheName } from "../cache/cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
 import { namingHint } from "./found-file.ts";
 

@@ -10,10 +10,10 @@ import {
   hostileText,
   valueOrRefusal,
 } from "../../test/fuzz.ts";
-import { cacheUrlFault, cachixName, canonicalUrl, serverUrlFault } from "./cache-url.ts";
+import { cacheUrlFault, cachixName, canonicalUrl, serverUrlFault } from "../cache/cache-url.ts";
 import { parseConfig } from "./config.ts";
-import { readDhall } from "./dhall-reader.ts";
-import { parseCachixDhall } from "./dhall.ts";
+import { readDhall } from "../cache/cachix/dhall-reader.ts";
+import { parseCachixDhall } from "../cache/cachix/dhall.ts";
 import { parseSize } from "./size.ts";
 
 const MOST_CONFIG = 256 * 1024;

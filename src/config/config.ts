@@ -2,7 +2,7 @@ import { parse, TomlError } from "smol-toml";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
-import { canonicalUrl } from "./cache-url.ts";
+import { canonicalUrl } from "../cache/cache-url.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
 import { checkTables, type CacheTable, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";

@@ -2,13 +2,13 @@ import { isAbsolute, join } from "node:path";
 import { HandpickError } from "../error.ts";
 import { faultOf, FormatError, quote } from "../nix/format-error.ts";
 import { parseSecretKey, type SecretKey } from "../nix/key.ts";
-import { cachixName, isCacheName } from "./cache-url.ts";
+import { cachixName, isCacheName } from "../cache/cache-url.ts";
 import type { CacheConfig, Config } from "./config.ts";
-import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "./dhall.ts";
+import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "../cache/cachix/dhall.ts";
 import { mayHaveDefaults } from "./found-config.ts";
 import { withNamingHint } from "./found-file.ts";
 import { readSecretFile, type SecretFile, secretFileError } from "./secret-file.ts";
-import { Secret } from "./secret.ts";
+import { Secret } from "../secret.ts";
 import { tokenFault } from "./token.ts";
 
 const TOKEN_VARIABLE = "CACHIX_AUTH_TOKEN";

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { dirname, join, resolve } from "node:path";
-import { homeDirectory } from "./home-directory.ts";
+import { homeDirectory } from "../home-directory.ts";
 
 export interface FileNameOptions {
   /** The file that the name stands in; relative names start from its folder. */

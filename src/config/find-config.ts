@@ -1,12 +1,12 @@
 import type { Stats } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { HandpickError } from "../error.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { type Config, type ConfigSearch, parseConfig } from "./config.ts";
 import { asFound, foundNote } from "./found-config.ts";
 import { namingHint, readFoundConfig } from "./found-file.ts";
-import { homeDirectory } from "./home-directory.ts";
+import { userConfigDir } from "../home-directory.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -85,12 +85,6 @@ export async function assertConfigFile({
 export function ownFiles({ env, uid }: Pick<FindConfigOptions, "env" | "uid">): string[] {
   const user = join(userConfigDir(env), "handpick", "config.toml");
   return uid === 0 ? [user, "/etc/handpick/config.toml"] : [user];
-}
-
-/** `$XDG_CONFIG_HOME`, which counts only if absolute, else `~/.config`. */
-export function userConfigDir(env: NodeJS.ProcessEnv): string {
-  const dir = env["XDG_CONFIG_HOME"] ?? "";
-  return isAbsolute(dir) ? dir : join(homeDirectory(env), ".config");
 }
 
 function namedFile({ file, env, cwd }: FindConfigOptions): string | undefined {

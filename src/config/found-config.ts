@@ -1,5 +1,5 @@
 import { quote } from "../nix/format-error.ts";
-import { canonicalUrl } from "./cache-url.ts";
+import { canonicalUrl } from "../cache/cache-url.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
 import { untrusted } from "./found-file.ts";
 

@@ -3,7 +3,7 @@ import type { Compression } from "../cache/contract.ts";
 import { quote } from "../nix/format-error.ts";
 import { isGlob } from "../nix/glob.ts";
 import { nearest } from "../nix/nearest.ts";
-import { cacheUrlFault, isCacheName, serverUrlFault } from "./cache-url.ts";
+import { cacheUrlFault, isCacheName, serverUrlFault } from "../cache/cache-url.ts";
 import { parseSize } from "./size.ts";
 
 /** `[caches.NAME]` as it stands in the file. */

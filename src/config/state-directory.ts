@@ -1,6 +1,6 @@
 import { isAbsolute, join } from "node:path";
 
-import { homeDirectory } from "./home-directory.ts";
+import { homeDirectory } from "../home-directory.ts";
 
 /** Where handpick keeps its state: `HANDPICK_STATE_DIR`, else per system for root, else per user. */
 export function stateDirectory(env: NodeJS.ProcessEnv, uid: number): string {

@@ -3,7 +3,7 @@ import { compileGlob } from "../nix/glob.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { toFailure } from "../error.ts";
 import { whoBuilds } from "../store/who-builds.ts";
-import type { Summary } from "../sync/summary.ts";
+import type { Summary } from "../run/summary.ts";
 import { HookSource } from "./hook-source.ts";
 import { LivePusher, type LivePusherOptions } from "./live-pusher.ts";
 import { configuredHook } from "./nix-settings.ts";

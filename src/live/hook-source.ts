@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 
 import { readBuildsIn } from "../state/spool.ts";
 import type { Store } from "../store/store.ts";
-import { outputsOf } from "../sync/build-outputs.ts";
+import { outputsOf } from "../run/build-outputs.ts";
 import { withSetting } from "./nix-settings.ts";
 import type { PathSource, Taken } from "./path-source.ts";
 

@@ -4,8 +4,8 @@ import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
-import { builtPicksBy } from "../sync/built-picks.ts";
-import { readStoreManifest } from "../sync/store-manifest.ts";
+import { builtPicksBy } from "../run/built-picks.ts";
+import { readStoreManifest } from "../run/store-manifest.ts";
 
 export interface LivePicksOptions {
   readonly config: Config;

@@ -1,7 +1,7 @@
 import type { StorePath } from "../nix/store-path.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { RunEvent } from "../sync/push-plan.ts";
-import type { Summary } from "../sync/summary.ts";
+import type { RunEvent } from "../run/push-plan.ts";
+import type { Summary } from "../run/summary.ts";
 
 type Outcome = "begun" | "pushed" | "present" | "upstream" | "held" | "excluded" | "failed";
 

@@ -7,7 +7,7 @@ import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, type StateFolder, stateUnusable } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { noteReturn } from "../sync/builds.ts";
-import { acceptedByRules } from "../sync/built-picks.ts";
+import { acceptedByRules } from "../run/built-picks.ts";
 import { dueTimes } from "../sync/due.ts";
 import type { SyncEnd } from "../sync/sync.ts";
 import { HeldBuilds } from "./held-builds.ts";

@@ -1,4 +1,4 @@
-import { createHttpClient, type HttpClient } from "../cache/http-client.ts";
+import { createHttpClient, type HttpClient } from "../http/http-client.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { parseNarInfo } from "../nix/narinfo.ts";
 import { hashPartOf, type HashPart } from "../nix/store-path.ts";

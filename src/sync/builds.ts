@@ -5,9 +5,9 @@ import type { PassedOver } from "../state/passed-over.ts";
 import { type BuildEvent, readBuilds, removeBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
-import { outputsOf } from "./build-outputs.ts";
-import { acceptedByRules } from "./built-picks.ts";
-import type { RunEvent } from "./push-plan.ts";
+import { outputsOf } from "../run/build-outputs.ts";
+import { acceptedByRules } from "../run/built-picks.ts";
+import type { RunEvent } from "../run/push-plan.ts";
 
 export interface BuildIntake {
   readonly folder: StateFolder;

@@ -6,7 +6,7 @@ import { readCredentials } from "../config/credentials.ts";
 import { printSecretKey } from "../nix/key.ts";
 import { parseTexts } from "../state/facts.ts";
 import type { Ledger } from "../state/ledger.ts";
-import type { OpenOptions } from "./open-caches.ts";
+import type { OpenOptions } from "../run/open-caches.ts";
 
 export interface MarkOptions extends Omit<OpenOptions, "notify"> {
   readonly config: Config;

@@ -3,8 +3,7 @@ import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { userConfigDir } from "../config/find-config.ts";
-import { homeDirectory } from "../config/home-directory.ts";
+import { homeDirectory, userConfigDir } from "../home-directory.ts";
 import { readBounded } from "../files/read-bounded.ts";
 import { readStarted } from "../state/started-link.ts";
 import type { StateFolder } from "../state/state-folder.ts";

@@ -7,9 +7,9 @@ import { reasonText } from "../report/reason-text.ts";
 import type { Store } from "../store/store.ts";
 import { keepMark, markCredentials } from "./credential-marks.ts";
 import { believable } from "./due.ts";
-import { assertWritable, openConfigured } from "./open-caches.ts";
-import { type Decided, type DecideOptions, type Members, prepareCache } from "./prepare.ts";
-import { pushPlan, type RunEvent } from "./push-plan.ts";
+import { assertWritable, openConfigured } from "../run/open-caches.ts";
+import { type Decided, type DecideOptions, type Members, prepareCache } from "../run/prepare.ts";
+import { pushPlan, type RunEvent } from "../run/push-plan.ts";
 import { Recorder } from "./recorder.ts";
 
 /** What the syncing of one cache needs. */

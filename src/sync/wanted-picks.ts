@@ -6,11 +6,11 @@ import { isStorePath, nameOf, type StorePath } from "../nix/store-path.ts";
 import { closePicks } from "../select/closure.ts";
 import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
-import { builtPicksBy } from "./built-picks.ts";
+import { builtPicksBy } from "../run/built-picks.ts";
 import type { Wishes } from "./due.ts";
-import { type IdleOptions, routePicks } from "./idle-caches.ts";
-import { closeHeld, type HeldPicks, type PlannedPick } from "./prepare.ts";
-import { readStoreManifest } from "./store-manifest.ts";
+import { type IdleOptions, routePicks } from "../run/idle-caches.ts";
+import { closeHeld, type HeldPicks, type PlannedPick } from "../run/prepare.ts";
+import { readStoreManifest } from "../run/store-manifest.ts";
 
 /** What a link wants now. */
 export interface WantedSelection {

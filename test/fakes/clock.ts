@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/cache/clock.ts";
+import type { Clock } from "../../src/clock.ts";
 
 /** A clock whose time passes only in `sleep`, at once. */
 export interface FakeClock extends Clock {

@@ -2,15 +2,15 @@ import { setImmediate } from "node:timers/promises";
 
 import { createCachixCache } from "../../src/cache/cachix/cachix-cache.ts";
 import type { Cache } from "../../src/cache/contract.ts";
-import type { Timeouts } from "../../src/cache/http-message.ts";
-import type { Clock } from "../../src/cache/clock.ts";
+import type { Timeouts } from "../../src/http/http-message.ts";
+import type { Clock } from "../../src/clock.ts";
 import { HandpickError } from "../../src/error.ts";
 import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
 import { makePlan, queryPaths } from "../../src/plan/make-plan.ts";
-import { pushPlan } from "../../src/sync/push-plan.ts";
+import { pushPlan } from "../../src/run/push-plan.ts";
 import { reasonText } from "../../src/report/reason-text.ts";
-import type { RunEvent } from "../../src/sync/push-plan.ts";
+import type { RunEvent } from "../../src/run/push-plan.ts";
 import type { Graph } from "./graph.ts";
 
 const CACHE = "acme";

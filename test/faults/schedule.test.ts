@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 
-import type { Timeouts } from "../../src/cache/http-message.ts";
+import type { Timeouts } from "../../src/http/http-message.ts";
 import { hashPartOf } from "../../src/nix/store-path.ts";
 import { startTestServer } from "../serve-client.ts";
 import type { TestServer } from "../serve-client.ts";

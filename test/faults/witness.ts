@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { zstdDecompressSync } from "node:zlib";
 
-import { isRetryable } from "../../src/cache/retry.ts";
+import { isRetryable } from "../../src/http/retry.ts";
 import { sha256FromDigest } from "../../src/nix/hash.ts";
 import { parsePublicKey } from "../../src/nix/key.ts";
 import type { PathInfo } from "../../src/nix/path-info.ts";

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 
 import { FUZZ_RUNS, hostileText, valueOrRefusal } from "../../../test/fuzz.ts";
-import type { HttpResponse } from "../http-message.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
 import { readCacheInfo, readMissing, readPartUrl, readPins, readUploadIds } from "./answers.ts";
 
 function answer(body: unknown): HttpResponse {

@@ -3,9 +3,9 @@ import * as v from "valibot";
 import { HandpickError } from "../../error.ts";
 import { quote } from "../../nix/format-error.ts";
 import type { CacheInfo } from "../contract.ts";
-import { excerpt } from "../excerpt.ts";
-import { FOREIGN_HINT } from "../http-message.ts";
-import type { HttpResponse } from "../http-message.ts";
+import { excerpt } from "../../http/excerpt.ts";
+import { FOREIGN_HINT } from "../../http/http-message.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
 
 /** Identifies one multipart upload at the service. */
 export interface UploadIds {

@@ -1,11 +1,11 @@
 import { HandpickError } from "../../error.ts";
 import type { ErrorCode } from "../../error.ts";
-import type { Clock } from "../clock.ts";
-import type { HttpClient } from "../http-client.ts";
-import type { HttpResponse } from "../http-message.ts";
-import { retry } from "../retry.ts";
-import type { RetryNotice, RetryOptions } from "../retry.ts";
-import { isPage, isRefusal, isSuccess, statusError } from "../status-error.ts";
+import type { Clock } from "../../clock.ts";
+import type { HttpClient } from "../../http/http-client.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
+import { retry } from "../../http/retry.ts";
+import type { RetryNotice, RetryOptions } from "../../http/retry.ts";
+import { isPage, isRefusal, isSuccess, statusError } from "../../http/status-error.ts";
 
 /** One call of the API. */
 export interface Call {

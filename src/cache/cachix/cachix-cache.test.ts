@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { createCachixRig } from "../../../test/cachix-rig.ts";
 import { sampleUpload } from "../../../test/sample-upload.ts";
 import { fromBaseName, hashPartOf, parseHashPart } from "../../nix/store-path.ts";
-import { DEFAULT_TIMEOUTS } from "../http-message.ts";
+import { DEFAULT_TIMEOUTS } from "../../http/http-message.ts";
 import { createCachixCache } from "./cachix-cache.ts";
 
 const { signal } = new AbortController();

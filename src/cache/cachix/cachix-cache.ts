@@ -1,13 +1,13 @@
 import { HandpickError } from "../../error.ts";
 import { DEFAULT_STORE_DIR, nameOf, storeDirOf } from "../../nix/store-path.ts";
 import type { HashPart, StorePath } from "../../nix/store-path.ts";
-import { systemClock } from "../clock.ts";
-import type { Clock } from "../clock.ts";
+import { systemClock } from "../../clock.ts";
+import type { Clock } from "../../clock.ts";
 import type { Cache, CacheInfo, Compression, PinRequest, Upload } from "../contract.ts";
-import { createHttpClient } from "../http-client.ts";
-import type { HttpResponse, Timeouts } from "../http-message.ts";
-import type { RetryNotice } from "../retry.ts";
-import { isPage, isSuccess, statusMessage } from "../status-error.ts";
+import { createHttpClient } from "../../http/http-client.ts";
+import type { HttpResponse, Timeouts } from "../../http/http-message.ts";
+import type { RetryNotice } from "../../http/retry.ts";
+import { isPage, isSuccess, statusMessage } from "../../http/status-error.ts";
 import {
   hidesIncompleteClosures,
   readCacheInfo,

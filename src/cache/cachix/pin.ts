@@ -1,5 +1,5 @@
 import type { PinRequest } from "../contract.ts";
-import type { HttpResponse } from "../http-message.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
 import { readPins } from "./answers.ts";
 import type { Call, CachixApi } from "./cachix-api.ts";
 import { sendUntilEffective } from "./send-until-effective.ts";

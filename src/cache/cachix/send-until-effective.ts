@@ -1,6 +1,6 @@
-import type { HttpResponse } from "../http-message.ts";
-import { isRetryable } from "../retry.ts";
-import { isRefusal, isSuccess } from "../status-error.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
+import { isRetryable } from "../../http/retry.ts";
+import { isRefusal, isSuccess } from "../../http/status-error.ts";
 import type { CachixApi } from "./cachix-api.ts";
 
 /** A call whose answer can get lost although the service did what it was asked. */

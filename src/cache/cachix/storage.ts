@@ -1,8 +1,8 @@
 import { HandpickError } from "../../error.ts";
 import type { UploadPart } from "../contract.ts";
-import { FOREIGN_HINT } from "../http-message.ts";
-import type { HttpRequest, HttpResponse } from "../http-message.ts";
-import { isRetryable } from "../retry.ts";
+import { FOREIGN_HINT } from "../../http/http-message.ts";
+import type { HttpRequest, HttpResponse } from "../../http/http-message.ts";
+import { isRetryable } from "../../http/retry.ts";
 import {
   isPage,
   isRefusal,
@@ -10,7 +10,7 @@ import {
   PAGE_HINT,
   statusError,
   statusMessage,
-} from "../status-error.ts";
+} from "../../http/status-error.ts";
 
 const LONGEST_ETAG = 1024;
 

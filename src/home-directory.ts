@@ -1,5 +1,5 @@
 import { userInfo } from "node:os";
-import { isAbsolute } from "node:path";
+import { isAbsolute, join } from "node:path";
 
 /** Where nobody has files, for users who have no home. */
 const NO_HOME = "/nonexistent";
@@ -11,6 +11,12 @@ const NO_HOME = "/nonexistent";
 export function homeDirectory(env: NodeJS.ProcessEnv): string {
   const home = env["HOME"] ?? "";
   return isAbsolute(home) ? home : listedHome();
+}
+
+/** `$XDG_CONFIG_HOME`, which counts only if absolute, else `~/.config`. */
+export function userConfigDir(env: NodeJS.ProcessEnv): string {
+  const dir = env["XDG_CONFIG_HOME"] ?? "";
+  return isAbsolute(dir) ? dir : join(homeDirectory(env), ".config");
 }
 
 function listedHome(): string {

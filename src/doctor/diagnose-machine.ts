@@ -8,8 +8,8 @@ import { HandpickError } from "../error.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { check, ok, warning, type Check } from "./check.ts";
-import { findStarter } from "./starter.ts";
-import { starterText } from "./starter-text.ts";
+import { findStarter } from "../sync/starter.ts";
+import { starterText } from "../sync/starter-text.ts";
 
 export interface MachineOptions {
   readonly env: NodeJS.ProcessEnv;

@@ -11,10 +11,10 @@ import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
-import { idleCaches } from "./idle-caches.ts";
-import { assertWritable, compressionFor, openConfigured } from "./open-caches.ts";
-import type { OpenedCache, OpenOptions } from "./open-caches.ts";
-import { holdWanted } from "./wanted-picks.ts";
+import { idleCaches } from "../run/idle-caches.ts";
+import { assertWritable, compressionFor, openConfigured } from "../run/open-caches.ts";
+import type { OpenedCache, OpenOptions } from "../run/open-caches.ts";
+import { holdWanted } from "../sync/wanted-picks.ts";
 
 export interface DiagnoseRequest extends OpenOptions {
   readonly configFile: string | undefined;

@@ -1,4 +1,4 @@
-import { PAGE_HINT } from "../cache/status-error.ts";
+import { PAGE_HINT } from "../http/status-error.ts";
 import { HandpickError, isOutage, isRefusal } from "../error.ts";
 import { type OpenedCache, tokenHint } from "./open-caches.ts";
 

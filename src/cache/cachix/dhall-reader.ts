@@ -1,4 +1,4 @@
-import { quote } from "../nix/format-error.ts";
+import { quote } from "../../nix/format-error.ts";
 import { indentedText, plainText } from "./dhall-text.ts";
 import { DhallCursor } from "./dhall-cursor.ts";
 

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 
 import { createFakeClock } from "../../test/fakes/clock.ts";
-import { createCachixCache } from "./cachix/cachix-cache.ts";
+import { createCachixCache } from "../cache/cachix/cachix-cache.ts";
 import { isTransient, networkError } from "./network-error.ts";
 
 describe("networkError()", () => {

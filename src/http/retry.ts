@@ -1,5 +1,5 @@
 import { HandpickError } from "../error.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { isTransient } from "./network-error.ts";
 

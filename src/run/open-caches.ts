@@ -1,7 +1,7 @@
 import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
-import { excerpt } from "../cache/excerpt.ts";
+import { excerpt } from "../http/excerpt.ts";
 import { openCache } from "../cache/open-cache.ts";
-import type { RetryNotice } from "../cache/retry.ts";
+import type { RetryNotice } from "../http/retry.ts";
 import { cacheNames, chooseCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { readCredentials } from "../config/credentials.ts";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { PAGE_HINT } from "../cache/status-error.ts";
+import { PAGE_HINT } from "../http/status-error.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Credentials } from "../config/credentials.ts";
-import { Secret } from "../config/secret.ts";
+import { Secret } from "../secret.ts";
 import { type ErrorCode, HandpickError } from "../error.ts";
 import { withMissingToken } from "./with-missing-token.ts";
 

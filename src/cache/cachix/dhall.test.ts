@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
-import { HandpickError } from "../error.ts";
+import { HandpickError } from "../../error.ts";
 import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "./dhall.ts";
 
 const FILE = "/home/u/.config/cachix/cachix.dhall";

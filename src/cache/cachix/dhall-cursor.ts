@@ -1,4 +1,4 @@
-import { type ErrorCode, HandpickError } from "../error.ts";
+import { type ErrorCode, HandpickError } from "../../error.ts";
 
 const SPACE = /[ \t\r\n]+|--[^\n]*/y;
 

@@ -4,10 +4,10 @@ import { userInfo } from "node:os";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { ownFiles } from "./find-config.ts";
+import { ownFiles } from "./config/find-config.ts";
 import { homeDirectory } from "./home-directory.ts";
-import { resolveFileName } from "./file-name.ts";
-import { stateDirectory } from "./state-directory.ts";
+import { resolveFileName } from "./config/file-name.ts";
+import { stateDirectory } from "./config/state-directory.ts";
 
 const LISTED = userInfo().homedir;
 

@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { HandpickError } from "../error.ts";
-import { quote } from "../nix/format-error.ts";
-import { serverUrlFault } from "./cache-url.ts";
+import { HandpickError } from "../../error.ts";
+import { quote } from "../../nix/format-error.ts";
+import { serverUrlFault } from "../cache-url.ts";
 import { type DhallRecord, type DhallValue, readDhall } from "./dhall-reader.ts";
-import { userConfigDir } from "./find-config.ts";
-import { Secret } from "./secret.ts";
+import { userConfigDir } from "../../home-directory.ts";
+import { Secret } from "../../secret.ts";
 
 /** What Cachix's own client keeps in its configuration. */
 export interface CachixDhall {

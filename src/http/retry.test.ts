@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { createFakeClock } from "../../test/fakes/clock.ts";
 import type { FakeClock } from "../../test/fakes/clock.ts";
 import { HandpickError } from "../error.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../clock.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { retry } from "./retry.ts";
 
