@@ -145,7 +145,7 @@ describe("docs/commands.md", () => {
       section.matchAll(/^\| `([a-z][a-z-]*)` +\|/gm),
       ([, event = ""]) => event,
     );
-    const events = ["push/events.ts", "run/push-plan.ts", "run/summary.ts"].flatMap((file) =>
+    const events = ["push/events.ts", "run/events.ts"].flatMap((file) =>
       Array.from(
         (sources.get(file) ?? "").matchAll(/readonly event: "([a-z-]+)"/g),
         ([, event = ""]) => event,

@@ -11,7 +11,7 @@ import { failureLines } from "../report/push-lines.ts";
 import { type StateFolder, stateFolder } from "../state/state-folder.ts";
 import { assertOwnState } from "../state/state-trust.ts";
 import { openStore } from "../store/open-store.ts";
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 import type { CommandSpec } from "./command.ts";
 import type { Io } from "./io.ts";
 import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";

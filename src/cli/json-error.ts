@@ -1,5 +1,5 @@
 import { toFailure } from "../error.ts";
-import { emptySummary } from "../run/push-plan.ts";
+import { Tally } from "../run/tally.ts";
 import { SelectionError } from "../run/reject-lost.ts";
 
 /**
@@ -23,7 +23,7 @@ function objects(thrown: readonly unknown[], kind: JsonErrors): readonly object[
       return events;
     case "run":
       // Programs that read events wait for the summary, whatever happens.
-      return [...events, emptySummary(countRejected(thrown))];
+      return [...events, { ...new Tally().summary(), failed: countRejected(thrown) }];
     case "none":
       return [];
   }

@@ -5,12 +5,14 @@ import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
 import { pushLines } from "../report/push-lines.ts";
 import { reasonWithText } from "../report/reason-text.ts";
-import type { Prepared } from "../run/prepare.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Gathered } from "../run/gather.ts";
+import { planAll } from "../run/push-all.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
-import { PATH_OPTIONS, type PathOptions, quietly, withPrepared } from "./prepare-run.ts";
+import { PATH_OPTIONS, type PathOptions, quietly, withGathered } from "./prepare-run.ts";
 
 interface PlanOptions extends PathOptions {
   readonly full?: boolean;
@@ -34,19 +36,25 @@ export function planCommand(io: Io): CommandSpec<PlanOptions> {
       ["handpick plan --json ./result | jq .totals", "the same for programs"],
     ],
     action: async (args, options) =>
-      withPrepared({ args, options, io }, async ({ prepared, config }) => {
-        const { plan, picks, failures, rejected } = prepared;
+      withGathered({ args, options, io }, async ({ gathered, options: run, config }) => {
+        const { planned, rejected } = gathered;
+        const { plan, failures } = await planAll(gathered, run);
         for (const failure of failures) printError(failure, io);
         const note = quietly(options, io);
-        if (plan.paths.length > 0) for (const text of idleExcludes(picks, config.rules)) note(text);
-        if (options.json === true) printJson(prepared, io);
-        else print(prepared, options, io);
+        if (plan.paths.length > 0)
+          for (const text of idleExcludes(planned, config.rules)) note(text);
+        if (options.json === true) printJson({ plan, rejected }, io);
+        else print({ plan, rejected }, options, io);
         return exitCodeAfter(failures, plan.totals.held.paths + rejected.length);
       }),
   };
 }
 
-function print({ plan, rejected }: Prepared, { full }: PlanOptions, { stdout, stderr }: Io): void {
+interface Planned extends Pick<Gathered, "rejected"> {
+  readonly plan: Plan;
+}
+
+function print({ plan, rejected }: Planned, { full }: PlanOptions, { stdout, stderr }: Io): void {
   const paint = painter(stdout);
   for (const line of planLines(plan, { paint, isFull: full === true })) writeText(stdout, line);
   const paintError = painter(stderr);
@@ -56,7 +64,7 @@ function print({ plan, rejected }: Prepared, { full }: PlanOptions, { stdout, st
   }
 }
 
-function printJson({ plan, rejected }: Prepared, { stdout }: Io): void {
+function printJson({ plan, rejected }: Planned, { stdout }: Io): void {
   const told = rejected.map(({ input, error }) => ({ input, error: toFailure(error) }));
   const paths = plan.paths.map((decision) => ({
     ...decision,

@@ -1,6 +1,5 @@
 import { resolve } from "node:path";
 
-import type { CacheInfo } from "../cache/contract.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
@@ -15,9 +14,8 @@ import { stateFolder } from "../state/state-folder.ts";
 import { readWanted, type WantedLink } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
-import type { OpenedCache } from "../run/open-caches.ts";
-import { prepare } from "../run/prepare.ts";
-import type { Prepared } from "../run/prepare.ts";
+import { gather, type Gathered } from "../run/gather.ts";
+import type { PushAllOptions } from "../run/push-all.ts";
 import { readSelection } from "../sync/wanted-picks.ts";
 import type { CommonOptions, OptionSpec } from "./command.ts";
 import type { Io } from "./io.ts";
@@ -50,20 +48,19 @@ export const PATH_OPTIONS: readonly OptionSpec[] = [
   ["--store <store>", "Nix store to read: daemon, local, unix://…, local?root=… (default: auto)"],
 ];
 
+/** What is to be pushed or planned, and with what. */
 export interface Readied {
   readonly config: Config;
-  readonly store: Store;
-  readonly prepared: Prepared;
+  readonly gathered: Gathered;
+  readonly options: Omit<PushAllOptions, "onEvent">;
 }
 
 /**
- * Opens configuration and store, decides about the paths, and runs `work` with all of it, which is to
- * tell of caches that failed beside others.
- *
- * @param inspect Looks at each cache that lacks something, before anything is sent; throws to stop.
+ * Opens configuration and store, selects the paths, and runs `work` with all of it, which is to tell of
+ * caches that failed beside others.
  */
-export async function withPrepared(
-  { args, options, io, inspect, mayBeLate = false, note = quietly(options, io) }: WithPrepared,
+export async function withGathered(
+  { args, options, io, note = quietly(options, io) }: WithGathered,
   work: (readied: Readied) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
@@ -81,28 +78,31 @@ export async function withPrepared(
   });
   if (given !== "wanted") await assertNoCaches(given, config, cwd);
   await using store = await openStore({ store: options.store, env, signal });
-  const inputs = given === "wanted" ? await manifestsOf(links, store) : given;
-  await using prepared = await prepare({
-    inputs,
+  const common = { config, store, env, uid, signal, notify: rarely(note) };
+  await using gathered = await gather({
+    ...common,
+    inputs: given === "wanted" ? await manifestsOf(links, store) : given,
     to: options.all === true ? allCaches(config) : (options.to ?? []),
     isAll: options.all === true,
     allOrNothing: options.allOrNothing === true,
-    config,
-    store,
     cwd,
-    env,
-    uid,
-    signal,
-    assumeMissing: options.assumeMissing === true,
-    notify: rarely(note),
-    // With "fail", what one cache lacks decides about the others.
-    mayBeLate: mayBeLate && config.rules.onHole !== "fail",
-    ...(inspect === undefined ? {} : { inspect }),
   });
-  for (const warning of new Set(prepared.warnings)) note(`warning: ${warning}`);
-  const isUndecided = (prepared.late ?? []).length > 0;
-  if (prepared.plan.paths.length === 0 && !isUndecided) note("warning: nothing is selected");
-  return await work({ config, store, prepared });
+  if (gathered.planned.every(({ members }) => members.size === 0)) {
+    note("warning: nothing is selected");
+  }
+  const onWarning = once((warning) => note(`warning: ${warning}`));
+  const assumeMissing = options.assumeMissing === true;
+  return await work({ config, gathered, options: { ...common, assumeMissing, onWarning } });
+}
+
+/** Tells each text the first time only. */
+function once(tell: (text: string) => void): (text: string) => void {
+  const told = new Set<string>();
+  return (text) => {
+    if (told.has(text)) return;
+    told.add(text);
+    tell(text);
+  };
 }
 
 /**
@@ -171,13 +171,10 @@ async function manifestsOf(links: readonly WantedLink[], store: Store): Promise<
   return found.flatMap((selection) => (selection === undefined ? [] : [selection.manifest]));
 }
 
-export interface WithPrepared {
+export interface WithGathered {
   readonly args: readonly string[];
   readonly options: PathOptions;
   readonly io: Io;
-  readonly inspect?: (cache: OpenedCache, info: CacheInfo) => void;
-  /** True if `work` deals with caches that answer late. @default {false} */
-  readonly mayBeLate?: boolean;
   /** Takes warnings. @default {lines on stderr, unless --quiet} */
   readonly note?: (text: string) => void;
 }

@@ -1,13 +1,12 @@
-import type { PushReport } from "../report/push-report.ts";
-import { assertWritable } from "../run/open-caches.ts";
-import { pushPlan, type RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
+import { pushAll } from "../run/push-all.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { ToldError } from "./json-error.ts";
 import { printError } from "./print-error.ts";
-import { PATH_OPTIONS, type PathOptions, type Readied, withPrepared } from "./prepare-run.ts";
+import { PATH_OPTIONS, type PathOptions, type Readied, withGathered } from "./prepare-run.ts";
 
 /** `handpick push`: push now, wait, show progress. */
 export function pushCommand(io: Io): CommandSpec<PathOptions> {
@@ -29,17 +28,17 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
     action: async (args, options) => {
       const report = await chooseReport(io, options);
       const note = (text: string): void => report.show({ event: "note", text });
-      let isDecided = false;
+      let isTold = false;
+      const show = (event: RunEvent): void => {
+        isTold ||= event.event === "summary";
+        report.show(event);
+      };
       try {
-        return await withPrepared(
-          { args, options, io, note, inspect: assertWritable, mayBeLate: true },
-          (readied) => {
-            isDecided = true;
-            return push(readied, report, { io, isJson: options.json === true });
-          },
+        return await withGathered({ args, options, io, note }, (readied) =>
+          push(readied, show, { io, isJson: options.json === true }),
         );
       } catch (error) {
-        throw isDecided ? new ToldError(error) : error;
+        throw isTold ? new ToldError(error) : error;
       } finally {
         report.end();
       }
@@ -48,18 +47,13 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
 }
 
 async function push(
-  { prepared, store, config }: Readied,
-  report: PushReport,
+  { gathered, options, config }: Readied,
+  show: (event: RunEvent) => void,
   { io, isJson }: { readonly io: Io; readonly isJson: boolean },
 ): Promise<number> {
-  const { signal } = io;
-  const { onHole } = config.rules;
-  const onEvent = (event: RunEvent): void => report.show(event);
-  const options = { store, signal, onHole, onEvent };
-  const { summary, failures, troubled } = await pushPlan(prepared, options);
-  if (summary.held > 0 && onHole === "fail") {
-    const text = 'Nothing was pushed: paths are held, and on-hole = "fail"';
-    report.show({ event: "note", text });
+  const { summary, failures, troubled } = await pushAll(gathered, { ...options, onEvent: show });
+  if (summary.held > 0 && config.rules.onHole === "fail") {
+    show({ event: "note", text: 'Nothing was pushed: paths are held, and on-hole = "fail"' });
   }
   // Events are for programs; people see in a log why it ended like that.
   if (isJson) for (const failure of failures) printError(failure, io);

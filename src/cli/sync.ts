@@ -8,9 +8,9 @@ import { PassedOver } from "../state/passed-over.ts";
 import { type StateFolder, stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
-import { emptySummary, type RunEvent } from "../run/push-plan.ts";
+import type { RunEvent, Summary } from "../run/events.ts";
+import { Tally } from "../run/tally.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
-import { addSummaries, type Summary } from "../run/summary.ts";
 import { sync, type SyncEnd } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -101,13 +101,8 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
   const { folder } = state;
   await expectEnd(folder);
   const report = await chooseReport(io, options);
-  const startMs = performance.now();
-  let total = emptySummary();
-  // Each cache ends with a summary of its own; readers get one.
-  const onEvent = (event: RunEvent): void => {
-    if (event.event === "summary") total = addSummaries(total, event);
-    else if (event.event !== "error") report.show(event);
-  };
+  const tally = new Tally();
+  const onEvent = (event: RunEvent): void => report.show(event);
   const note = (text: string): void => onEvent({ event: "note", text });
   try {
     const named = { file: options.config, env, cwd, uid };
@@ -121,6 +116,7 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       signal,
       notify: rarely(note),
       onEvent,
+      tally,
       recheck: options.recheck === true,
       wait: options.wait === true,
       onLeft: (left) => {
@@ -130,10 +126,11 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
         }
       },
     });
+    const summary = tally.summary();
     if (end.isOtherAtWork) note("another sync is at work; it does this as well");
-    else if (!end.isLeft && didNothing(total) && (await readWanted(folder)).length === 0)
+    else if (!end.isLeft && didNothing(summary) && (await readWanted(folder)).length === 0)
       note(`nothing is wanted in ${folder.dir}`);
-    report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
+    report.show(summary);
     return exitCode(end, options);
   } finally {
     report.end();

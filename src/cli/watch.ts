@@ -11,9 +11,9 @@ import { PassedOver } from "../state/passed-over.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
-import { emptySummary, type RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
+import { Tally } from "../run/tally.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
-import { addSummaries } from "../run/summary.ts";
 import { sync, type SyncEnd, type SyncRequest } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
@@ -113,26 +113,23 @@ function announce({ config, store, isAll }: Announced, { stderr }: Io): void {
   );
 }
 
-type Syncing = Omit<SyncRequest, "onEvent" | "notify">;
+type Syncing = Omit<SyncRequest, "onEvent" | "notify" | "tally">;
 
 /** A sync with lines of its own; none if there was nothing to push. */
 async function reportedSync(request: Syncing, options: CommonOptions, io: Io): Promise<SyncEnd> {
   const report = await chooseReport(io, options);
-  const startMs = performance.now();
-  let total = emptySummary();
+  const tally = new Tally();
   const busy = new Set<string>();
   const onEvent = (event: RunEvent): void => {
     if (event.event === "plan" && event.push + event.held > 0) busy.add(event.cache);
     // Where nothing changes, nothing is told.
     if ((event.event === "plan" || event.event === "excluded") && !busy.has(event.cache)) return;
-    if (event.event === "summary") total = addSummaries(total, event);
-    else if (event.event !== "error") report.show(event);
+    report.show(event);
   };
   const notify = rarely((text) => onEvent({ event: "note", text }));
   try {
-    const end = await sync({ ...request, notify, onEvent });
-    if (busy.size > 0)
-      report.show({ ...total, durationMs: Math.round(performance.now() - startMs) });
+    const end = await sync({ ...request, notify, onEvent, tally });
+    if (busy.size > 0) report.show(tally.summary());
     return end;
   } finally {
     report.end();

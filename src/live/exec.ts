@@ -3,7 +3,7 @@ import { compileGlob } from "../nix/glob.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { toFailure } from "../error.ts";
 import { whoBuilds } from "../store/who-builds.ts";
-import type { Summary } from "../run/summary.ts";
+import type { Summary } from "../run/events.ts";
 import { HookSource } from "./hook-source.ts";
 import { LivePusher, type LivePusherOptions } from "./live-pusher.ts";
 import { configuredHook } from "./nix-settings.ts";
@@ -116,7 +116,7 @@ class Pump {
   result(): Omit<ExecEnd, "exitCode"> {
     const [seen, accepted, isIncomplete] = [this.#seen, this.#accepted, this.#isIncomplete];
     const isInterrupted = this.#request.signal.aborted;
-    const summary = this.#pusher.outcomes.summary({ isInterrupted });
+    const summary = this.#pusher.tally.summary({ isInterrupted });
     return { summary, seen, accepted, idle: [...this.#idle.keys()], isIncomplete };
   }
 

@@ -6,12 +6,13 @@ import { type Failure, isLasting, isOutage, toFailure } from "../error.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { routePicks } from "../run/idle-caches.ts";
-import { assertWritable, openConfigured, type OpenOptions } from "../run/open-caches.ts";
-import { closeHeld, type HeldPicks, type PlannedPick, prepareCache } from "../run/prepare.ts";
-import { pushPlan, type RunEvent } from "../run/push-plan.ts";
+import type { OpenOptions } from "../run/open-caches.ts";
+import { runCache } from "../run/cache-run.ts";
+import type { RunEvent } from "../run/events.ts";
+import { closeHeld, type HeldPicks, type PlannedPick } from "../run/gather.ts";
+import { Tally } from "../run/tally.ts";
 import { closable, presentPart } from "../sync/wanted-picks.ts";
 import { LivePicks } from "./live-picks.ts";
-import { Outcomes } from "./outcomes.ts";
 
 export interface LivePusherOptions extends OpenOptions {
   readonly config: Config;
@@ -29,7 +30,7 @@ export interface LivePusherOptions extends OpenOptions {
  * it cannot be reached is kept for {@link LivePusher.retry}; one that refuses is left alone.
  */
 export class LivePusher {
-  readonly outcomes: Outcomes = new Outcomes();
+  readonly tally: Tally = new Tally();
   readonly #options: LivePusherOptions;
   readonly #picks: LivePicks;
   readonly #missed = new Map<string, Pick[]>();
@@ -102,7 +103,7 @@ export class LivePusher {
 
   async #pushTo(name: string, held: HeldPicks): Promise<void> {
     const own = held.planned.filter(({ caches }) => caches.includes(name));
-    this.outcomes.begin(
+    this.tally.begin(
       name,
       own.flatMap(({ paths }) => paths),
     );
@@ -119,24 +120,17 @@ export class LivePusher {
 
   /** Returns what kept the cache from it all, if something did. */
   async #tryCache(name: string, held: HeldPicks): Promise<Failure | undefined> {
-    const { config, store, signal } = this.#options;
-    let outage: Failure | undefined;
+    const { config, signal } = this.#options;
     try {
-      const opened = await openConfigured(chooseCache(config, name), this.#options);
-      await using _cache = opened.cache;
-      this.#warn(opened.credentials.warnings);
-      const options = { ...this.#options, inspect: assertWritable };
-      const decided = await prepareCache(opened, held, options);
-      this.#warn(decided.warnings);
-      this.outcomes.plan(decided.plan);
-      const onEvent = (event: RunEvent): void => {
-        this.#show(event);
-        if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
-      };
-      const { onHole } = config.rules;
-      const { failures } = await pushPlan(decided, { store, signal, onHole, onEvent });
-      if (failures.length > 0) throw failures[0];
-      return outage;
+      return await runCache(chooseCache(config, name), held, {
+        ...this.#options,
+        onWarning: (text) => this.#warn(text),
+        onDecided: ({ plan }) => {
+          this.tally.plan(plan);
+          return { plan };
+        },
+        onEvent: (event) => this.#show(event),
+      });
     } catch (error) {
       signal.throwIfAborted();
       const failure = toFailure(error);
@@ -151,16 +145,13 @@ export class LivePusher {
   }
 
   #show(event: RunEvent): void {
-    this.outcomes.count(event);
-    // Errors are told once, and there is one summary in the end.
-    if (event.event !== "error" && event.event !== "summary") this.#options.onEvent(event);
+    this.tally.count(event);
+    this.#options.onEvent(event);
   }
 
-  #warn(warnings: readonly string[]): void {
-    for (const text of warnings) {
-      if (this.#warnings.has(text)) continue;
-      this.#warnings.add(text);
-      this.#note(`warning: ${text}`);
-    }
+  #warn(text: string): void {
+    if (this.#warnings.has(text)) return;
+    this.#warnings.add(text);
+    this.#note(`warning: ${text}`);
   }
 }

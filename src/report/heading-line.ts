@@ -1,4 +1,4 @@
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 import { formatSize } from "../plan/format-size.ts";
 
 /** What one cache is to get, by number of paths. */

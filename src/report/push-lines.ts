@@ -1,4 +1,4 @@
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 import type { Failure } from "../error.ts";
 import { formatSize } from "../plan/format-size.ts";
 import type { Reason } from "../plan/plan.ts";

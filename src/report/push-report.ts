@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 import { type OutputStream, wrapText, writeText } from "./output.ts";
 import { painter } from "./painter.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";

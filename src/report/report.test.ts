@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 
 import { parseStorePath } from "../nix/store-path.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 import { formatSize } from "../plan/format-size.ts";
 import { formatDuration, printable } from "./format.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";

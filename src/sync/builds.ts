@@ -7,7 +7,7 @@ import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { outputsOf } from "../run/build-outputs.ts";
 import { acceptedByRules } from "../run/built-picks.ts";
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 
 export interface BuildIntake {
   readonly folder: StateFolder;

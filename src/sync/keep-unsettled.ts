@@ -5,7 +5,7 @@ import { keepRoots } from "../state/roots.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { isUnsettled } from "./due.ts";
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
 import type { Wanted } from "./wanted-picks.ts";
 
 export interface KeepOptions {

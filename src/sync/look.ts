@@ -15,7 +15,8 @@ import { idleCaches, idleNames } from "../run/idle-caches.ts";
 import type { Wishes } from "./due.ts";
 import { keepUnsettled } from "./keep-unsettled.ts";
 import type { OpenOptions } from "../run/open-caches.ts";
-import type { RunEvent } from "../run/push-plan.ts";
+import type { RunEvent } from "../run/events.ts";
+import type { Tally } from "../run/tally.ts";
 import { syncCache } from "./sync-cache.ts";
 import { holdWanted } from "./wanted-picks.ts";
 import type { Wanted } from "./wanted-picks.ts";
@@ -31,6 +32,8 @@ export interface LookRequest extends OpenOptions {
   readonly openStore: () => Promise<Store>;
   readonly signal: AbortSignal;
   readonly onEvent: (event: RunEvent) => void;
+  /** Counts over all caches and rounds. */
+  readonly tally: Tally;
   /** Collects what of the state folder is left alone; what is in it was told. */
   readonly passedOver: PassedOver;
   /** Ask all caches now, whatever was known, and try again what failed. */

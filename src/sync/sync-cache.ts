@@ -1,31 +1,26 @@
 import { chooseCache } from "../config/choose-cache.ts";
-import type { StorePath } from "../nix/store-path.ts";
-import type { Decision, Plan, Reason } from "../plan/plan.ts";
 import { type Failure, isOutage, toFailure } from "../error.ts";
-import { type Entry, isLedgerError, type Ledger, type Outcome } from "../state/ledger.ts";
-import { reasonText } from "../report/reason-text.ts";
-import type { Store } from "../store/store.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import { type CacheRunOptions, type Decided, type Order, runCache } from "../run/cache-run.ts";
+import type { RunEvent } from "../run/events.ts";
+import type { Members } from "../run/gather.ts";
+import type { Tally } from "../run/tally.ts";
+import { isLedgerError, type Ledger, type Outcome } from "../state/ledger.ts";
 import { keepMark, markCredentials } from "./credential-marks.ts";
-import { believable } from "./due.ts";
-import { assertWritable, openConfigured } from "../run/open-caches.ts";
-import { type Decided, type DecideOptions, type Members, prepareCache } from "../run/prepare.ts";
-import { pushPlan, type RunEvent } from "../run/push-plan.ts";
+import { duePart, PASSING, troubleOf } from "./due-part.ts";
 import { Recorder } from "./recorder.ts";
 
 /** What the syncing of one cache needs. */
-export interface CacheWork extends Omit<DecideOptions, "inspect"> {
-  readonly store: Store;
+export interface CacheWork extends Omit<CacheRunOptions, "onDecided" | "onWarning" | "remembered"> {
   readonly ledger: Ledger;
   readonly members: Members;
   /** True if paths that failed are tried before their time. */
   readonly isForced: boolean;
-  readonly onEvent: (event: RunEvent) => void;
+  readonly tally: Tally;
 }
 
 /** A path evicted from a cache, or one that came there otherwise, is noticed about so often. */
 const RECHECK_MS = 24 * 60 * 60_000;
-/** The reason of what is held for a while: it is tried again as what fails is, later and later. */
-const PASSING = "upstream-unreachable";
 /** Spreads questions of many machines. */
 const RECHECK_SPREAD = 0.2;
 
@@ -43,14 +38,7 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     keepMark(ledger, name, mark);
   };
   try {
-    const opened = await openConfigured(chooseCache(work.config, name), work);
-    await using _cache = opened.cache;
-    for (const text of opened.credentials.warnings) onEvent({ event: "note", text });
-    const remembered = rememberedUpstream(name, ledger);
-    const options = { ...work, remembered, inspect: assertWritable };
-    const decided = await prepareCache(opened, work.members, options);
-    for (const text of decided.warnings) onEvent({ event: "note", text: `${name}: ${text}` });
-    const outage = await push(name, decided, work);
+    const outage = await runRecorded(name, work);
     if (outage !== undefined) fail(outage);
     else {
       const spread = 1 - RECHECK_SPREAD * Math.random();
@@ -77,88 +65,75 @@ function rememberedUpstream(name: string, ledger: Ledger): Set<StorePath> {
   return new Set(mine.map(({ path }) => path));
 }
 
-/** Returns why the cache stopped answering, if it did. */
-async function push(name: string, decided: Decided, work: CacheWork): Promise<Failure | undefined> {
-  const { ledger, store, signal, config } = work;
-  const entries = ledger.entries().filter(({ cache }) => cache === name);
-  const known = new Map(entries.map((entry) => [entry.path, entry]));
-  const { plan, outcomes } = sift(decided, known, work);
-  const failing = (path: StorePath): boolean => known.get(path)?.state === "failing";
-  ledger.record(
-    name,
-    outcomes.filter(({ path, state }) => state !== "pushed" || !failing(path)),
-    Date.now(),
-  );
-  let outage: Failure | undefined;
-  const troubled = new Set<StorePath>();
-  {
-    using recorder = new Recorder(ledger, name);
-    const onEvent = (event: RunEvent): void => {
-      work.onEvent(event);
-      if (event.event === "pushed") {
-        recorder.add({ path: event.path, state: "pushed", byUs: true });
-      } else if (event.event === "held" && event.reason.code !== PASSING) {
-        recorder.add({ path: event.path, state: "held", trouble: troubleOf(event.reason) });
-      } else if (event.event === "failed" && isOutage(event.error.code)) {
-        outage = event.error;
-      } else if (event.event === "failed" || event.event === "pin-failed") {
-        troubled.add(event.path);
-        recorder.add({ path: event.path, state: "failing", trouble: event.error });
-      }
-    };
-    const { onHole } = config.rules;
-    const { failures } = await pushPlan({ ...decided, plan }, { store, signal, onHole, onEvent });
-    if (failures.length > 0) throw failures[0];
-  }
-  // A pin that failed leaves its path failing although it is there: only now is that over.
-  const healed = outcomes.filter(({ path, state }) => state === "pushed" && failing(path));
-  ledger.record(
-    name,
-    healed.filter(({ path }) => !troubled.has(path)),
-    Date.now(),
-  );
+/** Returns the failure that kept the cache from all of it, if it stopped answering. */
+async function runRecorded(name: string, work: CacheWork): Promise<Failure | undefined> {
+  const { ledger, members, config } = work;
+  using record = new CacheRecord(name, work);
+  const outage = await runCache(chooseCache(config, name), members, {
+    ...work,
+    remembered: rememberedUpstream(name, ledger),
+    onWarning: (text) => work.onEvent({ event: "note", text: `${name}: ${text}` }),
+    onDecided: (decided) => record.decide(decided),
+    onEvent: (event) => record.see(event),
+  });
+  record.finish();
   return outage;
 }
 
-/** What the plan says at once, and the plan without paths whose time to be tried again is not yet. */
-function sift(
-  { plan, infos }: Decided,
-  known: ReadonlyMap<StorePath, Entry>,
-  { isForced, config }: CacheWork,
-): { readonly plan: Plan; readonly outcomes: readonly Outcome[] } {
-  const now = Date.now();
-  const isBlocked = config.rules.onHole === "fail" && plan.totals.held.paths > 0;
-  const later = new Map<StorePath, StorePath>();
-  const outcomes: Outcome[] = [];
-  for (const { path, action, reason } of plan.paths) {
-    const trouble = troubleOf(reason);
-    if (action !== "push") {
-      if (action === "present") outcomes.push({ path, state: "pushed" });
-      else if (reason.code === PASSING) outcomes.push({ path, state: "failing", trouble });
-      else outcomes.push({ path, state: action, trouble });
-      continue;
-    }
-    const entry = known.get(path);
-    const isEarly = !isForced && entry?.state === "failing" && believable(entry.nextTry ?? 0) > now;
-    const blocker = infos.get(path)?.references.find((one) => one !== path && later.has(one));
-    if (isEarly) later.set(path, path);
-    else if (blocker !== undefined) {
-      later.set(path, blocker);
-      const because = { path: blocker, state: "later" } as const;
-      outcomes.push({
-        path,
-        state: "held",
-        trouble: troubleOf({ code: "reference-failed", because }),
-      });
-    } else if (isBlocked) {
-      outcomes.push({ path, state: "held", trouble: troubleOf({ code: "reference-held" }) });
-    } else if (entry?.state !== "failing") outcomes.push({ path, state: "waiting" });
-  }
-  const isNow = ({ path }: Decision): boolean => !later.has(path);
-  return { plan: { ...plan, paths: plan.paths.filter(isNow) }, outcomes };
-}
+/** Keeps in the ledger what becomes of the paths of one cache. */
+class CacheRecord implements Disposable {
+  readonly #name: string;
+  readonly #work: CacheWork;
+  readonly #recorder: Recorder;
+  readonly #troubled = new Set<StorePath>();
+  #healed: readonly Outcome[] = [];
 
-/** The reason as the ledger keeps it. */
-function troubleOf(reason: Reason): Failure {
-  return { code: reason.code, message: reasonText(reason) };
+  constructor(name: string, work: CacheWork) {
+    this.#name = name;
+    this.#work = work;
+    this.#recorder = new Recorder(work.ledger, name);
+  }
+
+  decide({ plan: whole, infos }: Decided): Order {
+    const { ledger, config, isForced, tally } = this.#work;
+    const entries = ledger.entries().filter(({ cache }) => cache === this.#name);
+    const known = new Map(entries.map((entry) => [entry.path, entry]));
+    const now = Date.now();
+    const isStrict = config.rules.onHole === "fail";
+    const { plan, outcomes } = duePart(whole, { known, infos, isForced, isStrict, now });
+    // A pin that failed leaves its path failing although it is there: only in the end is that over.
+    const isHealed = ({ path, state }: Outcome): boolean =>
+      state === "pushed" && known.get(path)?.state === "failing";
+    this.#healed = outcomes.filter(isHealed);
+    this.#record(outcomes.filter((outcome) => !isHealed(outcome)));
+    tally.plan(plan);
+    return { plan };
+  }
+
+  see(event: RunEvent): void {
+    this.#work.tally.count(event);
+    this.#work.onEvent(event);
+    if (event.event === "pushed") {
+      this.#recorder.add({ path: event.path, state: "pushed", byUs: true });
+    } else if (event.event === "held" && event.reason.code !== PASSING) {
+      this.#recorder.add({ path: event.path, state: "held", trouble: troubleOf(event.reason) });
+    } else if (event.event === "failed" || event.event === "pin-failed") {
+      if (event.event === "failed" && isOutage(event.error.code)) return;
+      this.#troubled.add(event.path);
+      this.#recorder.add({ path: event.path, state: "failing", trouble: event.error });
+    }
+  }
+
+  finish(): void {
+    this.#recorder[Symbol.dispose]();
+    this.#record(this.#healed.filter(({ path }) => !this.#troubled.has(path)));
+  }
+
+  [Symbol.dispose](): void {
+    this.#recorder[Symbol.dispose]();
+  }
+
+  #record(outcomes: readonly Outcome[]): void {
+    this.#work.ledger.record(this.#name, outcomes, Date.now());
+  }
 }

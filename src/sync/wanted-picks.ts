@@ -9,7 +9,7 @@ import type { Store } from "../store/store.ts";
 import { builtPicksBy } from "../run/built-picks.ts";
 import type { Wishes } from "./due.ts";
 import { type IdleOptions, routePicks } from "../run/idle-caches.ts";
-import { closeHeld, type HeldPicks, type PlannedPick } from "../run/prepare.ts";
+import { closeHeld, type HeldPicks, type PlannedPick } from "../run/gather.ts";
 import { readStoreManifest } from "../run/store-manifest.ts";
 
 /** What a link wants now. */

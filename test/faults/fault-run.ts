@@ -1,16 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 
 import { createCachixCache } from "../../src/cache/cachix/cachix-cache.ts";
-import type { Cache } from "../../src/cache/contract.ts";
 import type { Timeouts } from "../../src/http/http-message.ts";
 import type { Clock } from "../../src/clock.ts";
 import { HandpickError } from "../../src/error.ts";
 import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
-import { makePlan, queryPaths } from "../../src/plan/make-plan.ts";
-import { pushPlan } from "../../src/run/push-plan.ts";
+import { parseConfig } from "../../src/config/config.ts";
 import { reasonText } from "../../src/report/reason-text.ts";
-import type { RunEvent } from "../../src/run/push-plan.ts";
+import { runOpened } from "../../src/run/cache-run.ts";
+import type { RunEvent } from "../../src/run/events.ts";
+import type { OpenedCache } from "../../src/run/open-caches.ts";
 import type { Graph } from "./graph.ts";
 
 const CACHE = "acme";
@@ -54,11 +54,12 @@ export async function pushGraph(
   const { signal } = new AbortController();
   const end = async (): Promise<HandpickError | undefined> => {
     try {
-      const prepared = await prepareGraph({ pick, infos }, cache, signal);
-      const onEvent = (event: RunEvent): void => void events.push(event);
-      const options = { store, signal, onEvent, onHole: "hold", pool: { threads: 2 } } as const;
-      const { failures } = await pushPlan(prepared, options);
-      if (failures.length > 0) throw failures[0];
+      const planned = [{ ...pick, caches: [CACHE], members: new Set(infos.keys()) }];
+      await runOpened(
+        { config: CONFIG, cache, credentials: CREDENTIALS },
+        { planned, infos },
+        { ...SETTINGS, store, signal, onEvent: (event) => void events.push(event) },
+      );
       return undefined;
     } catch (error) {
       if (error instanceof HandpickError) return error;
@@ -82,33 +83,15 @@ export async function pushGraph(
   };
 }
 
-type Prepared = Parameters<typeof pushPlan>[0];
+const SETTINGS = {
+  config: parseConfig("", "/handpick.toml", {}),
+  env: {},
+  uid: 1000,
+  onWarning: (): void => undefined,
+  pool: { threads: 2 },
+};
 
-async function prepareGraph(
-  { pick, infos }: Pick<Graph, "pick" | "infos">,
-  cache: Cache,
-  signal: AbortSignal,
-): Promise<Prepared> {
-  const info = await cache.info(signal);
-  const routed = { ...pick, caches: [CACHE], members: new Set(infos.keys()) };
-  const paths = queryPaths({ closed: [routed], infos });
-  const missing = await cache.missing([...paths].map(hashPartOf), signal);
-  const rules = { exclude: [], maxNarSize: undefined, onHole: "hold" } as const;
-  const caches = [{ name: CACHE, missing, upstream: new Map(), unknown: NONE }];
-  return {
-    picks: [routed],
-    plan: makePlan({ closed: [routed], infos, rules, caches }),
-    caches: [{ config: CONFIG, cache, credentials: CREDENTIALS, info }],
-    infos,
-    warnings: [],
-    failures: [],
-    rejected: [],
-  };
-}
-
-const NONE: ReadonlySet<HashPart> = new Set();
-
-const CONFIG: Prepared["caches"][number]["config"] = {
+const CONFIG: OpenedCache["config"] = {
   name: CACHE,
   url: `cachix://${CACHE}`,
   host: undefined,
@@ -123,7 +106,7 @@ const CONFIG: Prepared["caches"][number]["config"] = {
   foundFile: undefined,
 };
 
-const CREDENTIALS: Prepared["caches"][number]["credentials"] = {
+const CREDENTIALS: OpenedCache["credentials"] = {
   token: undefined,
   tokenSource: undefined,
   signingKey: undefined,

@@ -1,23 +1,27 @@
 import type { StorePath } from "../nix/store-path.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { RunEvent } from "../run/push-plan.ts";
-import type { Summary } from "../run/summary.ts";
+import type { RunEvent, Summary } from "./events.ts";
 
 type Outcome = "begun" | "pushed" | "present" | "upstream" | "held" | "excluded" | "failed";
 
-/** What became of each path in each cache in the end, however often it was planned. */
-export class Outcomes {
+export interface SummaryOptions {
+  /** True if paths that are begun are left to another run, rather than failed. @default {false} */
+  readonly isInterrupted?: boolean;
+}
+
+/** Counts the outcome of each path in each cache, however often it is planned in a run. */
+export class Tally {
   readonly #startMs = performance.now();
   readonly #outcomes = new Map<string, Outcome>();
   readonly #failedPins = new Set<string>();
+  #rejected = 0;
   #uploadedBytes = 0;
 
-  /** What is begun has failed, or was interrupted, unless something else is heard of it. */
+  /** Counts paths as failed, or as interrupted, until something else is heard of them. */
   begin(cache: string, paths: Iterable<StorePath>): void {
     for (const path of paths) this.#set(cache, path, "begun");
   }
 
-  /** What is held or excluded is an event as well. */
   plan({ paths }: Plan): void {
     for (const { cache, path, action } of paths) {
       this.#set(cache, path, action === "push" ? "begun" : action);
@@ -40,8 +44,10 @@ export class Outcomes {
       case "pin-failed":
         this.#failedPins.add(`${event.cache} ${event.name}`);
         return;
-      case "plan":
       case "rejected":
+        this.#rejected += 1;
+        return;
+      case "plan":
       case "excluded":
       case "start":
       case "sent":
@@ -52,25 +58,41 @@ export class Outcomes {
     }
   }
 
-  summary({ isInterrupted = false }: { readonly isInterrupted?: boolean } = {}): Summary {
-    const all = [...this.#outcomes.values()];
-    const count = (wanted: Outcome): number => all.filter((outcome) => outcome === wanted).length;
-    const begun = count("begun");
+  /** Number of paths, pins and inputs that failed or are held by themselves, and not for a cache that failed. */
+  get troubled(): number {
+    return this.#number("failed") + this.#number("held") + this.#failedPins.size + this.#rejected;
+  }
+
+  /** Counts nothing of what was begun: it is not to be sent. */
+  callOff(): void {
+    for (const [key, outcome] of this.#outcomes)
+      if (outcome === "begun") this.#outcomes.delete(key);
+  }
+
+  summary({ isInterrupted = false }: SummaryOptions = {}): Summary {
+    const begun = this.#number("begun");
+    const failed = this.#number("failed") + this.#failedPins.size + this.#rejected;
     return {
       event: "summary",
-      pushed: count("pushed"),
-      present: count("present"),
-      upstream: count("upstream"),
-      held: count("held"),
-      excluded: count("excluded"),
-      failed: count("failed") + this.#failedPins.size + (isInterrupted ? 0 : begun),
+      pushed: this.#number("pushed"),
+      present: this.#number("present"),
+      upstream: this.#number("upstream"),
+      held: this.#number("held"),
+      excluded: this.#number("excluded"),
+      failed: failed + (isInterrupted ? 0 : begun),
       unfinished: isInterrupted ? begun : 0,
       uploadedBytes: this.#uploadedBytes,
       durationMs: Math.round(performance.now() - this.#startMs),
     };
   }
 
-  /** What we pushed ourselves is found there by later plans, and remains pushed. */
+  #number(wanted: Outcome): number {
+    let number = 0;
+    for (const outcome of this.#outcomes.values()) if (outcome === wanted) number += 1;
+    return number;
+  }
+
+  /** A path that this run pushed is found there by later plans, and remains pushed. */
   #set(cache: string, path: StorePath, outcome: Outcome): void {
     const key = `${cache} ${path}`;
     if (this.#outcomes.get(key) !== "pushed") this.#outcomes.set(key, outcome);

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import { parseStorePath } from "../nix/store-path.ts";
 import type { Decision, Plan } from "../plan/plan.ts";
-import { Outcomes } from "./outcomes.ts";
+import { Tally } from "./tally.ts";
 
 const A = parseStorePath("/nix/store/0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-a");
 const B = parseStorePath("/nix/store/7k3i624w0rfrvcrbbdrw0zrvasywxmz4-b");
@@ -14,29 +14,29 @@ function planOf(actions: Readonly<Record<string, Decision["action"]>>): Plan {
   return { paths } as unknown as Plan;
 }
 
-function pushed(path: typeof A, fileSize: number): Parameters<Outcomes["count"]>[0] {
+function pushed(path: typeof A, fileSize: number): Parameters<Tally["count"]>[0] {
   const about = { event: "pushed", cache: "mine", path, narSize: 9, fileSize } as const;
   return { ...about, compression: "zstd", durationMs: 1 };
 }
 
-describe("Outcomes", () => {
+describe("Tally", () => {
   it("counts what is begun and never heard of again as failed", () => {
-    const outcomes = new Outcomes();
-    outcomes.begin("mine", [A]);
-    outcomes.plan(planOf({ [A]: "push", [B]: "push" }));
-    assert.equal(outcomes.summary().failed, 2);
-    const { failed, unfinished } = outcomes.summary({ isInterrupted: true });
+    const tally = new Tally();
+    tally.begin("mine", [A]);
+    tally.plan(planOf({ [A]: "push", [B]: "push" }));
+    assert.equal(tally.summary().failed, 2);
+    const { failed, unfinished } = tally.summary({ isInterrupted: true });
     assert.deepEqual([failed, unfinished], [0, 2]);
   });
 
   it("counts a path once, by what became of it in the end", () => {
-    const outcomes = new Outcomes();
-    outcomes.plan(planOf({ [A]: "push", [B]: "push" }));
-    outcomes.count(pushed(A, 5));
-    outcomes.count({ event: "failed", cache: "mine", path: B, error: FAILURE });
-    outcomes.plan(planOf({ [A]: "present", [B]: "push" }));
-    outcomes.count(pushed(B, 7));
-    const { durationMs, ...counts } = outcomes.summary();
+    const tally = new Tally();
+    tally.plan(planOf({ [A]: "push", [B]: "push" }));
+    tally.count(pushed(A, 5));
+    tally.count({ event: "failed", cache: "mine", path: B, error: FAILURE });
+    tally.plan(planOf({ [A]: "present", [B]: "push" }));
+    tally.count(pushed(B, 7));
+    const { durationMs, ...counts } = tally.summary();
     assert.ok(durationMs >= 0);
     assert.deepEqual(counts, {
       event: "summary",
@@ -52,14 +52,14 @@ describe("Outcomes", () => {
   });
 
   it("keeps caches apart, and counts a pin as failed until it is made", () => {
-    const outcomes = new Outcomes();
+    const tally = new Tally();
     const about = { name: "keep", path: A };
     const reason = { code: "reference-failed", text: "" } as const;
-    outcomes.count({ event: "held", cache: "other", path: A, reason });
-    outcomes.count({ event: "pin-failed", cache: "mine", ...about, error: FAILURE });
-    outcomes.count({ event: "pin-failed", cache: "other", ...about, error: FAILURE });
-    outcomes.count({ event: "pinned", cache: "mine", ...about });
-    const { held, failed } = outcomes.summary();
+    tally.count({ event: "held", cache: "other", path: A, reason });
+    tally.count({ event: "pin-failed", cache: "mine", ...about, error: FAILURE });
+    tally.count({ event: "pin-failed", cache: "other", ...about, error: FAILURE });
+    tally.count({ event: "pinned", cache: "mine", ...about });
+    const { held, failed } = tally.summary();
     assert.deepEqual([held, failed], [1, 1]);
   });
 });

@@ -1,0 +1,65 @@
+import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
+import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
+import { type PlanCache, queryPaths } from "../plan/make-plan.ts";
+import type { Members } from "./gather.ts";
+import { type OpenedCache, type OpenOptions, retryNotice } from "./open-caches.ts";
+import { withMissingToken } from "./with-missing-token.ts";
+
+/** The answers about the paths that one cache is to get. */
+export interface CacheAnswer extends PlanCache {
+  /** About upstreams. */
+  readonly warnings: readonly string[];
+}
+
+export interface AskOptions extends OpenOptions {
+  readonly signal: AbortSignal;
+  /** Paths that an upstream had when it last answered: taken as there where one does not. */
+  readonly remembered?: ReadonlySet<StorePath>;
+  /** True to push what an upstream may have that does not answer. @default {false} */
+  readonly assumeMissing?: boolean;
+}
+
+/**
+ * Asks a cache which paths it lacks, and the upstreams of its settings for those.
+ *
+ * @param members The picks that go to this cache: it learns of no others.
+ */
+export async function askCache(
+  opened: OpenedCache,
+  { planned, infos }: Members,
+  options: AskOptions,
+): Promise<CacheAnswer> {
+  const { cache, config } = opened;
+  const { env, signal, notify } = options;
+  const paths = queryPaths({ closed: planned, infos });
+  const missing = await withMissingToken(opened, () =>
+    cache.missing(new Set([...paths].map(hashPartOf)), signal),
+  );
+  const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
+  const answer = await askUpstreams(lacked, config.upstreams ?? [], {
+    env,
+    signal,
+    onRetry: retryNotice(cache.name, notify),
+  });
+  return { name: cache.name, missing, ...settle(answer, options) };
+}
+
+/** Decides what counts as there and what stays open where upstreams did not answer. */
+function settle(
+  { available, unknown, failures, warnings }: UpstreamAnswer,
+  { remembered = new Set(), assumeMissing = false }: AskOptions,
+): Omit<CacheAnswer, "name" | "missing"> {
+  const known = new Set([...remembered].map(hashPartOf)).intersection(unknown);
+  const assumed = assumeMissing ? [] : [...known].map((hash) => [hash, undefined] as const);
+  const fate = assumeMissing
+    ? "what it may have is pushed"
+    : "what was not built here is held until it answers (push --assume-missing pushes it)";
+  return {
+    upstream: new Map([...assumed, ...available]),
+    unknown: assumeMissing ? new Set<HashPart>() : unknown.difference(known),
+    warnings: [
+      ...warnings,
+      ...failures.map(({ message, code }) => `${message} [${code}]; ${fate}`),
+    ],
+  };
+}

@@ -1,0 +1,182 @@
+import type { CacheInfo } from "../cache/contract.ts";
+import type { CacheConfig, Config } from "../config/config.ts";
+import { type Failure, isOutage } from "../error.ts";
+import type { PathInfo } from "../nix/path-info.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import { makePlan } from "../plan/make-plan.ts";
+import type { Action, Plan } from "../plan/plan.ts";
+import { PackPool, type PackPoolOptions } from "../push/pack-pool.ts";
+import { pushPaths } from "../push/push-paths.ts";
+import type { Store } from "../store/store.ts";
+import { askCache, type AskOptions } from "./ask-cache.ts";
+import type { RunEvent } from "./events.ts";
+import type { Members, PlannedPick } from "./gather.ts";
+import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
+import { pinPicks } from "./pins.ts";
+
+export interface DecideOptions extends AskOptions {
+  readonly config: Config;
+  /** Told of each thing worth knowing about credentials and upstreams. */
+  readonly onWarning: (text: string) => void;
+}
+
+/** One cache in a run: opened, asked and decided about, with nothing sent yet. */
+export interface Decided extends OpenedCache {
+  /** The picks that go there. */
+  readonly picks: readonly PlannedPick[];
+  readonly infos: ReadonlyMap<StorePath, PathInfo>;
+  readonly plan: Plan;
+}
+
+export interface CacheRunOptions extends DecideOptions {
+  readonly store: Store;
+  readonly onEvent: (event: RunEvent) => void;
+  /**
+   * Sees the decisions before anything is sent.
+   *
+   * @returns The part to carry out now; all of it by default.
+   */
+  readonly onDecided?: (decided: Decided) => Order | Promise<Order>;
+  readonly pool?: PackPoolOptions;
+}
+
+/** The decisions to carry out. */
+export interface Order {
+  readonly plan: Plan;
+  /** Runs at once that share this machine, this one included. @default {1} */
+  readonly shares?: number;
+  /** True to tell of it and send nothing. @default {true if `on-hole = "fail"` and something is held} */
+  readonly isCalledOff?: boolean;
+}
+
+/**
+ * Brings one cache up to date, the one way for `push`, `sync`, `exec` and `watch`:
+ *
+ *     open -> ask cache and upstreams -> decide -> inspect the cache -> push -> pin
+ *
+ * @returns The failure that kept the cache from all of it, if it stopped answering on the way.
+ * @throws {HandpickError} If it cannot be opened or asked, or refuses us.
+ */
+export async function runCache(
+  config: CacheConfig,
+  members: Members,
+  options: CacheRunOptions,
+): Promise<Failure | undefined> {
+  const opened = await openConfigured(config, options);
+  await using _cache = opened.cache;
+  return await runOpened(opened, members, options);
+}
+
+/** Does the same with a cache that is open, and remains so. */
+export async function runOpened(
+  opened: OpenedCache,
+  members: Members,
+  options: CacheRunOptions,
+): Promise<Failure | undefined> {
+  const decided = await decide(opened, members, options);
+  const info = await inspect(decided, options);
+  const order = (await options.onDecided?.(decided)) ?? { plan: decided.plan };
+  return await carryOut({ ...decided, ...order, info }, options);
+}
+
+/** Asks one opened cache and decides for it alone. */
+export async function decide(
+  opened: OpenedCache,
+  { planned, infos }: Members,
+  options: DecideOptions,
+): Promise<Decided> {
+  const { onWarning, config } = options;
+  for (const text of opened.credentials.warnings) onWarning(text);
+  const picks = planned.filter((pick) => pick.caches.includes(opened.config.name));
+  const answer = await askCache(opened, { planned: picks, infos }, options);
+  for (const text of answer.warnings) onWarning(text);
+  const plan = makePlan({ closed: picks, infos, rules: config.rules, caches: [answer] });
+  return { ...opened, picks, infos, plan };
+}
+
+/** Looks at a cache that lacks something; another is asked nothing more. */
+async function inspect(
+  { plan, ...opened }: Decided,
+  { signal }: DecideOptions,
+): Promise<CacheInfo | undefined> {
+  if (plan.paths.every(({ action }) => action !== "push")) return undefined;
+  const info = await opened.cache.info(signal);
+  assertWritable(opened, info);
+  return info;
+}
+
+interface Ordered extends Decided, Order {
+  /** Known where something is to be sent. */
+  readonly info: CacheInfo | undefined;
+}
+
+async function carryOut(
+  ordered: Ordered,
+  { onEvent, ...options }: CacheRunOptions,
+): Promise<Failure | undefined> {
+  const { plan, shares = 1 } = ordered;
+  announce(ordered, onEvent);
+  const isHeld = plan.paths.some(({ action }) => action === "held");
+  const isFailing = options.config.rules.onHole === "fail" && isHeld;
+  if (ordered.isCalledOff ?? isFailing) return undefined;
+  const unavailable = new Set<StorePath>();
+  for (const { path, action } of plan.paths) {
+    if (action === "held" || action === "excluded") unavailable.add(path);
+  }
+  let outage: Failure | undefined;
+  const watch = (event: RunEvent): void => {
+    if (event.event === "failed" || event.event === "held") unavailable.add(event.path);
+    if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
+    onEvent(event);
+  };
+  await using pool = new PackPool({ ...options.pool, shares });
+  await push(ordered, { ...options, onEvent: watch, pool });
+  await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
+  return outage;
+}
+
+async function push(
+  { cache, config, credentials, info, infos, plan, shares }: Ordered,
+  options: Pick<CacheRunOptions, "store" | "signal" | "onEvent"> & { readonly pool: PackPool },
+): Promise<void> {
+  const { store, signal, onEvent, pool } = options;
+  const tasks = plan.paths.flatMap(({ path, action }) => {
+    const record = action === "push" ? infos.get(path) : undefined;
+    return record === undefined ? [] : [{ info: record, physicalPath: store.physicalPath(path) }];
+  });
+  await pushPaths(tasks, {
+    cache,
+    pool,
+    ...(shares === undefined ? {} : { shares }),
+    compression: compressionFor(config, info),
+    level: config.compressionLevel,
+    signingKey: credentials.signingKey,
+    // No key of the cache, and none of ours: it may well want signatures, and says so only at the end.
+    isDoubtful: credentials.signingKey === undefined && info?.publicKeys.length === 0,
+    signal,
+    onEvent,
+  });
+}
+
+/** Tells what is to happen in a cache, and of each path that stays away. */
+function announce(
+  { cache: { name: cache }, plan: { paths } }: Decided,
+  onEvent: (event: RunEvent) => void,
+): void {
+  const number = (action: Action): number => paths.filter((one) => one.action === action).length;
+  const pushBytes = paths.reduce((sum, one) => sum + (one.action === "push" ? one.narSize : 0), 0);
+  onEvent({
+    event: "plan",
+    cache,
+    selected: paths.length,
+    push: number("push"),
+    pushBytes,
+    present: number("present"),
+    upstream: number("upstream"),
+    held: number("held"),
+    excluded: number("excluded"),
+  });
+  for (const { path, action, reason } of paths) {
+    if (action === "held" || action === "excluded") onEvent({ event: action, cache, path, reason });
+  }
+}

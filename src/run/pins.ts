@@ -1,0 +1,57 @@
+import type { Cache } from "../cache/contract.ts";
+import { HandpickError, isRefusal, toFailure } from "../error.ts";
+import type { StorePath } from "../nix/store-path.ts";
+import type { Decided } from "./cache-run.ts";
+import type { RunEvent } from "./events.ts";
+
+export interface PinOptions {
+  /** Paths that readers will not find in the cache. */
+  readonly unavailable: ReadonlySet<StorePath>;
+  readonly onEvent: (event: RunEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Pins the first path of every pick that asks for it, is in the cache and not yet pinned. */
+export async function pinPicks(
+  { cache, picks, plan }: Pick<Decided, "cache" | "picks" | "plan">,
+  { unavailable, onEvent, signal }: PinOptions,
+): Promise<void> {
+  if (cache.pin === undefined || picks.every(({ pin }) => pin === undefined)) return;
+  const pinned = await currentPins(cache, signal);
+  const upstream = new Set(
+    plan.paths.filter(({ action }) => action === "upstream").map(({ path }) => path),
+  );
+  for (const { pin, paths } of picks) {
+    const path = paths[0];
+    if (pin === undefined || path === undefined || unavailable.has(path)) continue;
+    if (pinned.get(pin) === path) continue;
+    if (upstream.has(path)) {
+      const text = `${cache.name}: ${path} is not pinned as ${pin}: an upstream has it, not this cache`;
+      onEvent({ event: "note", text });
+      continue;
+    }
+    const about = { cache: cache.name, name: pin, path };
+    try {
+      await cache.pin({ name: pin, storePath: path }, signal);
+      onEvent({ event: "pinned", ...about });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof HandpickError && isRefusal(error.code)) throw error;
+      onEvent({ event: "pin-failed", ...about, error: toFailure(error) });
+    }
+  }
+}
+
+/** Every pin adds a revision, so what is pinned already is left alone. */
+async function currentPins(
+  cache: Cache,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string | undefined>> {
+  try {
+    return (await cache.pins?.(signal)) ?? new Map();
+  } catch {
+    // A service that does not list its pins still takes them; its refusal would tell there.
+    signal.throwIfAborted();
+    return new Map();
+  }
+}

@@ -1,0 +1,153 @@
+import { HandpickError, toFailure } from "../error.ts";
+import { joinPlans } from "../plan/join-plans.ts";
+import type { Action, Plan } from "../plan/plan.ts";
+import {
+  type CacheRunOptions,
+  decide,
+  type Decided,
+  type DecideOptions,
+  type Order,
+  runCache,
+} from "./cache-run.ts";
+import type { RunEvent, Summary } from "./events.ts";
+import type { Gathered } from "./gather.ts";
+import { openConfigured } from "./open-caches.ts";
+import { StartLine } from "./start-line.ts";
+import { Tally } from "./tally.ts";
+
+export type PushAllOptions = Omit<CacheRunOptions, "onDecided">;
+
+/** The end of a push to several caches. */
+export interface PushEnd {
+  /** Counts over all caches. */
+  readonly summary: Summary;
+  /** Why caches got nothing, or nothing more. Each was told in an `error` event. */
+  readonly failures: readonly unknown[];
+  /** Paths, pins and inputs that failed or are held by themselves, not for one of the `failures`. */
+  readonly troubled: number;
+}
+
+/**
+ * Pushes to all caches at once. What goes wrong with a path or a cache stops no other one.
+ *
+ * @throws {AggregateError} If every cache fails before anything is decided.
+ * @throws The reason `signal` was aborted with, after the summary if something was decided.
+ */
+export async function pushAll(gathered: Gathered, options: PushAllOptions): Promise<PushEnd> {
+  return await new PushAll(gathered, options).run();
+}
+
+class PushAll {
+  readonly #gathered: Gathered;
+  readonly #options: PushAllOptions;
+  readonly #tally = new Tally();
+  readonly #line: StartLine;
+  readonly #failures: unknown[] = [];
+  #isDecided = false;
+
+  constructor(gathered: Gathered, options: PushAllOptions) {
+    this.#gathered = gathered;
+    this.#options = options;
+    const waitsForAll = options.config.rules.onHole === "fail";
+    this.#line = new StartLine(gathered.caches.length, { waitsForAll });
+  }
+
+  async run(): Promise<PushEnd> {
+    const { signal } = this.#options;
+    await Promise.all(this.#gathered.caches.map((cache) => this.#push(cache)));
+    if (!this.#isDecided) assertSome(this.#failures, signal);
+    const { troubled } = this.#tally;
+    if (signal.aborted) this.#tell({ event: "error", error: toFailure(signal.reason) });
+    const summary = this.#tally.summary({ isInterrupted: signal.aborted });
+    this.#tell(summary);
+    signal.throwIfAborted();
+    return { summary, failures: this.#failures, troubled };
+  }
+
+  async #push(cache: Gathered["caches"][number]): Promise<void> {
+    let hasArrived = false;
+    const onDecided = (decided: Decided): Promise<Order> => {
+      hasArrived = true;
+      return this.#start(decided);
+    };
+    const onEvent = (event: RunEvent): void => this.#tell(event);
+    try {
+      await runCache(cache, this.#gathered, { ...this.#options, onDecided, onEvent });
+    } catch (error) {
+      if (error === this.#options.signal.reason) return;
+      this.#failures.push(error);
+      // Nobody reads events of a run that never began: its error is what ends the command.
+      if (this.#isDecided) this.#tell({ event: "error", error: toFailure(error) });
+    } finally {
+      if (!hasArrived) this.#line.leave();
+    }
+  }
+
+  async #start({ plan }: Decided): Promise<Order> {
+    const arrival = { takes: has(plan, "push"), isHeld: has(plan, "held") };
+    const { shares, isHeld } = await this.#line.arrive(arrival, this.#options.signal);
+    this.#begin();
+    this.#tally.plan(plan);
+    const isCalledOff = isHeld && this.#options.config.rules.onHole === "fail";
+    if (isCalledOff) this.#tally.callOff();
+    return { plan, shares, isCalledOff };
+  }
+
+  /** Tells what was known before the first cache was decided about. */
+  #begin(): void {
+    if (this.#isDecided) return;
+    this.#isDecided = true;
+    for (const { input, error } of this.#gathered.rejected) {
+      this.#tell({ event: "rejected", input, error: toFailure(error) });
+    }
+    for (const error of this.#failures) this.#tell({ event: "error", error: toFailure(error) });
+  }
+
+  #tell(event: RunEvent): void {
+    this.#tally.count(event);
+    this.#options.onEvent(event);
+  }
+}
+
+/** What would be pushed to several caches. */
+export interface PlanEnd {
+  readonly plan: Plan;
+  /** Why caches are left out. */
+  readonly failures: readonly unknown[];
+}
+
+/**
+ * Decides for each cache what would be pushed to it, and sends nothing.
+ *
+ * @throws {AggregateError} If every cache fails.
+ * @throws The reason `signal` was aborted with.
+ */
+export async function planAll(gathered: Gathered, options: DecideOptions): Promise<PlanEnd> {
+  const plans: Plan[] = [];
+  const failures: unknown[] = [];
+  const plan = async (cache: Gathered["caches"][number]): Promise<void> => {
+    try {
+      const opened = await openConfigured(cache, options);
+      await using _cache = opened.cache;
+      plans.push((await decide(opened, gathered, options)).plan);
+    } catch (error) {
+      failures.push(error);
+    }
+  };
+  await Promise.all(gathered.caches.map(plan));
+  options.signal.throwIfAborted();
+  if (plans.length === 0) assertSome(failures, options.signal);
+  return { plan: joinPlans(plans), failures };
+}
+
+/** @throws The failures of a run in which no cache is left to go on with. */
+function assertSome(failures: readonly unknown[], signal: AbortSignal): void {
+  signal.throwIfAborted();
+  const foreign = failures.find((failure) => !(failure instanceof HandpickError));
+  if (foreign !== undefined) throw foreign;
+  if (failures.length > 0) throw new AggregateError(failures, "Cannot go on: every cache failed");
+}
+
+function has({ paths }: Plan, action: Action): boolean {
+  return paths.some((decision) => decision.action === action);
+}

@@ -1,0 +1,74 @@
+/** How long caches that are decided about wait for the others. */
+const HEAD_START_MS = 2_000;
+
+export interface StartLineOptions {
+  /** True if none starts before all are decided about. */
+  readonly waitsForAll: boolean;
+}
+
+/** The caches at the moment of a start. */
+export interface Start {
+  /** Caches that something goes to, or that may turn out to be such. */
+  readonly shares: number;
+  /** True if something is held in one of them. */
+  readonly isHeld: boolean;
+}
+
+/**
+ * Lets caches start to push together, so that each knows its share of the machine; once one is decided
+ * about, none waits longer than two seconds, so that one that hangs keeps none of the others.
+ */
+export class StartLine {
+  readonly #open = Promise.withResolvers<void>();
+  readonly #waitsForAll: boolean;
+  #pending: number;
+  #taking = 0;
+  #isHeld = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(caches: number, { waitsForAll }: StartLineOptions) {
+    this.#pending = caches;
+    this.#waitsForAll = waitsForAll;
+  }
+
+  /**
+   * Waits until caches start.
+   *
+   * @throws The reason `signal` was aborted with.
+   */
+  async arrive(
+    { takes, isHeld }: { readonly takes: boolean; readonly isHeld: boolean },
+    signal: AbortSignal,
+  ): Promise<Start> {
+    if (takes) this.#taking += 1;
+    if (isHeld) this.#isHeld = true;
+    this.leave();
+    if (!this.#waitsForAll) {
+      this.#timer ??= setTimeout(() => this.#open.resolve(), HEAD_START_MS).unref();
+    }
+    await orAborted(this.#open.promise, signal);
+    return { shares: Math.max(this.#taking + this.#pending, 1), isHeld: this.#isHeld };
+  }
+
+  /** Counts a cache out that is not going to start. */
+  leave(): void {
+    this.#pending -= 1;
+    if (this.#pending > 0) return;
+    clearTimeout(this.#timer);
+    this.#open.resolve();
+  }
+}
+
+async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const over = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { signal: over.signal });
+  });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    over.abort();
+  }
+}
