@@ -138,7 +138,7 @@ function traitsOf(code: string): CodeTraits | undefined {
 }
 
 export interface HandpickErrorOptions extends ErrorOptions {
-  /** What the user can do about it, one sentence. */
+  /** The next step for the user, one sentence. */
   readonly hint?: string | undefined;
 }
 
@@ -163,7 +163,7 @@ export interface Failure {
   /** An {@link ErrorCode}, a reason of the plan, `UNEXPECTED` or `INTERRUPTED`; the ledger may have older ones. */
   readonly code: string;
   readonly message: string;
-  /** What to do about it. */
+  /** The next step for the user. */
   readonly hint?: string;
 }
 

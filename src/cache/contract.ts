@@ -4,7 +4,7 @@ import type { HashPart, StorePath } from "../nix/store-path.ts";
 /** Compression of a NAR file, spelled as narinfo's `Compression:` spells it. */
 export type Compression = "zstd" | "xz" | "none";
 
-/** What a cache says of itself, asked once before anything else. */
+/** Facts that a cache tells of itself, asked once before anything else. */
 export interface CacheInfo {
   /** Where readers find it, without trailing slash. */
   readonly readUrl: string;
@@ -83,7 +83,7 @@ export interface Cache extends AsyncDisposable {
    * reference order. Final once `info` has answered.
    */
   readonly closureRule: "cache" | "client";
-  /** What it takes. */
+  /** The compressions it takes. */
   readonly compressions: ReadonlySet<Compression>;
 
   /**

@@ -31,7 +31,7 @@ export interface UpstreamOptions {
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
 }
 
-/** What upstreams said. */
+/** The answers of upstreams. */
 export interface UpstreamAnswer {
   /** The paths that one of them serves, and its URL. */
   readonly available: ReadonlyMap<HashPart, string>;
@@ -81,7 +81,7 @@ export async function askUpstreams(
 
 interface OneAnswer extends Pick<UpstreamAnswer, "failures" | "warnings"> {
   readonly served: ReadonlySet<StorePath>;
-  /** What it did not tell. */
+  /** Paths of which it told nothing. */
   readonly open: ReadonlySet<StorePath>;
 }
 

@@ -7,7 +7,7 @@ export interface CommonOptions {
   readonly quiet?: boolean;
 }
 
-/** What a command does: parsed arguments and options in, exit code out. */
+/** The work of a command: parsed arguments and options in, exit code out. */
 export type Action<Options> = (args: readonly string[], options: Options) => Promise<number>;
 
 export type OptionSpec = readonly [flags: string, description: string, kind?: "repeatable"];

@@ -3,7 +3,7 @@ import { Tally } from "../run/tally.ts";
 import { SelectionError } from "../run/reject-lost.ts";
 
 /**
- * What `--json` prints for an error that ends a command: one object, an event where the answer is events,
+ * The form that `--json` gives an error that ends a command: one object, an event where the answer is events,
  * the end of a run, or nothing where stdout is somebody else's.
  */
 export type JsonErrors = "object" | "event" | "run" | "none";

@@ -23,9 +23,9 @@ export const INCLUDE_OPTION: readonly [string, string] = [
   "Names to push, besides those of [builds]; words up to the next option or -- (default: none)",
 ];
 
-/** What a command that pushes what comes to be takes its configuration for. */
+/** The purpose for which `exec` and `watch` read their configuration. */
 export interface LiveUse {
-  /** What the command line says of caches. */
+  /** The caches of the command line. */
   readonly to?: readonly string[];
   /** True if a file that was found serves the globs and caches of the command line. */
   readonly isOnce: boolean;
@@ -80,7 +80,7 @@ export async function assertAccepts(
 ): Promise<void> {
   const { include, manifests } = config.builds;
   const hasRules = include.length > 0 || manifests;
-  // What is wanted does not go by a configuration that was found.
+  // Selections do not go by a configuration that was found.
   const isIdle = !hasRules && (config.isFound || (await readWanted(folder)).length === 0);
   if (isIdle) {
     const message = `Cannot ${action}: no rule accepts anything of it`;

@@ -48,7 +48,7 @@ export const PATH_OPTIONS: readonly OptionSpec[] = [
   ["--store <store>", "Nix store to read: daemon, local, unix://…, local?root=… (default: auto)"],
 ];
 
-/** What is to be pushed or planned, and with what. */
+/** The paths to push or to plan, and the settings for that. */
 export interface Readied {
   readonly config: Config;
   readonly gathered: Gathered;
@@ -147,7 +147,7 @@ async function assertNoCaches(
   }
 }
 
-/** What is wanted on this machine; something has to be. */
+/** The selections of this machine; there has to be one. */
 async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
   const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
   const links = await readWanted(folder);

@@ -65,7 +65,7 @@ function errorsOf(error: unknown): readonly unknown[] {
   return error instanceof AggregateError ? error.errors : [error];
 }
 
-/** What follows `--` is somebody else's command line. */
+/** After `--` the command line is that of another program. */
 function asksForJson(argv: readonly string[]): boolean {
   const end = argv.indexOf("--");
   return (end === -1 ? argv : argv.slice(0, end)).includes("--json");

@@ -2,7 +2,7 @@ import type { Command, CommanderError } from "commander";
 
 import { HandpickError } from "../error.ts";
 
-/** What commander writes after some messages, on a line of its own. */
+/** A suggestion that commander writes after some messages, on a line of its own. */
 const SUGGESTION = /\n\((Did you mean .*\?)\)$/;
 
 /** --include takes all words up to the next option, and so the command if nothing ends them. */

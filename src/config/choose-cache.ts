@@ -48,7 +48,7 @@ export function cacheNames(named: readonly string[] | undefined, config: Config)
 }
 
 function throwNoCache(config: Config): never {
-  // What is wanted in the background has no command line.
+  // A sync in the background has no command line.
   const hint =
     config.search?.serves === "wanted"
       ? "Add [caches.NAME] to the configuration."

@@ -60,7 +60,7 @@ export interface Builds {
 
 /** Where a configuration was looked for. */
 export interface ConfigSearch {
-  /** What it is for: paths on the command line, or what is wanted on this machine. */
+  /** The purpose: paths on the command line, or the selections of this machine. */
   readonly serves: "arguments" | "wanted";
   /** The files looked for, in this order. */
   readonly looked: readonly string[];

@@ -14,7 +14,7 @@ import { tokenFault } from "./token.ts";
 const TOKEN_VARIABLE = "CACHIX_AUTH_TOKEN";
 const KEY_VARIABLE = "CACHIX_SIGNING_KEY";
 
-/** What a cache is talked to with, and where each part came from. */
+/** Token, key and host for a cache, and the source of each. */
 export interface Credentials {
   readonly token: Secret | undefined;
   /** For people, such as `file /run/secrets/cachix`. */

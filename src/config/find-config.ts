@@ -11,7 +11,7 @@ import { userConfigDir } from "../home-directory.ts";
 const MAX_CONFIG_BYTES = 256 * 1024;
 
 export interface FindConfigOptions {
-  /** What `--config` says. */
+  /** The file of `--config`. */
   readonly file?: string | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
@@ -25,7 +25,7 @@ export interface LoadConfigOptions extends FindConfigOptions {
    * wanted on this machine.
    */
   readonly serves: ConfigSearch["serves"];
-  /** What `--to` says, so that the note names those caches. */
+  /** The caches of `--to`, for the note to name. */
   readonly to?: readonly string[];
   /** Told that a file was found and is used, or is passed over. */
   readonly note?: (text: string) => void;

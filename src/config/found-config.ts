@@ -51,7 +51,7 @@ function isCachixHost(url: string): boolean {
 export interface UsedHost {
   /** Wherever it was named; undefined for Cachix's own. */
   readonly host: string | undefined;
-  /** What the user's own `cachix.dhall` names. */
+  /** The host that the user's own `cachix.dhall` names. */
   readonly usersHost: string | undefined;
 }
 

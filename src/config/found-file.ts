@@ -51,7 +51,7 @@ export async function readFoundConfig(file: ProjectFile): Promise<string | undef
 export interface NamedInProject extends ProjectFile {
   /** The `handpick.toml`. */
   readonly foundFile: string;
-  /** What is in the file, such as `the token of cache "mine"`. */
+  /** The content of the file in words, such as `the token of cache "mine"`. */
   readonly content: string;
 }
 

@@ -11,7 +11,7 @@ const READABLE_BY_OTHERS = 0o004;
 /** A file with a secret in it, and what an error about it needs. */
 export interface SecretFile {
   readonly path: string;
-  /** What is in it, such as `the token of cache "mine"`. */
+  /** The content in words, such as `the token of cache "mine"`. */
   readonly content: string;
   /** The user who reads it; undefined where the platform has none. */
   readonly uid: number | undefined;

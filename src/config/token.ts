@@ -16,7 +16,7 @@ const FORMS: readonly (readonly [form: RegExp, name: string])[] = [
   [/[\r\n]/, "several lines"],
 ];
 
-/** What makes `text` no token, to be said after a rule; undefined if it may be one. */
+/** Returns the fault that makes `text` no token, to be said after a rule; undefined if it may be one. */
 export function tokenFault(text: string): string | undefined {
   const form = FORMS.find(([form]) => form.test(text))?.[1];
   if (form !== undefined) return `, found ${form}`;

@@ -32,7 +32,7 @@ export function findTomlColumn(text: string, line: number, key: string): number 
   return (found?.index ?? 0) + 1;
 }
 
-/** Whether `text` is TOML (not cut in the middle of a value) and has nothing at `path`. */
+/** Returns true if `text` is TOML (not cut in the middle of a value) and has nothing at `path`. */
 function lacks(text: string, path: readonly string[]): boolean {
   try {
     let value: unknown = parse(text);

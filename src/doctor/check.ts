@@ -6,7 +6,7 @@ export interface Check {
   readonly status: "ok" | "warning" | "failed";
   readonly text: string;
   readonly hint: string | undefined;
-  /** What made it fail. */
+  /** The error that made it fail. */
   readonly error: unknown;
 }
 

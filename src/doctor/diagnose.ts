@@ -88,7 +88,7 @@ async function checkOfWanted(request: DiagnoseRequest): Promise<Outcome> {
 /** Holds the rules against what is wanted, if anything is. */
 async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGenerator<Check> {
   const { env, cwd, uid, signal, store } = request;
-  // What is wanted does not go by a file that was found.
+  // Selections do not go by a file that was found.
   if (config.caches.length === 0 || config.isFound || config.rules.exclude.length === 0) return;
   let isWanted = true;
   const found = await check("rules", async () => {

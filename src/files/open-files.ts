@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 import { systemCode } from "./system-code.ts";
 
-/** What Node, the store's database and the ledger have open, with some to spare. */
+/** Files that Node, the store's database and the ledger have open, with some to spare. */
 const OWN_FILES = 32;
 
 let knownLimit: number | undefined;

@@ -7,7 +7,7 @@ import { exchange } from "./http-exchange.ts";
 import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 
-/** Who asks, for those who run the caches. */
+/** The user agent, for those who run the caches. */
 const USER_AGENT = `handpick/${VERSION}`;
 const MAX_REDIRECTS = 5;
 /** As many as paths are pushed at once: a path of several parts has no connection for each. */

@@ -13,7 +13,7 @@ const DEFAULT_MAX_BYTES = 1024 * 1024;
 
 /** Small enough that TLS never holds a second copy of a part and that progress is seen. */
 const SLICE_BYTES = 64 * 1024;
-/** What an answer has to bring to count as progress: single bytes could go on for hours. */
+/** Bytes that an answer has to bring to count as progress: single ones could go on for hours. */
 const PROGRESS_BYTES = 16 * 1024;
 
 export interface ExchangeOptions extends Circumstances {

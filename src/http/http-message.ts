@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 
 /** One request to a cache or to the storage behind it. */
 export interface HttpRequest {
-  /** What is being done, as it follows "Cannot" in a message: `read the pins of cache "mine"`. */
+  /** The action as it follows "Cannot" in a message: `read the pins of cache "mine"`. */
   readonly action: string;
   readonly method: "GET" | "HEAD" | "POST" | "PUT";
   readonly url: URL;
@@ -45,5 +45,5 @@ export function endpointOf(url: URL): string {
   return `${url.hostname}:${url.port || (url.protocol === "https:" ? "443" : "80")}`;
 }
 
-/** What to do about answers that no cache gives. */
+/** The next step after answers that no cache gives. */
 export const FOREIGN_HINT = "Check that the host of this cache is a Cachix service.";

@@ -7,7 +7,7 @@ import { endpointOf } from "./http-message.ts";
 import type { HttpRequest } from "./http-message.ts";
 import type { Proxy } from "./proxy.ts";
 
-/** What was in between. */
+/** The proxy and the environment of a request. */
 export interface Circumstances {
   readonly proxy: Proxy | undefined;
   /** Where certificate files are named. */
@@ -33,7 +33,7 @@ const PLAIN = /wrong version number|packet length too long/;
 
 /** The names under which OpenSSL and Node report a certificate that is not trusted. */
 const CERTIFICATE = /CERT|UNABLE_TO_|SELF_SIGNED|ISSUER/;
-/** Those of them that no file of certificates can help against. */
+/** Codes that no file of certificates can help against. */
 const CERTIFICATE_HINTS: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID:
     "Check the host of this cache, and that no proxy or login page answers in its place: the certificate is for another name.",
@@ -61,7 +61,7 @@ export function networkError(
   return new HandpickError("NETWORK", `Cannot ${request.action}: ${rule}`, { cause, hint });
 }
 
-/** What Node throws where the answer of a proxy stands in place of a tunnel; for plain HTTP. */
+/** The code that Node throws where the answer of a proxy stands in place of a tunnel; for plain HTTP. */
 export function refusedByProxy(statusCode: number): Error {
   const error = new Error("The proxy did not let us through");
   return Object.assign(error, { code: NO_TUNNEL, statusCode });

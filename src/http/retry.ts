@@ -16,7 +16,7 @@ export const DISK_FULL = 507;
 
 /** Told before each wait. */
 export interface RetryNotice {
-  /** What failed, for people. */
+  /** The failure, for people. */
   readonly reason: string;
   readonly delayMs: number;
 }
@@ -90,7 +90,7 @@ async function outcomeOf(
   }
 }
 
-/** What the server asked us to wait; nothing if that is past, not positive or not understood. */
+/** Returns the wait that the server asked for; nothing if that is past, not positive or not understood. */
 function serverHintMs(response: HttpResponse, nowMs: number): number | undefined {
   const header = response.headers["retry-after"];
   const ms = header === undefined ? bodyHintMs(response) : headerHintMs(header, nowMs);

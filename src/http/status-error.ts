@@ -20,7 +20,7 @@ export function isPage({ headers, body }: HttpResponse): boolean {
   return /^\s*<(?:!doctype\s+html|html|head|body)\b/i.test(body.toString("latin1", 0, 200));
 }
 
-/** What to do about a refusal that {@link isPage}. */
+/** The next step after a refusal that {@link isPage}. */
 export const PAGE_HINT =
   "Check which gateway, proxy or login page answers in place of the cache: its page says nothing of the token.";
 
@@ -38,7 +38,7 @@ export function statusError(
   });
 }
 
-/** What was attempted and what came back, without its secrets. */
+/** Returns a message of the attempt and its answer, without secrets. */
 export function statusMessage({ action, status, body }: HttpResponse): string {
   const text = excerpt(body.toString());
   return `Cannot ${action}: expected status 200, received ${status}${text && `: ${text}`}`;

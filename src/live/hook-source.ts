@@ -10,7 +10,7 @@ import { outputsOf } from "../run/build-outputs.ts";
 import { withSetting } from "./nix-settings.ts";
 import type { PathSource, Taken } from "./path-source.ts";
 
-/** What can stand in nix.conf and in a shell script as it is. */
+/** Texts that can stand in nix.conf and in a shell script as they are. */
 const PLAIN_PATH = /^\/[\w./+-]+$/;
 
 export interface HookOptions {

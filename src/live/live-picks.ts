@@ -20,7 +20,7 @@ export interface LivePicksOptions {
 /** Decides which new paths are to be pushed, and as what. */
 export class LivePicks {
   readonly #options: LivePicksOptions;
-  /** What links led to at the last look; nothing if that is no manifest. */
+  /** Manifests that links led to at the last look; undefined for a link to none. */
   #manifests = new Map<string, Manifest | undefined>();
 
   constructor(options: LivePicksOptions) {

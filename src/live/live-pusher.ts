@@ -17,7 +17,7 @@ import { LivePicks } from "./live-picks.ts";
 export interface LivePusherOptions extends OpenOptions {
   readonly config: Config;
   readonly store: Store;
-  /** Whose selections count; undefined for none. */
+  /** The folder whose selections count; undefined for none. */
   readonly folder: StateFolder | undefined;
   /** The caches that all goes to; none leaves it to picks and rules. */
   readonly to: readonly string[];
@@ -42,7 +42,7 @@ export class LivePusher {
     this.#picks = new LivePicks({ ...options, onNote: (text) => this.#note(text) });
   }
 
-  /** Whether a cache missed something. */
+  /** True if a cache missed something. */
   get isBehind(): boolean {
     return this.#missed.size > 0;
   }

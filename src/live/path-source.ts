@@ -13,8 +13,8 @@ export interface PathSource extends AsyncDisposable {
   readonly description: string;
   /** Where something changes when there may be more to take. */
   readonly folder: string;
-  /** What a command needs in its environment in order to be seen. */
+  /** Variables that a command needs in order to be seen. */
   readonly env: Readonly<Record<string, string>>;
-  /** What came to be and was not dealt with. */
+  /** Paths that came to be and were not dealt with. */
   take(): Promise<Taken>;
 }

@@ -6,7 +6,7 @@ import type { PathSource, Taken } from "./path-source.ts";
 const SLICE = 1000;
 
 export interface StoreSourceOptions {
-  /** Whether paths count that were not built here but brought in. */
+  /** True if paths count that were not built here but brought in. */
   readonly substituted: boolean;
   /** Where an earlier source stood. @default {now} */
   readonly mark?: number | undefined;

@@ -44,7 +44,7 @@ async function silence(changed: Promise<void>, ms: number, signal: AbortSignal):
 }
 
 interface Watcher extends Disposable {
-  /** Whether nothing will be told. */
+  /** Returns true if nothing will be told. */
   isBlind(): boolean;
 }
 

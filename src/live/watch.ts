@@ -23,7 +23,7 @@ export interface WatchRequest {
   /** True to begin where the last watch of this state folder stood, and not now. */
   readonly resume: boolean;
   readonly signal: AbortSignal;
-  /** What syncs leave alone in the state folder. */
+  /** Files that syncs leave alone in the state folder. */
   readonly passedOver: PassedOver;
   /** Runs a sync of the state folder. */
   readonly sync: () => Promise<SyncEnd>;
@@ -46,7 +46,7 @@ const FAILED_MS = 30_000;
  *
  *     new paths -> built here? -> accepted? -> ledger -> mark -> anything to do? -> sync
  *
- * What is in the ledger is pushed now or later, by this process or by another, so nothing of it is
+ * Builds in the ledger are pushed now or later, by this process or by another, so nothing of it is
  * kept here. A sync at work is told by the ledger of what comes meanwhile.
  *
  * @throws {HandpickError} If store or state folder cannot be used at the start.
@@ -66,11 +66,11 @@ export async function watchStore(request: WatchRequest): Promise<void> {
 class Watcher implements AsyncDisposable {
   readonly #source: StoreSource;
   readonly #request: WatchRequest;
-  /** Whether or not it is time for it. */
+  /** True if a sync is to start whether or not it is time for one. */
   #hasToSync = true;
   #syncing: Promise<void> | undefined;
   #nextDue = Infinity;
-  /** What was accepted since the last sync began, and what a failed one could not root. */
+  /** Paths accepted since the last sync began, and those that a failed one could not root. */
   readonly #held: HeldBuilds;
 
   constructor(source: StoreSource, request: WatchRequest) {

@@ -19,7 +19,7 @@ export class AtermReader {
     this.#text = text;
   }
 
-  /** Whether `literal` comes next; consumes nothing. */
+  /** Returns true if `literal` comes next; consumes nothing. */
   startsWith(literal: string): boolean {
     return this.#text.startsWith(literal, this.#at);
   }

@@ -11,7 +11,7 @@ export interface DerivationOutput {
   readonly hash: string;
 }
 
-/** What a `.drv` file says. Maps are in the file's order. */
+/** A parsed `.drv` file. Maps are in the file's order. */
 export interface Derivation {
   /** By output name. */
   readonly outputs: ReadonlyMap<string, DerivationOutput>;

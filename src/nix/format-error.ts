@@ -26,7 +26,7 @@ export class FormatError extends SyntaxError {
   }
 }
 
-/** What is wrong, for a message that says by itself what was read. */
+/** Returns the fault alone, for a message that names by itself what was read. */
 export function faultOf({ message }: FormatError): string {
   return message.replace(/^Cannot read [^:]*: /, "");
 }

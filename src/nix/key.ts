@@ -136,7 +136,7 @@ export function printPublicKey({ name, bytes }: PublicKey): string {
   return name === undefined ? encodeBase64(bytes) : `${name}:${encodeBase64(bytes)}`;
 }
 
-/** Whether `signature` is that of the holder of `key` over `bytes`. */
+/** Returns true if `signature` is that of the holder of `key` over `bytes`. */
 export function verifyBytes(key: PublicKey, bytes: Uint8Array, signature: Uint8Array): boolean {
   const der = Buffer.concat([SPKI_PREFIX, key.bytes]);
   return verify(null, bytes, createPublicKey({ key: der, format: "der", type: "spki" }), signature);

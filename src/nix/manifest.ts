@@ -3,7 +3,7 @@ import { isGlob } from "./glob.ts";
 import { nearest } from "./nearest.ts";
 import { DEFAULT_STORE_DIR, isStorePath, type StorePath } from "./store-path.ts";
 
-/** What of a pick's dependencies goes along: those at run time, none, or those at build time too. */
+/** The dependencies that go along with a pick: those at run time, none, or those at build time too. */
 export type ClosureKind = "runtime" | "self" | "build";
 
 /** One chosen package. */

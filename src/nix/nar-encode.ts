@@ -38,7 +38,7 @@ const FILE_TAILS = Array.from({ length: 8 }, (_, padding) =>
   Buffer.concat([Buffer.alloc(padding), CLOSE]),
 );
 
-/** What every NAR begins with. */
+/** The bytes that every NAR begins with. */
 export const NAR_MAGIC: Readonly<Buffer> = narString("nix-archive-1");
 /** Opens a directory node. */
 export const NAR_DIRECTORY_HEAD: Readonly<Buffer> = strings("(", "type", "directory");
@@ -54,7 +54,7 @@ export function narFileHead(sizeBytes: number, executable: boolean): Buffer {
   return encoded;
 }
 
-/** What follows the contents of a regular file of this size: padding and the closing token. */
+/** Returns the bytes after the contents of a regular file of this size: padding and the closing token. */
 export function narFileTail(sizeBytes: number): Readonly<Buffer> {
   return FILE_TAILS[narPadding(sizeBytes)] ?? CLOSE;
 }

@@ -1,5 +1,5 @@
 /**
- * What comes next:
+ * The token that comes next:
  *
  *     magic -> open -> type -> kind -+-> file -> [flag -> file-key ->] contents -> close
  *               ^                    +-> target-key -> target -> close

@@ -11,7 +11,7 @@ export interface NarFile {
 }
 
 /**
- * What {@link NarReader} tells, in the order of the NAR. An entry's name comes before its node; the
+ * Events of {@link NarReader}, in the order of the NAR. An entry's name comes before its node; the
  * root has no name. Names and targets are copies, the visitor may keep them.
  */
 export interface NarVisitor {
@@ -69,7 +69,7 @@ export class NarReader {
     this.#maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
   }
 
-  /** Whether the NAR is complete. */
+  /** True if the NAR is complete. */
   get done(): boolean {
     return this.#state === "done";
   }

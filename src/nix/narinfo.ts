@@ -28,7 +28,7 @@ const COMPRESSIONS = [
 /** Every method that Nix knows. */
 export type NarCompression = (typeof COMPRESSIONS)[number];
 
-/** What a binary cache says of one store path. */
+/** The entry of one store path in a binary cache. */
 export interface NarInfo {
   readonly storePath: StorePath;
   /** Relative to the cache's root, or absolute; no spaces or control characters. */

@@ -10,10 +10,10 @@ export type OutputHashes = ReadonlyMap<string, string>;
 /** The derivation as {@link parseDerivation} reads it from text of one character a byte. */
 export interface HashedDerivation {
   readonly derivation: Derivation;
-  /** Those of every derivation that it takes as input; not asked for if its output is fixed. */
+  /** The hashes of every derivation that it takes as input; not asked for if its output is fixed. */
   readonly inputs: ReadonlyMap<StorePath, OutputHashes>;
   /**
-   * Whether the derivation itself is the question, rather than an input of another one: then the paths
+   * True if the derivation itself is the question, rather than an input of another one: then the paths
    * of its outputs do not count.
    */
   readonly isMasked: boolean;

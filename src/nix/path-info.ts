@@ -1,7 +1,7 @@
 import type { Sha256 } from "./hash.ts";
 import type { StorePath } from "./store-path.ts";
 
-/** What a Nix store records about one valid path. */
+/** The record of one valid path in a Nix store. */
 export interface PathInfo {
   readonly path: StorePath;
   /** SHA-256 of the path's NAR in canonical spelling, `sha256:<nix32>`. */

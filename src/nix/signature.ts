@@ -4,7 +4,7 @@ import type { Sha256 } from "./hash.ts";
 import { type PublicKey, type SecretKey, verifyBytes } from "./key.ts";
 import type { StorePath } from "./store-path.ts";
 
-/** What a signature vouches for; everything else of a narinfo is unsigned. */
+/** Fields that a signature vouches for; everything else of a narinfo is unsigned. */
 export interface Signed {
   readonly storePath: StorePath;
   readonly narHash: Sha256;
@@ -42,7 +42,7 @@ export function parseSignature(text: string): Signature {
 }
 
 /**
- * Whether `signature` (`name:base64`) was made over `line` by one of the keys. A key is tried if
+ * Returns true if `signature` (`name:base64`) was made over `line` by one of the keys. A key is tried if
  * its name is the signature's or if it has none; several may share a name. A malformed signature
  * is nobody's.
  */

@@ -85,7 +85,7 @@ export function nameOf(path: StorePath): string {
   return baseNameOf(path).slice(HASH_LENGTH + 1);
 }
 
-/** Whether the path is a derivation (`.drv`) by its name. */
+/** Returns true if the path is a derivation (`.drv`) by its name. */
 export function isDerivation(path: StorePath): boolean {
   return path.endsWith(".drv");
 }

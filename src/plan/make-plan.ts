@@ -4,13 +4,13 @@ import { exclusionCheck, type Need, needsOf, type PlanPick, type PlanRules } fro
 import { referenceOrder } from "./order.ts";
 import type { Action, Decision, Lack, Plan, Reason, ReasonCode, Total } from "./plan.ts";
 
-/** What one cache answered about the hashes of {@link queryPaths}. */
+/** The answers of one cache about the hashes of {@link queryPaths}. */
 export interface PlanCache {
   readonly name: string;
   readonly missing: ReadonlySet<HashPart>;
-  /** Those in an upstream that the configuration declares: its URL, or undefined if only remembered. */
+  /** Hashes in an upstream that the configuration declares: its URL, or undefined if only remembered. */
   readonly upstream: ReadonlyMap<HashPart, string | undefined>;
-  /** Those that an upstream may have which did not answer. */
+  /** Hashes that an upstream may have which did not answer. */
   readonly unknown: ReadonlySet<HashPart>;
 }
 
@@ -31,7 +31,7 @@ interface Hole extends Lack {
 interface Verdict {
   readonly action: Action;
   readonly reason: Reason;
-  /** What is missing for whoever refers to the path; undefined if readers can get it. */
+  /** The hole for paths that refer to this one; undefined if readers can get it. */
   readonly hole?: Hole;
 }
 

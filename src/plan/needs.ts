@@ -32,7 +32,7 @@ export interface Need {
   readonly excluded: Reason | undefined;
 }
 
-/** What the picks for the cache named `cacheName` need. */
+/** Finds the paths that the picks for the cache named `cacheName` need. */
 export function needsOf(
   cacheName: string,
   closed: readonly PlanPick[],

@@ -54,7 +54,7 @@ export interface Reason {
   readonly upstream?: string;
 }
 
-/** What happens to one path in one cache, and why. */
+/** The fate of one path in one cache, and why. */
 export interface Decision {
   readonly path: StorePath;
   readonly cache: string;

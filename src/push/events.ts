@@ -2,7 +2,7 @@ import type { Failure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Reason } from "../plan/plan.ts";
 
-/** What happens while paths are pushed, in order of time. Times in ms, sizes in bytes. */
+/** Events while paths are pushed, in order of time. Times in ms, sizes in bytes. */
 export type PushEvent =
   | {
       readonly event: "start";

@@ -30,7 +30,7 @@ export interface PackRequest {
   readonly level: number | undefined;
   /** Size of every part but the last, in bytes. */
   readonly partSize: number;
-  /** What the store recorded: no last part of other files is handed on. */
+  /** The record of the store: no last part of other files is handed on. */
   readonly recorded?: Recorded;
   /** Takes a part; its memory is used again once the promise settles. */
   readonly onPart: (part: PackedPart, signal: AbortSignal) => Promise<void>;
@@ -48,7 +48,7 @@ export interface PackPoolOptions {
 /** As many as libuv has for the compressor; one more costs some 20 MB. */
 const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
-/** What a thread has open: five of its own, and a file that it reads. */
+/** Files that a thread has open: five of its own, and one that it reads. */
 const FILES_PER_THREAD = 6;
 /** A part is sent while the next is packed, however many pools share the memory. */
 const LEAST_MEMORY_BYTES = 16 << 20;

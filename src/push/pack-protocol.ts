@@ -3,7 +3,7 @@ import type { ErrorCode } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { CutPart } from "./part-writer.ts";
 
-/** What one worker thread is asked to pack. One job at a time. */
+/** The path that one worker thread is asked to pack. One job at a time. */
 export interface PackJob {
   readonly type: "job";
   /** Where the files are. */
@@ -16,11 +16,11 @@ export interface PackJob {
   readonly threads: number;
   /** Size of every part but the last, in bytes. */
   readonly partSize: number;
-  /** What the store recorded; files that are not that fail before their last part is handed on. */
+  /** The record of the store; other files fail before their last part is handed on. */
   readonly recorded?: Recorded;
 }
 
-/** What the store recorded of a path. A size of 0 was not recorded. */
+/** Hash and size that the store recorded. A size of 0 was not recorded. */
 export type Recorded = Pick<PathInfo, "path" | "narHash" | "narSize">;
 
 /** Memory for one part, granted on request: the worker holds no more than it was granted. */
@@ -31,7 +31,7 @@ export interface PackGrant {
 
 export type ToWorker = PackJob | PackGrant;
 
-/** What was found while packing; hashes in hex. */
+/** Sizes and hashes found while packing; hashes in hex. */
 export interface PackResult {
   readonly narHash: string;
   readonly narSize: number;

@@ -61,7 +61,7 @@ export async function pushPaths(tasks: readonly PushTask[], options: PushOptions
 }
 
 type Stage = "stored" | "visible";
-/** Whether a path gets there, known as soon as it is certain. */
+/** Returns true if a path gets there, known as soon as it is certain. */
 type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
 
 class Run {

@@ -1,10 +1,10 @@
 import type { RunEvent } from "../run/events.ts";
 import { formatSize } from "../plan/format-size.ts";
 
-/** What one cache is to get, by number of paths. */
+/** Numbers of paths for one cache. */
 export type Heading = Omit<Extract<RunEvent, { event: "plan" }>, "event">;
 
-/** What is to happen at one cache, in one line. */
+/** Puts the plan for one cache into one line. */
 export function headingLine(heading: Heading): string {
   const { cache, selected, push, pushBytes, present, upstream, held, excluded } = heading;
   const toPush = push === 0 ? "nothing to push" : `${push} to push (${formatSize(pushBytes)})`;

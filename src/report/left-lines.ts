@@ -1,7 +1,7 @@
 import type { Left } from "../sync/standing.ts";
 import { formatUntil } from "./format.ts";
 
-/** What a sync leaves of one cache for later. */
+/** Tells in one line how much a sync leaves of one cache for later. */
 export function leftLine({ cache, paths, codes, nextTry }: Left, now: number): string {
   const why = codes.length === 0 ? "" : ` (${codes.join(", ")})`;
   const when = nextTry === undefined ? "" : `, next try ${formatUntil(nextTry, now)}`;

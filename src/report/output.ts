@@ -8,7 +8,7 @@ export type OutputStream = NodeJS.WritableStream & {
 
 /** A narrower terminal than that gets words cut: they would not be wrapped well either. */
 const MIN_COLUMNS = 20;
-/** What a continued line is indented by, besides the indentation of the line. */
+/** The indentation of a continued line, besides that of the line. */
 const INDENT = 2;
 
 /** Writes a text of one or more lines; on a terminal no word is cut at its edge. */

@@ -7,7 +7,7 @@ import { formatSize } from "../plan/format-size.ts";
 import { formatDuration } from "./format.ts";
 
 /**
- * What a path is worth besides its NAR. However small, it costs about four round trips, as long as
+ * Bytes that a path counts besides its NAR. However small, it costs about four round trips, as long as
  * this many bytes take; without it thousands of tiny paths would be nothing beside one large path.
  */
 const PATH_WORK_BYTES = 256 << 10;

@@ -8,7 +8,7 @@ import { verdictLines } from "./verdict-lines.ts";
 /** Waiting paths of a cache that are named; the others are counted. */
 const MOST_WAITING = 10;
 
-/** What is wanted and how far it is, in lines: three that answer what people ask, and the details. */
+/** Puts a status into lines: three that answer what people ask, and the details. */
 export function statusLines(status: Status, now: number, paint: Paint = NO_PAINT): string[] {
   return [...verdictLines(status, now, paint), ...detailLines(status, now)];
 }

@@ -21,7 +21,7 @@ export interface BuildRules {
   /** The caches that everything goes to, whatever a manifest says. @default {none} */
   readonly to?: readonly string[];
   /**
-   * Whether the outputs were accepted before, maybe by a glob of another process's command line.
+   * True if the outputs were accepted before, maybe by a glob of another process's command line.
    *
    * @default {false}
    */
@@ -56,7 +56,7 @@ export function builtPicksBy(rules: BuildRules): (path: StorePath) => Promise<Bu
 }
 
 /**
- * Those of `paths` that the rules accept by themselves. No cache hears of the others.
+ * Returns the `paths` that the rules accept by themselves. No cache hears of the others.
  *
  * @param onNote Told what of them is left out.
  */
@@ -105,7 +105,7 @@ async function readBuiltManifest(path: StorePath, store: Store): Promise<Read> {
 }
 
 /**
- * What a built manifest may say: of paths only those that the output refers to, by the record of the
+ * Takes from a built manifest what it may say: of paths only those that the output refers to, by the record of the
  * store, of caches only those that are configured, and no pins. A build closure holds what the output
  * does not refer to, so it shrinks to the runtime closure.
  */

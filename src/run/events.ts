@@ -55,7 +55,7 @@ export interface Summary {
   readonly held: number;
   readonly excluded: number;
   readonly failed: number;
-  /** What an interruption left to be pushed by another run. */
+  /** Paths that an interruption left to another run. */
   readonly unfinished: number;
   /** Compressed bytes of the paths that were pushed. */
   readonly uploadedBytes: number;

@@ -74,7 +74,7 @@ export interface Members {
 
 /** Members that are safe from garbage collection until this is disposed. */
 export interface HeldPicks extends Members, AsyncDisposable {
-  /** What the picks' own paths do not keep alive. */
+  /** Paths that the picks' own do not keep alive. */
   readonly loose: ReadonlySet<StorePath>;
 }
 
@@ -96,7 +96,7 @@ export async function closeHeld(
   return { planned, infos, loose, [Symbol.asyncDispose]: () => hold[Symbol.asyncDispose]() };
 }
 
-/** What the picks' own paths do not keep alive: the roots of the rest of build closures. */
+/** Finds the paths that the picks' own do not keep alive: the roots of the rest of build closures. */
 function looseRoots(
   picks: readonly ClosedPick[],
   infos: ReadonlyMap<StorePath, PathInfo>,

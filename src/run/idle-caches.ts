@@ -5,7 +5,7 @@ import { HandpickError } from "../error.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { OpenOptions } from "./open-caches.ts";
 
-/** Whose credentials count. */
+/** The user whose credentials count. */
 type Credentialed = Omit<OpenOptions, "notify">;
 
 export interface IdleOptions extends Credentialed {

@@ -29,7 +29,7 @@ export interface OpenOptions {
   readonly notify?: (text: string) => void;
 }
 
-/** What decides about the caches of a pick that names none. */
+/** Settings that decide about the caches of a pick that names none. */
 export interface RouteOptions {
   readonly config: Config;
   /** Names or URLs of caches; none leaves it to the pick and the configuration. */

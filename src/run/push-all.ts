@@ -109,7 +109,7 @@ class PushAll {
   }
 }
 
-/** What would be pushed to several caches. */
+/** The decisions for several caches. */
 export interface PlanEnd {
   readonly plan: Plan;
   /** Why caches are left out. */

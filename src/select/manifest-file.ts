@@ -11,7 +11,7 @@ const HEAD_BYTES = 512;
 export interface ManifestFileOptions {
   readonly storeDir: string;
   /**
-   * Whether the file may stand for itself. If so, only a JSON object with `version` and `picks` is
+   * True if the file may stand for itself. If so, only a JSON object with `version` and `picks` is
    * meant as a manifest; else everything is that begins as an object does.
    */
   readonly isStorePath: boolean;

@@ -1,6 +1,6 @@
 /** Outputs that are chosen of a derivation or an installable. */
 export interface OutputChoice {
-  /** What comes before the `^` or `!`. */
+  /** The text before the `^` or `!`. */
   readonly base: string;
   readonly outputs: "all" | readonly string[];
 }

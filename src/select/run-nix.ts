@@ -5,7 +5,7 @@ import { quoteUrl } from "../nix/format-error.ts";
 const MAX_OUTPUT = 1024 * 1024;
 
 export interface RunNixOptions {
-  /** What the user typed, for messages. */
+  /** The text that the user typed, for messages. */
   readonly installable: string;
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;

@@ -14,7 +14,7 @@ import { type OutputChoice, parseOutputChoice } from "./output-choice.ts";
 
 export interface Selection {
   readonly picks: readonly Pick[];
-  /** Those that a manifest names. */
+  /** Picks that a manifest names. */
   readonly declared: ReadonlySet<Pick>;
   /** Inputs that stand for nothing that can be pushed. */
   readonly rejected: readonly RejectedInput[];
@@ -28,7 +28,7 @@ export interface RejectedInput {
 
 export interface SelectOptions {
   readonly store: Store;
-  /** What relative inputs start from. */
+  /** The folder that relative inputs start from. */
   readonly cwd: string;
   /** The environment of `nix build`. */
   readonly env: NodeJS.ProcessEnv;
@@ -37,7 +37,7 @@ export interface SelectOptions {
 
 const INPUTS_HINT = "Name a store path, a link to one such as ./result, a manifest or .#package.";
 
-/** What an input stands for: the picks of a manifest, else paths that make one pick. */
+/** The meaning of an input: the picks of a manifest, else paths that make one pick. */
 interface Found {
   readonly input: string;
   readonly paths: readonly StorePath[];

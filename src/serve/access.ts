@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** What the credentials of a request are worth. */
+/** The worth of the credentials of a request. */
 export type Access = "anonymous" | "owner" | "wrong";
 
 /**

@@ -17,7 +17,7 @@ const hashesSchema = v.array(
 );
 const keySchema = v.object({ publicKey: v.string() });
 
-/** What clients of the API may do without writing: cache information, missing paths, pins. */
+/** Routes of the API that write nothing: cache information, missing paths, pins. */
 export function queryRoutes(storage: Storage, options: AppOptions): Hono {
   const routes = new Hono();
   routes.get("/", (c) => {

@@ -1,6 +1,6 @@
 import type { ServedAs } from "./host-check.ts";
 
-/** What the routes know of the server around them. */
+/** Facts about the server that its routes know. */
 export interface AppOptions {
   /** Name of the cache in the API. */
   readonly name: string;

@@ -9,7 +9,7 @@ const LOOPBACK_OF_WILDCARD: ReadonlyMap<string, string> = new Map([
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
-  /** What others reach it by, through a proxy say, without trailing slash. */
+  /** The URL that others reach it by, through a proxy say, without trailing slash. */
   readonly publicUrl?: string | undefined;
 }
 

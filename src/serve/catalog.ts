@@ -30,12 +30,12 @@ export class Catalog {
     }
   }
 
-  /** Whether the path is complete here, though readers may not see it yet. */
+  /** Returns true if the path is complete here, though readers may not see it yet. */
   has(path: HashPart): boolean {
     return this.#visibility.has(path);
   }
 
-  /** Whether exactly this store path is complete here. */
+  /** Returns true if exactly this store path is complete here. */
   hasPath(path: StorePath): boolean {
     return this.#db.prepare("SELECT 1 FROM narinfos WHERE path = ?").get(path) !== undefined;
   }

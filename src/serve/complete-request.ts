@@ -11,7 +11,7 @@ import {
 } from "../nix/store-path.ts";
 import { refusal } from "./refusal.ts";
 
-/** What a client claims when it says that all parts are there. */
+/** The claims of a client that says that all parts are there. */
 export interface CompleteRequest {
   readonly parts: readonly { readonly partNumber: number; readonly eTag: string }[];
   readonly storePath: StorePath;

@@ -35,7 +35,7 @@ export class Exchanges {
     }
   }
 
-  /** Whether the client at the other end has sent its request and waits for us. */
+  /** Returns true if the client at the other end has sent its request and waits for us. */
   isWorkingFor(socket: Socket): boolean {
     return this.#open
       .values()

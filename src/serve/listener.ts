@@ -79,7 +79,7 @@ export async function listen(
       }, limits.graceMs);
       await ended;
       clearTimeout(grace);
-      // What still runs has lost its client; it ends early, and clients do it again later.
+      // Exchanges that still run have lost their clients; they end early, and clients do it again later.
       stop();
       await exchanges.settled();
     },

@@ -32,7 +32,7 @@ export function signPartUrl(address: PartAddress, expires: number, key: string):
   return `/upload/${address.narId}/${address.partNumber}?${query.toString()}`;
 }
 
-/** Whether a URL with these values was given out with `key` and is still alive at `now`. */
+/** Returns true if a URL with these values was given out with `key` and is still alive at `now`. */
 export function checkPartUrl(claimed: ClaimedPartAddress, now: number, key: string): boolean {
   return (
     isSameSecret(sign(claimed, claimed.expires, key), claimed.signature) && now < claimed.expires

@@ -18,7 +18,7 @@ const CACHE_INFO = `StoreDir: /nix/store\nWantMassQuery: 1\nPriority: ${PRIORITY
 const NAR_INFO_FILE = /^([0-9a-z]{32})\.narinfo$/;
 const NAR_FILE = /^([0-9a-f]{64})\.nar\.(?:zst|xz)$/;
 
-/** What Nix asks of a binary cache. HEAD is answered as GET without the body. */
+/** Routes that Nix asks of a binary cache. HEAD is answered as GET without the body. */
 export function readRoutes(storage: Storage): Hono {
   const routes = new Hono();
   routes.get("/nix-cache-info", (c) => answerText(c, CACHE_INFO, "text/x-nix-cache-info"));

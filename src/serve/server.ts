@@ -7,7 +7,7 @@ import { localUrl, urlForClient } from "./base-url.ts";
 import { listen, type ListenerLimits } from "./listener.ts";
 import { openStorage, type Storage } from "./storage.ts";
 
-/** What is served, and where. */
+/** The cache to serve, and the address. */
 export interface ServeOptions {
   /** Folder of the cache; made where it is new. */
   readonly dir: string;
@@ -28,7 +28,7 @@ export interface ServeOptions {
   readonly log?: (line: string) => void;
 }
 
-/** What tests change; nothing of it is for users. */
+/** Settings that tests change; none is for users. */
 export interface ServeHooks {
   /** Puts something in front of the app, for instance faults. */
   readonly wrap?: (app: Hono) => Hono;

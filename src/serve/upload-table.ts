@@ -9,7 +9,7 @@ export interface UploadRecord {
   readonly narId: string;
   readonly uploadId: string;
   readonly compression: FileCompression;
-  /** Whether its path was published. */
+  /** True if its path was published. */
   readonly isDone: boolean;
 }
 

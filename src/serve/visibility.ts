@@ -39,22 +39,22 @@ export class Visibility {
     if (!wasAvailable) this.#reveal(path);
   }
 
-  /** Whether the path is complete here, visible or not. */
+  /** Returns true if the path is complete here, visible or not. */
   has(path: HashPart): boolean {
     return this.#entries.has(path);
   }
 
-  /** Whether an upstream is known to serve the path. */
+  /** Returns true if an upstream is known to serve the path. */
   isElsewhere(path: HashPart): boolean {
     return this.#elsewhere.has(path);
   }
 
-  /** Whether the path is here and readers may see it. */
+  /** Returns true if the path is here and readers may see it. */
   isVisible(path: HashPart): boolean {
     return this.#entries.get(path)?.hiddenReferences === 0;
   }
 
-  /** Whether readers can get the path with its closure, here or elsewhere. */
+  /** Returns true if readers can get the path with its closure, here or elsewhere. */
   isAvailable(path: HashPart): boolean {
     return this.#elsewhere.has(path) || this.isVisible(path);
   }

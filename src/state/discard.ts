@@ -16,7 +16,7 @@ export interface FoundEntry {
   readonly file: Buffer;
 }
 
-/** What is in a folder but for hidden names; nothing if there is no such folder. */
+/** Lists a folder but for hidden names; nothing if there is no such folder. */
 export async function entriesOf(folder: string): Promise<FoundEntry[]> {
   const names = (await readdir(folder, { encoding: "buffer" }).catch(absent)) ?? [];
   return names

@@ -2,7 +2,7 @@ import type { Failure } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { LedgerDamage } from "./ledger-damage.ts";
 
-/** What a look saw of a link; the ledger keeps it by the name of the selection. */
+/** A link as a sync read it; the ledger keeps it by the name of the selection. */
 export interface ReadSelection {
   readonly target: string;
   readonly caches: readonly string[];

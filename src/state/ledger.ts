@@ -9,7 +9,7 @@ import type { StateFolder } from "./state-folder.ts";
 import { EARLIEST_MS } from "./times.ts";
 
 /**
- * What is known of a path in a cache:
+ * The state of a path in a cache:
  *
  *     waiting -> pushed      (in the cache, by us or by others; back to waiting if it is evicted)
  *        |  \--> failing     (tried again, later and later)
@@ -41,7 +41,7 @@ export interface CacheEntry {
   readonly checkedAt: number | undefined;
 }
 
-/** What became of a path. */
+/** The outcome for a path. */
 export interface Outcome {
   readonly path: StorePath;
   readonly state: EntryState;
@@ -62,7 +62,7 @@ type Fact =
   | "idle"
   | "credentials";
 
-/** Whether an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */
+/** Returns true if an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */
 export function isLedgerError(error: unknown): boolean {
   return (error instanceof Error && "errcode" in error) || isDamage(error);
 }
@@ -106,7 +106,7 @@ const CHECK_CACHE = `
     failing_since = NULL, tries = 0, next_at = :nextAt, code = NULL, message = NULL,
     hint = NULL, checked_at = :at`;
 
-/** What this machine knows about paths in caches. What caches have is asked of them in the end. */
+/** The knowledge of this machine about paths in caches. Caches are asked in the end. */
 export class Ledger implements Disposable {
   readonly #db: DatabaseSync;
 

@@ -22,7 +22,7 @@ export class PassedOver {
     this.#notes.push(note);
   }
 
-  /** What was not told yet. */
+  /** Notes that were not told yet. */
   takeNotes(): string[] {
     const notes = this.#notes;
     this.#notes = [];

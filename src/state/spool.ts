@@ -11,7 +11,7 @@ import type { StateFolder } from "./state-folder.ts";
 import { stateUnusable } from "./state-folder.ts";
 import { ownersOf } from "./state-trust.ts";
 
-/** What Nix's post-build-hook told of one build. Nothing of it is checked. */
+/** The word of Nix's post-build-hook about one build. Nothing of it is checked. */
 export interface BuildEvent {
   readonly file: string;
   readonly derivation: string;

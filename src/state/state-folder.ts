@@ -20,7 +20,7 @@ export interface StateFolder {
   readonly wanted: string;
   /** One small file for each thing that happened: what others leave, and what starts a sync. */
   readonly spool: string;
-  /** What was in the spool and is not dealt with yet. */
+  /** The part of the spool that is not dealt with yet. */
   readonly queue: string;
   /** Links that Nix's garbage collector is told of. */
   readonly roots: string;

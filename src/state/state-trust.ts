@@ -104,7 +104,7 @@ async function partOf(dir: string, name: string): Promise<Stats | undefined> {
   return lstat(join(dir, name)).catch((error: unknown) => absent(error, dir));
 }
 
-/** What may not be looked at is told of where it is used. */
+/** A part that may not be looked at is told of where it is used. */
 function absent(error: unknown, dir: string): undefined {
   const code = systemCode(error) ?? "";
   if (!["ENOENT", "ENOTDIR", "EACCES", "EPERM"].includes(code))
@@ -160,7 +160,7 @@ async function refusedOwner(dir: string, owner: number, uid: number): Promise<Ha
   );
 }
 
-/** What starts a sync in a folder of our own. */
+/** The command that starts a sync in a folder of our own. */
 export const OWN_SYNC = "handpick sync";
 
 /** Returns the command that starts a sync of a folder by its owner, which need not be us. */

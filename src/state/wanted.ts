@@ -10,7 +10,7 @@ import { assertOwnState, type Purpose } from "./state-trust.ts";
 export interface WantedLink {
   /** Name of the selection. */
   readonly name: string;
-  /** What the link holds; the name of what is there if that is no link, which no sync can use. */
+  /** The target of the link; the name of the file if that is no link, which no sync can use. */
   readonly target: string;
   /** False if there is no such store path here, as with all that lead into a chroot store. */
   readonly leadsSomewhere: boolean;

@@ -14,13 +14,13 @@ export interface ConnectOptions {
   readonly idleTimeoutMs?: number;
 }
 
-/** Who answers, as agreed in the handshake. */
+/** The daemon at the other end, as agreed in the handshake. */
 export interface DaemonVersion {
   /** The protocol in use is `1.<minor>`. */
   readonly minor: number;
-  /** What the daemon calls itself, `2.34.8`; undefined before protocol 1.33. */
+  /** The version that the daemon names, `2.34.8`; undefined before protocol 1.33. */
   readonly nix: string | undefined;
-  /** Whether the daemon obeys what this user sets; undefined before protocol 1.35. */
+  /** True if the daemon obeys what this user sets; undefined before protocol 1.35. */
   readonly trusted: boolean | undefined;
 }
 
@@ -100,12 +100,12 @@ export class DaemonConnection {
     return this.#version;
   }
 
-  /** Whether requests can still be sent. */
+  /** True if requests can still be sent. */
   get usable(): boolean {
     return !this.#socket.destroyed && !this.#socket.readableEnded;
   }
 
-  /** Whether the other side ended the connection, so that a new one may fare better. */
+  /** True if the other side ended the connection, so that a new one may fare better. */
   get lost(): boolean {
     return this.#lost;
   }

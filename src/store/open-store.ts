@@ -8,7 +8,7 @@ import { isOwnSocket, parseStoreUri, type StoreChoice } from "./store-uri.ts";
 import type { Store } from "./store.ts";
 
 export interface OpenStoreOptions {
-  /** What Nix takes for `--store`. @default {env.NIX_REMOTE, or else "auto"} */
+  /** A store as Nix takes it for `--store`. @default {env.NIX_REMOTE, or else "auto"} */
   readonly store?: string | undefined;
   /** @default {process.env} */
   readonly env?: NodeJS.ProcessEnv;
@@ -16,7 +16,7 @@ export interface OpenStoreOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What `connect` says when no daemon listens, as opposed to one that is in trouble. */
+/** Codes of `connect` when no daemon listens, as opposed to one that is in trouble. */
 const NOBODY_LISTENS: ReadonlySet<unknown> = new Set(["ENOENT", "ECONNREFUSED", "ENOTSOCK"]);
 
 /**

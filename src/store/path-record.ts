@@ -60,7 +60,7 @@ function toPathInfo(record: PathRecord, parse: (text: string) => StorePath): Pat
 }
 
 /**
- * What is asked about, each path once.
+ * Returns the paths that are asked about, each once.
  *
  * @throws {HandpickError} `NOT_A_STORE_PATH` if one is not in `storeDir`: a daemon would hang up.
  */

@@ -50,7 +50,7 @@ export function parseStoreUri(uri: string, env: NodeJS.ProcessEnv): StoreChoice 
   return { layout: layoutOf(parameters, env), way: "database", socketPath: "" };
 }
 
-/** Whether `socketPath` is the one that belongs to the layout's own database. */
+/** Returns true if `socketPath` is the one that belongs to the layout's own database. */
 export function isOwnSocket({ layout, socketPath }: StoreChoice): boolean {
   return socketPath === join(layout.stateDir, SOCKET);
 }

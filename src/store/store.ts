@@ -9,7 +9,7 @@ export interface Store extends AsyncDisposable {
   readonly description: string;
 
   /**
-   * Whether the daemon lets us set how it builds; undefined if it does not tell, or if there is no
+   * True if the daemon lets us set how it builds; undefined if it does not tell, or if there is no
    * daemon.
    */
   readonly trusted: boolean | undefined;

@@ -4,7 +4,7 @@ import { access } from "node:fs/promises";
 import { parseStoreUri } from "./store-uri.ts";
 import type { Store } from "./store.ts";
 
-/** Who builds for a program that this user starts: it does so itself, or a daemon that obeys it or not. */
+/** The builder for a program that this user starts: itself, or a daemon that obeys it or not. */
 export type Builder = "self" | "obeying-daemon" | "daemon";
 
 /**

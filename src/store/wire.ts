@@ -1,6 +1,6 @@
 import { HandpickError } from "../error.ts";
 
-/** What to do about a daemon that failed. */
+/** The next step after a daemon failed. */
 export const DAEMON_HINT = "Look at the log of the nix-daemon service.";
 
 const WORD = 8;
@@ -56,7 +56,7 @@ export class WireReader {
     return this.#bytesRead;
   }
 
-  /** Whether the end of the stream was met while more was wanted. */
+  /** True if the end of the stream was met while more was wanted. */
   get ended(): boolean {
     return this.#ended;
   }

@@ -20,7 +20,7 @@ export class Crew {
     return this.#busy.size > 0;
   }
 
-  /** Whether the crew tried it, and it failed: it is left alone until its time. */
+  /** Returns true if the crew tried it, and it failed: it is left alone until its time. */
   hasFailedAt(name: string): boolean {
     return this.#done.has(name) && this.#hasFailed(name);
   }

@@ -24,7 +24,7 @@ export interface DuePartOptions {
 /** A plan without paths whose time to be tried again is not yet. */
 export interface DuePart {
   readonly plan: Plan;
-  /** What the plan tells of paths before anything is sent. */
+  /** The outcomes of paths that are known before anything is sent. */
   readonly outcomes: readonly Outcome[];
 }
 

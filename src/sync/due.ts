@@ -7,7 +7,7 @@ import type { WantedLink } from "../state/wanted.ts";
 
 const LONGEST_MS = 24 * 60 * 60_000;
 
-/** What people and builds wish for. */
+/** The wishes of people and builds. */
 export interface Wishes {
   readonly links: readonly WantedLink[];
   /** Outputs of builds that are to be pushed. */

@@ -40,7 +40,7 @@ export interface LookRequest extends OpenOptions {
   readonly recheck: boolean;
 }
 
-/** What a look at the wishes led to. */
+/** The end of a look at the wishes. */
 export interface Look {
   readonly wishes: Wishes;
   /** Absent if there was nothing to do. */
@@ -49,7 +49,7 @@ export interface Look {
   readonly skipped: readonly string[];
 }
 
-/** What is wanted, held in its store until this is disposed, which waits for the work on it. */
+/** The wanted paths, held in their store until this is disposed, which waits for the work on them. */
 export interface HeldWanted extends AsyncDisposable {
   readonly store: Store;
   readonly wanted: Wanted;
@@ -104,7 +104,7 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   return { wishes, held, skipped: names.filter((name) => !idle.includes(name)) };
 }
 
-/** Those of the caches that were idle at the last look, and of the optional ones, that are idle now. */
+/** Finds which of the caches that were idle at the last look, and of the optional ones, are idle now. */
 async function stillIdle(request: LookRequest): Promise<ReadonlySet<string>> {
   const known = parseStrings(request.ledger.fact("idle"));
   const optional = await idleCaches(request.config.caches, request);
@@ -137,7 +137,7 @@ function record({ links, idle }: Wishes, wanted: Wanted, ledger: Ledger): void {
   ledger.setFact("gone", JSON.stringify([...wanted.ended, ...wanted.gone]));
 }
 
-/** What is wanted in each cache, by its name. */
+/** Returns the paths wanted in each cache, by its name. */
 export function membersByCache({ planned }: Wanted): Map<string, Set<StorePath>> {
   const members = new Map<string, Set<StorePath>>();
   for (const pick of planned) {

@@ -3,7 +3,7 @@ import { plausibleSince } from "../state/times.ts";
 
 export const DAY_MS: number = 24 * 60 * 60_000;
 
-/** What to tell a person who does not look: something has failed for a day. */
+/** Returns the notice for a person who does not look: something has failed for a day. */
 export function noticeOf(ledger: Ledger, now: number): string | undefined {
   const isOld = (since: number | undefined): boolean =>
     since !== undefined && now - plausibleSince(since, now) > DAY_MS;

@@ -2,7 +2,7 @@ import { isLasting, isRefusal } from "../error.ts";
 import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
 import { dueTimes, isUnsettled } from "./due.ts";
 
-/** What a cache lacks of what is wanted in it. */
+/** The wanted paths that a cache lacks. */
 export interface Left {
   readonly cache: string;
   readonly paths: number;
@@ -15,8 +15,7 @@ export interface Left {
 }
 
 /**
- * What keeps something from where it is wanted and does not heal by itself: the refusal of a cache alone, or
- * something else too. What the user's own rules hold back is no fault.
+ * An obstacle that does not heal by itself: the refusal of a cache alone, or something else too. What the user's own rules hold back is no fault.
  */
 export type Fault = "refused" | "lasting";
 

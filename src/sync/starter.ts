@@ -8,12 +8,12 @@ import { readBounded } from "../files/read-bounded.ts";
 import { readStarted } from "../state/started-link.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 
-/** What starts `handpick sync` for a state folder, as far as files of this machine tell. */
+/** The starter of `handpick sync` for a state folder, as far as files of this machine tell. */
 export interface Starter {
   readonly by: "systemd-user" | "systemd" | "launchd" | "cron" | "shell" | "nobody";
   /** The unit, property list or table that names it. */
   readonly file?: string;
-  /** What it is started by besides changes: the words of the file, such as `15min`. */
+  /** The times at which it starts besides changes: the words of the file, such as `15min`. */
   readonly every?: string;
   /** When a hook of a shell started one last, in milliseconds since 1970. */
   readonly startedAt?: number;
@@ -140,7 +140,7 @@ async function findShell(folder: StateFolder): Promise<Starter | undefined> {
   return startedAt === undefined ? undefined : { by: "shell", startedAt };
 }
 
-/** What cannot be read tells nothing. */
+/** A file that cannot be read tells nothing. */
 async function readText(file: string): Promise<string> {
   return readBounded(file, MOST_BYTES, { regularOnly: true }).catch(() => "");
 }

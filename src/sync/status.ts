@@ -51,7 +51,7 @@ export interface CacheStatus {
   readonly nextTry: number | undefined;
 }
 
-/** What is known without asking anybody. Times are milliseconds since 1970. */
+/** The state of this machine, without asking anybody. Times are milliseconds since 1970. */
 export interface Status {
   readonly stateFolder: string;
   /** Of the last sync; without an end it is at work, or was killed. */
@@ -71,11 +71,11 @@ export interface Status {
   readonly trouble: SyncFailure | undefined;
   /** Why they may fail soon. */
   readonly risk: Failure | undefined;
-  /** What starts the next sync. */
+  /** The starter of the next sync. */
   readonly starter: Starter;
   /** True if all that is wanted is where it should be, but for what the user's own rules hold back. */
   readonly isInPlace: boolean;
-  /** What to do now: a command, or a sentence where none helps; undefined for nothing. */
+  /** The next step: a command, or a sentence where none helps; undefined for nothing. */
   readonly toDo: string | undefined;
   /** The command that tries at once what failed; absent in the folder of another user, whose it is to start. */
   readonly tryNow?: string;
@@ -143,7 +143,7 @@ async function readState(folder: StateFolder): Promise<Omit<Found, "starter">> {
   };
 }
 
-/** What the ledger tells; nothing but the reason if it cannot be used. */
+/** Reads the ledger; gives nothing but the reason if it cannot be used. */
 interface LedgerView extends Pick<Status, "lastSync" | "builds" | "idle" | "paths"> {
   readonly ended: readonly string[];
   readonly unusable: ReadonlyMap<string, Failure>;

@@ -10,7 +10,7 @@ import { keepMark, markCredentials } from "./credential-marks.ts";
 import { duePart, PASSING, troubleOf } from "./due-part.ts";
 import { Recorder } from "./recorder.ts";
 
-/** What the syncing of one cache needs. */
+/** The input of a sync of one cache. */
 export interface CacheWork extends Omit<CacheRunOptions, "onDecided" | "onWarning" | "remembered"> {
   readonly ledger: Ledger;
   readonly members: Members;

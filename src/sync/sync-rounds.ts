@@ -74,12 +74,12 @@ async function hasChanged(
 /** Lets go of what is where it is wanted. Nobody works any more, so the ledger tells all. */
 async function settle(request: LookRequest, wishes: Wishes, held: HeldWanted): Promise<void> {
   const { ledger, config } = request;
-  // Those who worked meanwhile may have recorded what is not wanted any more.
+  // Work that went on meanwhile may have recorded paths that are not wanted any more.
   ledger.want(membersByCache(held.wanted), Date.now());
   const open = await keepUnsettled(request, held);
   ledger.dropBuilds(wishes.builds.filter((path) => !open.has(path)));
-  // What was pushed of builds is no wish any more, and no reason to ask again; what was recorded
-  // meanwhile is.
+  // Builds that were pushed are no wish any more, and no reason to ask again; those recorded
+  // meanwhile are.
   const builds = wishes.builds.filter((path) => open.has(path));
   ledger.setFact("digest", digestOf({ ...wishes, builds }, config));
 }

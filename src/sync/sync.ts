@@ -42,7 +42,7 @@ const LOOK_MS = 1000;
 export async function sync(request: SyncRequest): Promise<SyncEnd> {
   const { folder, signal, wait, passedOver } = request;
   await makeStateFolder(folder);
-  // Who waits wants to know now: a token that was missing may be there.
+  // A user who waits wants to know now: a token that was missing may be there.
   let isForced = request.recheck || wait;
   let told = "[]";
   for (;;) {

@@ -10,7 +10,7 @@ import type { Status } from "./status.ts";
 /** A status without what follows from it. */
 export type Found = Omit<Status, "isInPlace" | "toDo">;
 
-/** Whoever starts syncs has looked at a selection that is so old. */
+/** A starter of syncs has looked at a selection that is so old. */
 const OVERDUE_MS = 10 * 60_000;
 
 /** Returns true if all that is wanted is where it should be, but for what the user's own rules hold back. */

@@ -12,7 +12,7 @@ import { type IdleOptions, routePicks } from "../run/idle-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick } from "../run/gather.ts";
 import { readStoreManifest } from "../run/store-manifest.ts";
 
-/** What a link wants now. */
+/** The selection that a link leads to now. */
 export interface WantedSelection {
   readonly name: string;
   readonly manifest: StorePath;
@@ -24,7 +24,7 @@ export interface Wanted extends HeldPicks {
   readonly selections: readonly WantedSelection[];
   /** Why a selection cannot be used, or not all of it, by its name. */
   readonly troubles: ReadonlyMap<string, Failure>;
-  /** What else is left out, in words. */
+  /** Other paths that are left out, in words. */
   readonly notes: readonly string[];
   /** Names of optional caches that this machine has no token for. */
   readonly idle: ReadonlySet<string>;
@@ -72,7 +72,7 @@ export async function holdWanted(
   for (const path of builds.filter((path) => manifests.valid.has(path))) {
     const built = await readBuild(path, surroundings);
     read.push(built);
-    // What is left out of others was told when they were recorded.
+    // Parts left out of others were told when they were recorded.
     if (built.picks.length === 0) notes.push(...built.notes);
   }
   const paths = read.flatMap(({ picks }) => picks.flatMap((pick) => pick.paths));

@@ -74,7 +74,7 @@ class CachixCache implements Cache {
   readonly #firstContactMs: number;
   #hidesIncomplete: boolean;
   #hasKeys = true;
-  /** Whether the service has answered for this cache. */
+  /** True if the service has answered for this cache. */
   #isKnown = false;
 
   constructor(options: CachixCacheOptions) {

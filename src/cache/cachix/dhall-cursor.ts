@@ -17,7 +17,7 @@ export class DhallCursor {
     return this.#at === this.#text.length;
   }
 
-  /** Whether a sticky pattern matches here. */
+  /** Returns true if a sticky pattern matches here. */
   sees(pattern: RegExp): boolean {
     pattern.lastIndex = this.#at;
     return pattern.test(this.#text);

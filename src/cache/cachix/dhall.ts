@@ -6,7 +6,7 @@ import { type DhallRecord, type DhallValue, readDhall } from "./dhall-reader.ts"
 import { userConfigDir } from "../../home-directory.ts";
 import { Secret } from "../../secret.ts";
 
-/** What Cachix's own client keeps in its configuration. */
+/** The configuration of Cachix's own client. */
 export interface CachixDhall {
   readonly authToken: Secret | undefined;
   /** Base URL of the server; undefined for the default one. */

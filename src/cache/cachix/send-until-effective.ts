@@ -9,7 +9,7 @@ export interface Effect {
   readonly send: () => Promise<HttpResponse>;
   /** Asks, once, for something that shows whether the call took effect. */
   readonly check: () => Promise<HttpResponse>;
-  /** Whether a successful answer to `check` shows the effect. */
+  /** Returns true if a successful answer to `check` shows the effect. */
   readonly isDone: (found: HttpResponse) => boolean;
 }
 
