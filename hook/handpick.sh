@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2015,SC3013,SC3028,SC3043,SC3044,SC3045,SC3057
-# What runs inside other people's switches, shells and builds. It only leaves word; `handpick sync`
+# What runs inside other people's switches, shells and builds. It only records; `handpick sync`
 # does the work, later and elsewhere. Sourced by bash, dash or busybox sh, so: names begin with
 # _handpick, nothing is set that is not local, nothing goes to stdout, and a caller's `set -euC`,
 # traps and descriptors must make no difference. Callers append `|| :`, which switches `-e` off.
@@ -25,8 +25,8 @@ _handpick_find_state() {
 
 # _handpick_select NAME MANIFEST TOOLS [PROGRAM [CONFIG]]: makes the selection NAME that of the store
 # file MANIFEST. TOOLS is the folder of coreutils, since `nix-shell --pure` has no PATH to rely on. Where
-# no service manager sees to the spool, PROGRAM, a path or a name on PATH, is started in the
-# background, with the configuration CONFIG or else the user's; without one this leaves word and no more.
+# no service manager watches the spool, PROGRAM, a path or a name on PATH, is started in the
+# background, with the configuration CONFIG or else the user's; without one this records and no more.
 _handpick_select() {
   local _handpick_state
   [ -z "${CI-}${HANDPICK_DISABLE-}" ] || return 0
@@ -164,7 +164,7 @@ _handpick_has_spool() {
   return 1
 }
 
-# _handpick_claim TOOLS: lets one of many that leave word at once start the sync, which sees to what
+# _handpick_claim TOOLS: lets one of many that record at once start the sync, which deals with what
 # all of them left: it removes the link before it looks. One that did not get so far in a minute is
 # dead. What a link says is there as soon as the link is. Changes the working directory, and leaves the time
 # in _handpick_now, which is the caller's.

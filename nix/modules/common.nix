@@ -65,7 +65,7 @@ rec {
 
   program = "${lib.getBin cfg.package}/bin/handpick";
 
-  # For a subshell: leaves word of what is selected. With a program, the hook starts that one in the
+  # For a subshell: records what is selected. With a program, the hook starts that one in the
   # background.
   selectWith = programs: ''
     . ${../../hook/handpick.sh}

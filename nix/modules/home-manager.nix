@@ -1,4 +1,4 @@
-# handpick for home-manager: the activation leaves word of what is selected, a service of the user
+# handpick for home-manager: the activation records what is selected, a service of the user
 # pushes it.
 {
   config,

@@ -1,4 +1,4 @@
-# handpick for nix-darwin: a daemon of launchd, which a switch loads anew when the selection changed.
+# handpick for nix-darwin: a daemon of launchd, which a switch loads again when the selection changed.
 {
   config,
   lib,

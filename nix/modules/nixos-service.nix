@@ -1,5 +1,5 @@
 # The units of NixOS. A start job waits for what it is ordered after, so the service is not ordered
-# after the network: being offline is a failure like any other, and the timer sees to it.
+# after the network: being offline is a failure like any other, and the timer tries again.
 {
   config,
   lib,

@@ -91,7 +91,7 @@ class Watcher implements AsyncDisposable {
       if (await this.#isTime()) this.#startSync();
     } catch (error) {
       this.#fail(error);
-      // A sync makes it anew, and the next look takes in what this one could not.
+      // A sync replaces it, and the next look takes in what this one could not.
       if (isLedgerDamaged(this.#request.folder)) this.#startSync();
     }
   }

@@ -117,7 +117,7 @@ describe("a ledger that holds what nobody recorded", () => {
         change(file, sql);
         assert.throws(() => readAll(folder));
         assert.equal(isLedgerDamaged(folder), true);
-        assert.match(moveLedgerAside(folder), /was damaged and is made anew.*\.damaged$/);
+        assert.match(moveLedgerAside(folder), /was damaged; a new one is made.*\.damaged$/);
         readAll(folder);
       }));
   }
@@ -147,7 +147,7 @@ describe("a ledger that holds what nobody recorded", () => {
         await writeFile(file, Buffer.from(bytes).fill(0x5a, start));
         assert.throws(() => readAll(folder), `from ${start}`);
         assert.ok(isLedgerDamaged(folder), `from ${start}`);
-        assert.match(moveLedgerAside(folder), /made anew/);
+        assert.match(moveLedgerAside(folder), /a new one is made/);
         fill(folder);
       }
     }));

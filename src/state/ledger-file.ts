@@ -86,8 +86,8 @@ export function moveLedgerAside({ dir }: StateFolder): string {
     throw stateUnusable(dir, error);
   }
   return isNewer && kept === due
-    ? `the ledger is that of a newer handpick (schema ${version}) and is made anew; that version finds its own as ${kept}`
-    : `the ledger ${isNewer ? "is that of a newer handpick" : "was damaged"} and is made anew; the old one is kept as ${kept}`;
+    ? `the ledger is that of a newer handpick (schema ${version}); a new one is made, and that version finds its own as ${kept}`
+    : `the ledger ${isNewer ? "is that of a newer handpick" : "was damaged"}; a new one is made, and the old one is kept as ${kept}`;
 }
 
 /** Replaces an older file, but nobody's folder, which no file can be renamed to. */

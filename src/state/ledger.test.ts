@@ -24,7 +24,7 @@ async function withLedger(task: (ledger: Ledger) => void): Promise<void> {
 }
 
 describe("Ledger", () => {
-  it("waits twice as long after each failure, up to six hours, and begins anew after a success", () =>
+  it("waits twice as long after each failure, up to six hours, and starts over after a success", () =>
     withLedger((ledger) => {
       ledger.want(wish("mine", A), 0);
       const delays: number[] = [];

@@ -144,7 +144,7 @@ function refusedPart(
   name: string,
   [expected, found]: [string, string],
 ): HandpickError {
-  const hint = `Move ${word(join(dir, name))} away: handpick makes it anew, and follows no link there.`;
+  const hint = `Move ${word(join(dir, name))} away: handpick makes a new one, and follows no link there.`;
   return refused(dir, `expected ${quote(name)} in it to be ${expected}, found ${found}`, hint);
 }
 

@@ -65,7 +65,7 @@ describe("DaemonClient", () => {
     assert.equal(rigged.daemon.connections, 2);
   });
 
-  it("gives up when the daemon hangs up twice, and tries anew the next time", async () => {
+  it("gives up when the daemon hangs up twice, and tries again the next time", async () => {
     await using rigged = await rig(dying, dying, healthy);
     await assert.rejects(rigged.ask(), { code: "STORE_FAILED" });
     assert.deepEqual(await rigged.ask(), [undefined]);

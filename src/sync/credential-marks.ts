@@ -15,7 +15,7 @@ export interface MarkOptions extends Omit<OpenOptions, "notify"> {
 
 /**
  * Of a digest with a salt of its own, four bytes: enough to notice a change, and far too little to tell or
- * to test a token by. Time and size of a file would not do: systemd makes its files anew at each start.
+ * to test a token by. Time and size of a file would not do: systemd makes new files at each start.
  */
 const MARK_BYTES = 4;
 const SALT_BYTES = 16;

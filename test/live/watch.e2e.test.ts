@@ -173,7 +173,7 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     assert.deepEqual(await servedOf(tag), [`data-${tag}`]);
   });
 
-  it("has a damaged ledger made anew, and pushes what came meanwhile", async () => {
+  it("has a damaged ledger replaced, and pushes what came meanwhile", async () => {
     const watching = await watch();
     await build("app");
     await watching.says("3 pushed");
@@ -182,7 +182,7 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     await writeFile(ledger, bytes.fill(0x5a, 100));
     tag = `${tag}b`;
     await build("app");
-    await watching.says("the ledger was damaged and is made anew");
+    await watching.says("the ledger was damaged; a new one is made");
     for (const name of APP_CLOSURE(tag)) await watching.says(name);
     const { status, stderr } = await interrupt(watching);
     assert.equal(status, 0, stderr);

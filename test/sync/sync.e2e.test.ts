@@ -352,7 +352,7 @@ describe("handpick sync", { timeout: 300_000 }, () => {
     assert.match(stdout, /\nsync fails: .*FILE_UNUSABLE.*\n {2}Run handpick sync/);
     const synced = await rig.sync();
     assert.equal(synced.status, 0);
-    assert.match(synced.stderr, /the ledger was damaged and is made anew/);
+    assert.match(synced.stderr, /the ledger was damaged; a new one is made/);
     assert.equal(await readFile(`${ledger}.damaged`, "utf8"), text);
     assert.equal((await rig.status()).caches[0]?.paths.pushed, 1);
   });
@@ -367,7 +367,7 @@ describe("handpick sync", { timeout: 300_000 }, () => {
     await rig.declare("more", [{ packages: ["app"] }]);
     const { status, stderr } = await rig.sync();
     assert.equal(status, 0);
-    assert.match(stderr, /the ledger was damaged and is made anew/);
+    assert.match(stderr, /the ledger was damaged; a new one is made/);
     assert.equal((await rig.synced()).pushed, 0);
   });
 
