@@ -154,12 +154,12 @@ function conclude({ summary, seen, accepted, exitCode }: ExecEnd, report: PushRe
   }
 }
 
-interface Mood {
+interface EndOptions {
   readonly isStrict: boolean;
   readonly isInterrupted: boolean;
 }
 
-function exitCode({ exitCode, summary, isIncomplete }: ExecEnd, mood: Mood): number {
+function exitCode({ exitCode, summary, isIncomplete }: ExecEnd, mood: EndOptions): number {
   if (exitCode !== 0) return exitCode;
   if (mood.isInterrupted) return EXIT.interrupted;
   const isLeft = summary.failed + summary.held + summary.unfinished > 0 || isIncomplete;

@@ -2,8 +2,8 @@ import { resolve } from "node:path";
 
 import { stateDirectory } from "../config/state-directory.ts";
 import { loadConfig } from "../config/find-config.ts";
-import { leftLine } from "../report/left-lines.ts";
-import { expectEnd } from "../state/due-file.ts";
+import { unpushedLine } from "../report/unpushed-lines.ts";
+import { scheduleRetry } from "../state/due-file.ts";
 import { PassedOver } from "../state/passed-over.ts";
 import { type StateFolder, stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
@@ -99,7 +99,7 @@ interface SyncedState {
 async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const { folder } = state;
-  await expectEnd(folder);
+  await scheduleRetry(folder);
   const report = await chooseReport(io, options);
   const tally = new Tally();
   const onEvent = (event: RunEvent): void => report.show(event);
@@ -119,10 +119,10 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       tally,
       recheck: options.recheck === true,
       wait: options.wait === true,
-      onLeft: (left) => {
+      onUnpushed: (left) => {
         for (const one of left) {
           const level = one.isLasting ? ({ level: "error" } as const) : {};
-          onEvent({ event: "note", ...level, text: leftLine(one, Date.now()) });
+          onEvent({ event: "note", ...level, text: unpushedLine(one, Date.now()) });
         }
       },
     });

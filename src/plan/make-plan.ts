@@ -76,7 +76,7 @@ export function makePlan({ closed, infos, rules, caches }: PlanInput): Plan {
   return { version: 1, paths, totals: totalsOf(paths) };
 }
 
-interface Surroundings {
+interface JudgeContext {
   readonly cache: PlanCache;
   readonly needs: ReadonlyMap<StorePath, Need>;
   /** Of every path earlier in reference order. */
@@ -85,7 +85,7 @@ interface Surroundings {
   readonly rules: PlanRules;
 }
 
-function judge(info: PathInfo, around: Surroundings): Verdict {
+function judge(info: PathInfo, around: JudgeContext): Verdict {
   const { path } = info;
   const hash = hashPartOf(path);
   if (around.cache.upstream.has(hash)) return inUpstream(around.cache.upstream.get(hash));
@@ -124,7 +124,7 @@ function openQuestion(path: StorePath): Verdict {
 /** The first reference that readers will not get. */
 function firstHole(
   { path, references }: PathInfo,
-  { cache, needs, verdicts }: Surroundings,
+  { cache, needs, verdicts }: JudgeContext,
 ): { code: ReasonCode; hole: Hole; reference: StorePath } | undefined {
   for (const reference of references) {
     if (reference === path) continue;

@@ -41,11 +41,11 @@ export async function askCache(
     signal,
     onRetry: retryNotice(cache.name, notify),
   });
-  return { name: cache.name, missing, ...settle(answer, options) };
+  return { name: cache.name, missing, ...countUpstreams(answer, options) };
 }
 
 /** Decides what counts as there and what stays open where upstreams did not answer. */
-function settle(
+function countUpstreams(
   { available, unknown, failures, warnings }: UpstreamAnswer,
   { remembered = new Set(), assumeMissing = false }: AskOptions,
 ): Omit<CacheAnswer, "name" | "missing"> {

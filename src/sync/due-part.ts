@@ -4,7 +4,7 @@ import type { StorePath } from "../nix/store-path.ts";
 import type { Decision, Plan, Reason } from "../plan/plan.ts";
 import { reasonText } from "../report/reason-text.ts";
 import type { Entry, Outcome } from "../state/ledger.ts";
-import { believable } from "./due.ts";
+import { plausibleTime } from "./due.ts";
 
 /** The reason of paths that are held for a while: they are tried again as those that fail are. */
 export const PASSING = "upstream-unreachable";
@@ -45,7 +45,8 @@ export function duePart(
       continue;
     }
     const entry = known.get(path);
-    const isEarly = !isForced && entry?.state === "failing" && believable(entry.nextTry ?? 0) > now;
+    const isEarly =
+      !isForced && entry?.state === "failing" && plausibleTime(entry.nextTry ?? 0) > now;
     const blocker = infos.get(path)?.references.find((one) => one !== path && later.has(one));
     if (isEarly) later.set(path, path);
     else if (blocker !== undefined) {

@@ -7,8 +7,8 @@ import type { WantedLink } from "../state/wanted.ts";
 
 const LONGEST_MS = 24 * 60 * 60_000;
 
-/** The wishes of people and builds. */
-export interface Wishes {
+/** The input of a sync: selections of people, accepted builds, and caches that have nothing to do. */
+export interface SyncInput {
   readonly links: readonly WantedLink[];
   /** Outputs of builds that are to be pushed. */
   readonly builds: readonly StorePath[];
@@ -21,7 +21,7 @@ export interface Wishes {
  * to do.
  */
 export function digestOf(
-  { links, builds, idle }: Wishes,
+  { links, builds, idle }: SyncInput,
   { caches, rules, builds: accepted }: Config,
 ): string {
   const selections = links.map(({ name, target, leadsSomewhere }) => [
@@ -47,13 +47,13 @@ export function dueTimes(ledger: Ledger): Map<string, number> {
 /** While a cache fails, its paths wait for it; a path that fails by itself has a time of its own. */
 function dueTime(entry: Entry, cache: CacheEntry | undefined): number {
   if (cache === undefined) return 0;
-  if (cache.trouble !== undefined) return believable(cache.nextAt);
+  if (cache.trouble !== undefined) return plausibleTime(cache.nextAt);
   if (entry.state === "waiting") return 0;
-  return Math.min(believable(cache.nextAt), believable(entry.nextTry ?? Infinity));
+  return Math.min(plausibleTime(cache.nextAt), plausibleTime(entry.nextTry ?? Infinity));
 }
 
 /** No time that we write is further away than a day, unless the clock was wrong: then it is now. */
-export function believable(time: number): number {
+export function plausibleTime(time: number): number {
   return time === Infinity || time <= Date.now() + LONGEST_MS ? time : 0;
 }
 

@@ -3,7 +3,7 @@ import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
 import { dueTimes, isUnsettled } from "./due.ts";
 
 /** The wanted paths that a cache lacks. */
-export interface Left {
+export interface Unpushed {
   readonly cache: string;
   readonly paths: number;
   /** Why, as far as that is known. */
@@ -21,7 +21,7 @@ export type Fault = "refused" | "lasting";
 
 /** How far a ledger says that all is where it is wanted. */
 export interface Standing {
-  readonly left: readonly Left[];
+  readonly left: readonly Unpushed[];
   readonly isLeft: boolean;
   /** True if some of what is left may go well later. */
   readonly mayHeal: boolean;

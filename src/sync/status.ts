@@ -20,7 +20,7 @@ import type { StateFolder } from "../state/state-folder.ts";
 import { OWN_SYNC, syncCommand } from "../state/state-trust.ts";
 import { plausibleSince } from "../state/times.ts";
 import { readWanted } from "../state/wanted.ts";
-import { believable, dueTimes } from "./due.ts";
+import { plausibleTime, dueTimes } from "./due.ts";
 import { type Failure, toFailure } from "../error.ts";
 import { findRisk, findTrouble } from "./find-trouble.ts";
 import { findStarter, type Starter } from "./starter.ts";
@@ -199,7 +199,7 @@ function plausibleEntry(entry: Entry): Entry {
     ...entry,
     waitingSince: plausibleSince(waitingSince, now),
     failingSince: failingSince === undefined ? undefined : plausibleSince(failingSince, now),
-    nextTry: nextTry === undefined ? undefined : believable(nextTry) || now,
+    nextTry: nextTry === undefined ? undefined : plausibleTime(nextTry) || now,
     pushedAt: pushedAt !== undefined && pushedAt > now ? undefined : pushedAt,
   };
 }

@@ -1,11 +1,11 @@
 import { hasNews } from "../state/spool.ts";
 import { readWanted } from "../state/wanted.ts";
-import { Crew } from "./crew.ts";
+import { CacheWorkers } from "./cache-workers.ts";
 import { digestOf } from "./due.ts";
-import type { Wishes } from "./due.ts";
+import type { SyncInput } from "./due.ts";
 import { keepUnsettled } from "./keep-unsettled.ts";
-import { look, membersByCache } from "./look.ts";
-import type { HeldWanted, Look, LookRequest } from "./look.ts";
+import { membersByCache, startRound } from "./sync-round.ts";
+import type { HeldWanted, Round, RoundRequest } from "./sync-round.ts";
 
 /** How often it looks for something new while caches are worked on. */
 const LOOK_MS = 1000;
@@ -16,11 +16,11 @@ const LOOK_MS = 1000;
  *
  * @throws The reason `signal` was aborted with, or what makes state, store or configuration unusable.
  */
-export async function syncRounds(request: LookRequest): Promise<void> {
+export async function syncRounds(request: RoundRequest): Promise<void> {
   const { ledger } = request;
   const failed = new AbortController();
   const signal = AbortSignal.any([request.signal, failed.signal]);
-  const crew = new Crew((name) =>
+  const workers = new CacheWorkers((name) =>
     ledger.caches().some((cache) => cache.name === name && cache.trouble !== undefined),
   );
   const letGo: PromiseLike<void>[] = [];
@@ -30,14 +30,14 @@ export async function syncRounds(request: LookRequest): Promise<void> {
   let held: HeldWanted | undefined;
   try {
     for (let { recheck } = request, isDone = false; !isDone; recheck = false) {
-      const seen: Look = await look({ ...request, signal, recheck }, crew);
+      const seen: Round = await startRound({ ...request, signal, recheck }, workers);
       if (seen.held !== undefined) {
         release(held);
         held = seen.held;
       }
-      const isNew = await untilNews(request, seen, crew);
-      if (!crew.isBusy && held !== undefined) await settle(request, seen.wishes, held);
-      isDone = !crew.isBusy && !isNew && !(await hasChanged(request, seen.wishes));
+      const isNew = await untilNews(request, seen, workers);
+      if (!workers.isBusy && held !== undefined) await releasePushed(request, seen.input, held);
+      isDone = !workers.isBusy && !isNew && !(await hasChanged(request, seen.input));
     }
   } catch (error) {
     failed.abort(error);
@@ -49,37 +49,43 @@ export async function syncRounds(request: LookRequest): Promise<void> {
 }
 
 /** Waits until all work is done, or there is reason to look again, which it tells. */
-async function untilNews(request: LookRequest, seen: Look, crew: Crew): Promise<boolean> {
-  const isLate = (): boolean => seen.skipped.some((name) => !crew.isBusyWith(name));
+async function untilNews(
+  request: RoundRequest,
+  seen: Round,
+  workers: CacheWorkers,
+): Promise<boolean> {
+  const isLate = (): boolean => seen.skipped.some((name) => !workers.isBusyWith(name));
   for (;;) {
-    await crew.rest(LOOK_MS);
+    await workers.rest(LOOK_MS);
     if (isLate()) return true;
-    if (!crew.isBusy) return false;
-    if (await hasChanged(request, seen.wishes)) return true;
+    if (!workers.isBusy) return false;
+    if (await hasChanged(request, seen.input)) return true;
   }
 }
 
 async function hasChanged(
-  { folder, config, ledger, passedOver }: LookRequest,
-  wishes: Wishes,
+  { folder, config, ledger, passedOver }: RoundRequest,
+  input: SyncInput,
 ): Promise<boolean> {
   const links = await readWanted(folder);
-  if (digestOf({ ...wishes, links }, config) !== digestOf(wishes, config)) return true;
+  if (digestOf({ ...input, links }, config) !== digestOf(input, config)) return true;
   // A watch records builds itself.
-  return (
-    !new Set(ledger.builds()).isSubsetOf(new Set(wishes.builds)) || hasNews(folder, passedOver)
-  );
+  return !new Set(ledger.builds()).isSubsetOf(new Set(input.builds)) || hasNews(folder, passedOver);
 }
 
 /** Lets go of what is where it is wanted. Nobody works any more, so the ledger tells all. */
-async function settle(request: LookRequest, wishes: Wishes, held: HeldWanted): Promise<void> {
+async function releasePushed(
+  request: RoundRequest,
+  input: SyncInput,
+  held: HeldWanted,
+): Promise<void> {
   const { ledger, config } = request;
   // Work that went on meanwhile may have recorded paths that are not wanted any more.
   ledger.want(membersByCache(held.wanted), Date.now());
   const open = await keepUnsettled(request, held);
-  ledger.dropBuilds(wishes.builds.filter((path) => !open.has(path)));
+  ledger.dropBuilds(input.builds.filter((path) => !open.has(path)));
   // Builds that were pushed are no wish any more, and no reason to ask again; those recorded
   // meanwhile are.
-  const builds = wishes.builds.filter((path) => open.has(path));
-  ledger.setFact("digest", digestOf({ ...wishes, builds }, config));
+  const builds = input.builds.filter((path) => open.has(path));
+  ledger.setFact("digest", digestOf({ ...input, builds }, config));
 }

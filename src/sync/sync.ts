@@ -9,16 +9,16 @@ import { writeNotice } from "../state/notice.ts";
 import { hasNews } from "../state/spool.ts";
 import { makeStateFolder, stateUnusable } from "../state/state-folder.ts";
 import { nextTry } from "./due.ts";
-import type { LookRequest } from "./look.ts";
+import type { RoundRequest } from "./sync-round.ts";
 import { noticeOf } from "./notice-of.ts";
-import { type Fault, type Left, type Standing, standing } from "./standing.ts";
+import { type Fault, type Unpushed, type Standing, standing } from "./standing.ts";
 import { syncRounds } from "./sync-rounds.ts";
 
-export interface SyncRequest extends Omit<LookRequest, "ledger"> {
+export interface SyncRequest extends Omit<RoundRequest, "ledger"> {
   /** Go on until nothing is left that may yet go well. */
   readonly wait: boolean;
   /** Hears what is not where it is wanted when there is no more to do now, if that changed. */
-  readonly onLeft?: (left: readonly Left[]) => void;
+  readonly onUnpushed?: (left: readonly Unpushed[]) => void;
 }
 
 /** How a sync ended: something is `left` if not all that is wanted is where it is wanted. */
@@ -54,7 +54,7 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
     else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false, fault: undefined };
     if (end !== undefined && !(await hasNews(folder, passedOver))) {
       const left = JSON.stringify(end.left);
-      if (left !== told) request.onLeft?.(end.left);
+      if (left !== told) request.onUnpushed?.(end.left);
       told = left;
       if (!wait || !end.mayHeal) return { isOtherAtWork: false, ...end };
     }

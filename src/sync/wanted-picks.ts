@@ -7,7 +7,7 @@ import { closePicks } from "../select/closure.ts";
 import type { WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import { builtPicksBy } from "../run/built-picks.ts";
-import type { Wishes } from "./due.ts";
+import type { SyncInput } from "./due.ts";
 import { type IdleOptions, routePicks } from "../run/idle-caches.ts";
 import { closeHeld, type HeldPicks, type PlannedPick } from "../run/gather.ts";
 import { readStoreManifest } from "../run/store-manifest.ts";
@@ -34,7 +34,7 @@ export interface Wanted extends HeldPicks {
   readonly gone: readonly StorePath[];
 }
 
-interface Surroundings extends IdleOptions {
+interface ReadOptions extends IdleOptions {
   readonly store: Store;
 }
 
@@ -51,8 +51,8 @@ interface Found {
  * @throws {HandpickError} `CACHE_UNKNOWN` if a pick names no cache and none is configured.
  */
 export async function holdWanted(
-  { links, builds }: Omit<Wishes, "idle">,
-  surroundings: Surroundings,
+  { links, builds }: Omit<SyncInput, "idle">,
+  surroundings: ReadOptions,
 ): Promise<Wanted> {
   const { store } = surroundings;
   await using stack = new AsyncDisposableStack();
@@ -104,7 +104,7 @@ export async function holdWanted(
 
 async function readBuild(
   path: StorePath,
-  { store, config }: Surroundings,
+  { store, config }: ReadOptions,
 ): Promise<Found & { readonly notes: readonly string[] }> {
   const { picks, notes } = await builtPicksBy({ config, store, isRecorded: true })(path);
   return { name: packageNameOf(nameOf(path)), manifest: path, picks, notes };

@@ -222,7 +222,7 @@ function unusableToken(name: string): HandpickError {
   return new HandpickError(
     "CONFIG_INVALID",
     `Cannot use the token of cache ${JSON.stringify(name)}: expected printable characters without space`,
-    { hint: "Look for a line break or a stray character where the token is kept." },
+    { hint: "Round for a line break or a stray character where the token is kept." },
   );
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Works on caches at the same time, on each alone: one that hangs keeps nobody else waiting. */
-export class Crew {
+export class CacheWorkers {
   readonly #busy = new Map<string, Promise<void>>();
   readonly #errors: unknown[] = [];
   readonly #hasFailed: (name: string) => boolean;
@@ -20,7 +20,7 @@ export class Crew {
     return this.#busy.size > 0;
   }
 
-  /** Returns true if the crew tried it, and it failed: it is left alone until its time. */
+  /** Returns true if the workers tried it, and it failed: it is left alone until its time. */
   hasFailedAt(name: string): boolean {
     return this.#done.has(name) && this.#hasFailed(name);
   }

@@ -9,10 +9,10 @@ import { readWanted } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import { takeBuilds } from "./builds.ts";
 import { renewedCaches } from "./credential-marks.ts";
-import type { Crew } from "./crew.ts";
+import type { CacheWorkers } from "./cache-workers.ts";
 import { digestOf, dueTimes } from "./due.ts";
 import { idleCaches, idleNames } from "../run/idle-caches.ts";
-import type { Wishes } from "./due.ts";
+import type { SyncInput } from "./due.ts";
 import { keepUnsettled } from "./keep-unsettled.ts";
 import type { OpenOptions } from "../run/open-caches.ts";
 import type { RunEvent } from "../run/events.ts";
@@ -24,7 +24,7 @@ import type { Wanted } from "./wanted-picks.ts";
 /** A build that no cache took for so long is given up: unlike a selection, nobody can withdraw it. */
 const BUILD_WAITS_MS = 30 * 24 * 60 * 60_000;
 
-export interface LookRequest extends OpenOptions {
+export interface RoundRequest extends OpenOptions {
   readonly folder: StateFolder;
   readonly config: Config;
   readonly ledger: Ledger;
@@ -40,9 +40,9 @@ export interface LookRequest extends OpenOptions {
   readonly recheck: boolean;
 }
 
-/** The end of a look at the wishes. */
-export interface Look {
-  readonly wishes: Wishes;
+/** A round that has begun. */
+export interface Round {
+  readonly input: SyncInput;
   /** Absent if there was nothing to do. */
   readonly held: HeldWanted | undefined;
   /** Caches that would have been asked but for those who are busy with them. */
@@ -56,12 +56,12 @@ export interface HeldWanted extends AsyncDisposable {
 }
 
 /**
- * Deals with the queue, reads what is wanted, and puts the crew to work on caches where something is
+ * Deals with the queue, reads what is wanted, and puts the workers to work on caches where something is
  * due:
  *
- *     builds, marks taken -> links read -> anything due? -> held, closed -> entries, roots -> crew
+ *     builds, marks taken -> links read -> anything due? -> held, closed -> entries, roots -> workers
  */
-export async function look(request: LookRequest, crew: Crew): Promise<Look> {
+export async function startRound(request: RoundRequest, workers: CacheWorkers): Promise<Round> {
   const { folder, config, ledger, openStore, recheck } = request;
   await emptySpool(folder, request.passedOver);
   await takeBuilds(request);
@@ -73,49 +73,49 @@ export async function look(request: LookRequest, crew: Crew): Promise<Look> {
   const isKnown = ledger.fact("digest") === digestOf(before, config) && !recheck;
   const renewed = await renewedCaches(request);
   const isWaiting = ([name, time]: readonly [string, number]): boolean =>
-    (time <= Date.now() || renewed.has(name)) && !crew.isBusyWith(name);
+    (time <= Date.now() || renewed.has(name)) && !workers.isBusyWith(name);
   if (isKnown && ![...dueTimes(ledger)].some(isWaiting)) {
-    return { wishes: before, held: undefined, skipped: [] };
+    return { input: before, held: undefined, skipped: [] };
   }
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await openStore());
   const wanted = stack.use(await holdWanted(before, { ...request, store }));
-  const wishes = { ...before, idle: wanted.idle };
+  const input = { ...before, idle: wanted.idle };
   // A digest stands for entries, so none does while they change.
   if (!isKnown) ledger.setFact("digest", "");
   for (const text of wanted.notes) request.onEvent({ event: "note", text });
   tell(wanted.troubles, request);
-  record(wishes, wanted, ledger);
+  record(input, wanted, ledger);
   ledger.want(membersByCache(wanted), Date.now());
   await keepUnsettled(request, { store, wanted });
   tellPassedOver(request);
   const names = [...dueTimes(ledger)]
     .filter(
       ([name, time]) =>
-        time <= Date.now() || renewed.has(name) || (!isKnown && !crew.hasFailedAt(name)),
+        time <= Date.now() || renewed.has(name) || (!isKnown && !workers.hasFailedAt(name)),
     )
     .map(([name]) => name);
-  const idle = names.filter((name) => !crew.isBusyWith(name));
+  const idle = names.filter((name) => !workers.isBusyWith(name));
   const work = { ...request, store, members: wanted, isForced: recheck };
-  const begun = idle.map((name) => crew.start(name, () => syncCache(name, work)));
+  const begun = idle.map((name) => workers.start(name, () => syncCache(name, work)));
   stack.defer(async () => void (await Promise.all(begun)));
   const kept = stack.move();
   const held = { store, wanted, [Symbol.asyncDispose]: () => kept.disposeAsync() };
-  return { wishes, held, skipped: names.filter((name) => !idle.includes(name)) };
+  return { input, held, skipped: names.filter((name) => !idle.includes(name)) };
 }
 
 /** Finds which of the caches that were idle at the last look, and of the optional ones, are idle now. */
-async function stillIdle(request: LookRequest): Promise<ReadonlySet<string>> {
+async function stillIdle(request: RoundRequest): Promise<ReadonlySet<string>> {
   const known = parseStrings(request.ledger.fact("idle"));
   const optional = await idleCaches(request.config.caches, request);
   return optional.union(await idleNames(known, request));
 }
 
-function tellPassedOver({ passedOver, onEvent }: LookRequest): void {
+function tellPassedOver({ passedOver, onEvent }: RoundRequest): void {
   for (const text of passedOver.takeNotes()) onEvent({ event: "note", text });
 }
 
-function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {
+function tell(troubles: Wanted["troubles"], { onEvent }: RoundRequest): void {
   for (const [name, { code, message, hint }] of troubles) {
     const text = `${name}: ${message} [${code}]`;
     const lines = hint === undefined ? text : `${text}\n  ${hint}`;
@@ -124,7 +124,7 @@ function tell(troubles: Wanted["troubles"], { onEvent }: LookRequest): void {
 }
 
 /** Writes down what links led to, for `status` and for the next look. */
-function record({ links, idle }: Wishes, wanted: Wanted, ledger: Ledger): void {
+function record({ links, idle }: SyncInput, wanted: Wanted, ledger: Ledger): void {
   const read = links.map(({ name, target }): [string, ReadSelection] => {
     const picks = wanted.selections.find(({ manifest }) => manifest === target)?.picks ?? [];
     const caches = [...new Set(picks.flatMap((pick) => pick.caches))].toSorted();

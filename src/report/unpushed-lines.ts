@@ -1,8 +1,8 @@
-import type { Left } from "../sync/standing.ts";
+import type { Unpushed } from "../sync/standing.ts";
 import { formatUntil } from "./format.ts";
 
 /** Tells in one line how much a sync leaves of one cache for later. */
-export function leftLine({ cache, paths, codes, nextTry }: Left, now: number): string {
+export function unpushedLine({ cache, paths, codes, nextTry }: Unpushed, now: number): string {
   const why = codes.length === 0 ? "" : ` (${codes.join(", ")})`;
   const when = nextTry === undefined ? "" : `, next try ${formatUntil(nextTry, now)}`;
   const early = (nextTry ?? 0) > now ? ", or now with --recheck" : "";
