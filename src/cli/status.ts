@@ -54,7 +54,7 @@ export function statusCommand(io: Io): CommandSpec<StatusOptions> {
       const { env, uid, cwd, stdout } = io;
       const risk = await configRisk(options, io);
       const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
-      const status = await readStatus(folder, env, risk);
+      const status = await readStatus(folder, env, { risk });
       if (options.json === true) stdout.write(`${JSON.stringify({ version: 1, ...status })}\n`);
       else if (options.check !== true || options.quiet !== true) {
         const lines = statusLines(status, Date.now(), painter(stdout));

@@ -79,7 +79,9 @@ function exitCode({ fault, isLeft }: SyncEnd, { wait }: SyncOptions): number {
 async function runSync(options: SyncOptions, io: Io): Promise<number> {
   const { signal } = io;
   const state = { folder: folderOf(io), passedOver: new PassedOver() };
-  return recordingFailure({ ...state, signal }, () => syncFolder(state, options, io));
+  return recordingFailure({ ...state, signal, now: Date.now }, () =>
+    syncFolder(state, options, io),
+  );
 }
 
 /** Builds are pushed also where no selection wants anything. */
@@ -99,7 +101,7 @@ interface SyncedState {
 async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const { folder } = state;
-  await scheduleRetry(folder);
+  await scheduleRetry(folder, Date.now());
   const report = await chooseReport(io, options);
   const tally = new Tally();
   const onEvent = (event: RunEvent): void => report.show(event);
@@ -114,6 +116,7 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       env,
       uid,
       signal,
+      now: Date.now,
       notify: rarely(note),
       onEvent,
       tally,

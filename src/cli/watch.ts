@@ -67,6 +67,7 @@ async function watch(options: WatchOptions, io: Io): Promise<number> {
     env,
     uid,
     signal,
+    now: Date.now,
     recheck: false,
     wait: false,
   };

@@ -163,7 +163,7 @@ class Watcher implements AsyncDisposable {
       throw error;
     }
     using ledger = Ledger.openReadOnly(folder);
-    if (ledger !== undefined) this.#nextDue = Math.min(...dueTimes(ledger).values());
+    if (ledger !== undefined) this.#nextDue = Math.min(...dueTimes(ledger, Date.now()).values());
   }
 }
 

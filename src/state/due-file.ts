@@ -21,7 +21,7 @@ export async function writeDue(folder: StateFolder, timeMs: number | undefined):
  *
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
-export async function scheduleRetry(folder: StateFolder): Promise<void> {
+export async function scheduleRetry(folder: StateFolder, now: number): Promise<void> {
   await makeStateFolder(folder);
-  await writeDue(folder, Date.now() + BEGUN_MS);
+  await writeDue(folder, now + BEGUN_MS);
 }

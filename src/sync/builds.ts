@@ -16,6 +16,8 @@ export interface BuildIntake {
   readonly openStore: () => Promise<Store>;
   readonly passedOver: PassedOver;
   readonly onEvent: (event: RunEvent) => void;
+  /** The time in milliseconds since 1970. */
+  readonly now: () => number;
 }
 
 /**
@@ -40,14 +42,14 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
 async function record(
   builds: readonly BuildEvent[],
   store: Store,
-  { folder, ledger, config, passedOver, onEvent }: BuildIntake,
+  { folder, ledger, config, passedOver, onEvent, now }: BuildIntake,
 ): Promise<number> {
   const outputs = (await Promise.all(builds.map((build) => outputsOf(build, store)))).flat();
   await using held = await store.hold(new Set(outputs));
   const accepted = await acceptedByRules([...held.valid], { config, store }, (text) =>
     onEvent({ event: "note", text }),
   );
-  ledger.addBuilds(accepted, Date.now());
+  ledger.addBuilds(accepted, now());
   noteReturn(ledger, [...outputs, ...builds.map(({ derivation }) => derivation)]);
   await removeBuilds(folder, builds, passedOver);
   return held.valid.size - accepted.length;

@@ -46,7 +46,7 @@ export function duePart(
     }
     const entry = known.get(path);
     const isEarly =
-      !isForced && entry?.state === "failing" && plausibleTime(entry.nextTry ?? 0) > now;
+      !isForced && entry?.state === "failing" && plausibleTime(entry.nextTry ?? 0, now) > now;
     const blocker = infos.get(path)?.references.find((one) => one !== path && later.has(one));
     if (isEarly) later.set(path, path);
     else if (blocker !== undefined) {

@@ -34,35 +34,35 @@ export function digestOf(
 }
 
 /** When each cache that something is wanted in is to be asked next; a time in the past is now. */
-export function dueTimes(ledger: Ledger): Map<string, number> {
+export function dueTimes(ledger: Ledger, now: number): Map<string, number> {
   const known = new Map(ledger.caches().map((cache) => [cache.name, cache]));
   const times = new Map<string, number>();
   for (const entry of ledger.entries()) {
     const soonest = times.get(entry.cache) ?? Infinity;
-    times.set(entry.cache, Math.min(soonest, dueTime(entry, known.get(entry.cache))));
+    times.set(entry.cache, Math.min(soonest, dueTime(entry, known.get(entry.cache), now)));
   }
   return times;
 }
 
 /** While a cache fails, its paths wait for it; a path that fails by itself has a time of its own. */
-function dueTime(entry: Entry, cache: CacheEntry | undefined): number {
+function dueTime(entry: Entry, cache: CacheEntry | undefined, now: number): number {
   if (cache === undefined) return 0;
-  if (cache.trouble !== undefined) return plausibleTime(cache.nextAt);
+  if (cache.trouble !== undefined) return plausibleTime(cache.nextAt, now);
   if (entry.state === "waiting") return 0;
-  return Math.min(plausibleTime(cache.nextAt), plausibleTime(entry.nextTry ?? Infinity));
+  return Math.min(plausibleTime(cache.nextAt, now), plausibleTime(entry.nextTry ?? Infinity, now));
 }
 
 /** No time that we write is further away than a day, unless the clock was wrong: then it is now. */
-export function plausibleTime(time: number): number {
-  return time === Infinity || time <= Date.now() + LONGEST_MS ? time : 0;
+export function plausibleTime(time: number, now: number): number {
+  return time === Infinity || time <= now + LONGEST_MS ? time : 0;
 }
 
 /**
  * When there is something to do again, in milliseconds since 1970: what is left to try, or to ask a
  * cache whether it still has what it had. Undefined if nothing is wanted.
  */
-export function nextTry(ledger: Ledger): number | undefined {
-  const times = [...dueTimes(ledger).values()];
+export function nextTry(ledger: Ledger, now: number): number | undefined {
+  const times = [...dueTimes(ledger, now).values()];
   return times.length === 0 ? undefined : Math.min(...times);
 }
 

@@ -20,8 +20,9 @@ async function folderIn({ dir }: TempDir): Promise<StateFolder> {
 
 /** A sync that fails, which has to be told. */
 async function failing(folder: StateFolder, signal = new AbortController().signal): Promise<void> {
-  const sync = recordingFailure({ folder, passedOver: new PassedOver(), signal }, () =>
-    Promise.reject(error),
+  const sync = recordingFailure(
+    { folder, passedOver: new PassedOver(), signal, now: Date.now },
+    () => Promise.reject(error),
   );
   await assert.rejects(sync, error);
 }

@@ -11,6 +11,8 @@ export interface RecordedSync {
   readonly folder: StateFolder;
   readonly passedOver: PassedOver;
   readonly signal: AbortSignal;
+  /** The time in milliseconds since 1970. */
+  readonly now: () => number;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface RecordedSync {
  *   user's.
  */
 export async function recordingFailure<T>(
-  { folder, passedOver, signal }: RecordedSync,
+  { folder, passedOver, signal, now }: RecordedSync,
   task: () => Promise<T>,
 ): Promise<T> {
   const { dir } = folder;
@@ -33,13 +35,12 @@ export async function recordingFailure<T>(
     return await task();
   } catch (error) {
     // A folder that cannot be written is seen by whoever asks for the status.
-    if (!signal.aborted) await record(folder, error).catch(() => undefined);
+    if (!signal.aborted) await record(folder, error, now()).catch(() => undefined);
     throw error;
   }
 }
 
-async function record(folder: StateFolder, error: unknown): Promise<void> {
-  const now = Date.now();
+async function record(folder: StateFolder, error: unknown, now: number): Promise<void> {
   const { since } = await recordFailure(folder, toFailure(error), now);
   if (now - since <= DAY_MS) return;
   const line =

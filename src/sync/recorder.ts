@@ -3,6 +3,12 @@ import type { Ledger, Outcome } from "../state/ledger.ts";
 const DELAY_MS = 200;
 const MOST = 256;
 
+export interface RecorderOptions {
+  readonly ledger: Ledger;
+  readonly cache: string;
+  readonly now: () => number;
+}
+
 /**
  * Records what becomes of the paths of one cache, many at once: each write waits for the disk. What
  * a process that dies had not written is asked of the cache again.
@@ -10,12 +16,15 @@ const MOST = 256;
 export class Recorder implements Disposable {
   readonly #ledger: Ledger;
   readonly #cache: string;
+  readonly #now: () => number;
   #outcomes: Outcome[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(ledger: Ledger, cache: string) {
+  /** @param options.now The time in milliseconds since 1970. */
+  constructor({ ledger, cache, now }: RecorderOptions) {
     this.#ledger = ledger;
     this.#cache = cache;
+    this.#now = now;
   }
 
   add(outcome: Outcome): void {
@@ -40,7 +49,7 @@ export class Recorder implements Disposable {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#outcomes.length === 0) return;
-    this.#ledger.record(this.#cache, this.#outcomes, Date.now());
+    this.#ledger.record(this.#cache, this.#outcomes, this.#now());
     this.#outcomes = [];
   }
 }

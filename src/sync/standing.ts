@@ -32,10 +32,10 @@ export interface Standing {
 const UNUSABLE = "MANIFEST_INVALID";
 
 /** Reads from a ledger what is left, and why. */
-export function standing(ledger: Ledger): Standing {
+export function standing(ledger: Ledger, now: number): Standing {
   const caches = new Map(ledger.caches().map((cache) => [cache.name, cache]));
   const left = ledger.entries().filter((entry) => isUnsettled(entry) || entry.state === "held");
-  const times = dueTimes(ledger);
+  const times = dueTimes(ledger, now);
   const troubles = [...caches.values()].flatMap(({ trouble }) => trouble ?? []);
   const mayHeal = left.some((entry) => {
     const trouble = caches.get(entry.cache)?.trouble ?? entry.trouble;

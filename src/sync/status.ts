@@ -81,19 +81,25 @@ export interface Status {
   readonly tryNow?: string;
 }
 
+export interface StatusOptions {
+  /** Why syncs may fail that the folder does not tell, as for its configuration. */
+  readonly risk?: Failure | undefined;
+  /** Milliseconds since 1970. @default {Date.now()} */
+  readonly now?: number;
+}
+
 /**
  * Reads a state folder, whatever is in it, and changes nothing there.
  *
  * @param env Where unit files are, and where crontab is found. @default {process.env}
- * @param risk Why syncs may fail that the folder does not tell, as for its configuration.
  * @throws {HandpickError} `FILE_UNUSABLE` if it cannot be read, or may be another user's.
  */
 export async function readStatus(
   folder: StateFolder,
   env: NodeJS.ProcessEnv = process.env,
-  risk?: Failure,
+  { risk, now = Date.now() }: StatusOptions = {},
 ): Promise<Status> {
-  const state = await readState(folder);
+  const state = await readState(folder, now);
   const starter = await findStarter(folder, { env });
   const sync = await syncCommand(folder.dir);
   const found = {
@@ -105,14 +111,14 @@ export async function readStatus(
   return {
     ...found,
     isInPlace: isInPlace(found),
-    toDo: await toDo(found, folder, Date.now()),
+    toDo: await toDo(found, folder, now),
   };
 }
 
-async function readState(folder: StateFolder): Promise<Omit<Found, "starter">> {
+async function readState(folder: StateFolder, now: number): Promise<Omit<Found, "starter">> {
   const links = await readWanted(folder, "read");
   const notice = await readNotice(folder);
-  const { paths, known, times, trouble, ...ledger } = readLedger(folder);
+  const { paths, known, times, trouble, ...ledger } = readLedger(folder, now);
   const { ended, unusable, read } = ledger;
   return {
     stateFolder: folder.dir,
@@ -130,7 +136,7 @@ async function readState(folder: StateFolder): Promise<Omit<Found, "starter">> {
       ...cacheStatus(
         name,
         paths.filter(({ cache }) => cache === name),
-        known.get(name),
+        { cache: known.get(name), now },
       ),
       nextTry: nextTry > 0 ? nextTry : undefined,
     })),
@@ -138,7 +144,7 @@ async function readState(folder: StateFolder): Promise<Omit<Found, "starter">> {
     paths,
     notice,
     unread: await countBuilds(folder),
-    trouble: plausibleFailure((await findTrouble(folder)) ?? trouble),
+    trouble: plausibleFailure((await findTrouble(folder)) ?? trouble, now),
     risk: await findRisk(folder),
   };
 }
@@ -165,20 +171,20 @@ const NOTHING: LedgerView = {
   times: new Map(),
 };
 
-function readLedger(folder: StateFolder): LedgerView {
+function readLedger(folder: StateFolder, now: number): LedgerView {
   try {
     using ledger = Ledger.openReadOnly(folder);
     if (ledger === undefined) return NOTHING;
     return {
       lastSync: lastSync(ledger),
       builds: ledger.builds(),
-      paths: ledger.entries().map(plausibleEntry),
+      paths: ledger.entries().map((entry) => plausibleEntry(entry, now)),
       idle: parseStrings(ledger.fact("idle")),
       ended: parseStrings(ledger.fact("ended")),
       unusable: parseTroubles(ledger.fact("unusable")),
       read: parseReadSelections(ledger.fact("read")),
       known: new Map(ledger.caches().map((cache) => [cache.name, cache])),
-      times: dueTimes(ledger),
+      times: dueTimes(ledger, now),
     };
   } catch (error) {
     const found = isLedgerError(error) ? ledgerDamaged(folder.dir, error) : error;
@@ -186,20 +192,19 @@ function readLedger(folder: StateFolder): LedgerView {
   }
 }
 
-function plausibleFailure(failure: SyncFailure | undefined): SyncFailure | undefined {
+function plausibleFailure(failure: SyncFailure | undefined, now: number): SyncFailure | undefined {
   if (failure?.since === undefined) return failure;
-  return { ...failure, since: plausibleSince(failure.since, Date.now()) };
+  return { ...failure, since: plausibleSince(failure.since, now) };
 }
 
 /** Times that the clock gave before it was set tell nothing. */
-function plausibleEntry(entry: Entry): Entry {
-  const now = Date.now();
+function plausibleEntry(entry: Entry, now: number): Entry {
   const { waitingSince, failingSince, nextTry, pushedAt } = entry;
   return {
     ...entry,
     waitingSince: plausibleSince(waitingSince, now),
     failingSince: failingSince === undefined ? undefined : plausibleSince(failingSince, now),
-    nextTry: nextTry === undefined ? undefined : plausibleTime(nextTry) || now,
+    nextTry: nextTry === undefined ? undefined : plausibleTime(nextTry, now) || now,
     pushedAt: pushedAt !== undefined && pushedAt > now ? undefined : pushedAt,
   };
 }
@@ -207,7 +212,7 @@ function plausibleEntry(entry: Entry): Entry {
 function cacheStatus(
   name: string,
   entries: readonly Entry[],
-  cache: CacheEntry | undefined,
+  { cache, now }: { readonly cache: CacheEntry | undefined; readonly now: number },
 ): Omit<CacheStatus, "nextTry"> {
   const paths = { waiting: 0, failing: 0, pushed: 0, held: 0, excluded: 0, upstream: 0 };
   for (const { state } of entries) paths[state] += 1;
@@ -216,9 +221,7 @@ function cacheStatus(
     name,
     paths,
     failingSince:
-      cache?.failingSince === undefined
-        ? undefined
-        : plausibleSince(cache.failingSince, Date.now()),
+      cache?.failingSince === undefined ? undefined : plausibleSince(cache.failingSince, now),
     trouble: cache?.trouble,
     checkedAt: cache?.checkedAt,
     lastPushedAt: pushed.reduce<number | undefined>((a, b) => Math.max(a ?? b, b), undefined),

@@ -17,6 +17,8 @@ export interface CacheWork extends Omit<CacheRunOptions, "onDecided" | "onWarnin
   /** True if paths that failed are tried before their time. */
   readonly isForced: boolean;
   readonly tally: Tally;
+  /** The time in milliseconds since 1970. */
+  readonly now: () => number;
 }
 
 /** A path evicted from a cache, or one that came there otherwise, is noticed about so often. */
@@ -30,11 +32,11 @@ const RECHECK_SPREAD = 0.2;
  * @throws The reason `signal` was aborted with, or what keeps the ledger from recording.
  */
 export async function syncCache(name: string, work: CacheWork): Promise<void> {
-  const { ledger, signal, onEvent } = work;
+  const { ledger, signal, onEvent, now } = work;
   // Read before they are used: credentials that change meanwhile are not those that fail.
   const mark = await markCredentials(name, work);
   const fail = (failure: Failure): void => {
-    ledger.cacheFailed(name, failure, Date.now());
+    ledger.cacheFailed(name, failure, now());
     keepMark(ledger, name, mark);
   };
   try {
@@ -42,7 +44,7 @@ export async function syncCache(name: string, work: CacheWork): Promise<void> {
     if (outage !== undefined) fail(outage);
     else {
       const spread = 1 - RECHECK_SPREAD * Math.random();
-      const at = Date.now();
+      const at = now();
       ledger.cacheAnswered(name, { at, nextAt: Math.round(at + RECHECK_MS * spread) });
       keepMark(ledger, name, undefined);
     }
@@ -91,16 +93,15 @@ class CacheRecord implements Disposable {
   constructor(name: string, work: CacheWork) {
     this.#name = name;
     this.#work = work;
-    this.#recorder = new Recorder(work.ledger, name);
+    this.#recorder = new Recorder({ ...work, cache: name });
   }
 
   decide({ plan: whole, infos }: Decided): Order {
-    const { ledger, config, isForced, tally } = this.#work;
+    const { ledger, config, isForced, tally, now } = this.#work;
     const entries = ledger.entries().filter(({ cache }) => cache === this.#name);
     const known = new Map(entries.map((entry) => [entry.path, entry]));
-    const now = Date.now();
     const isStrict = config.rules.onHole === "fail";
-    const { plan, outcomes } = duePart(whole, { known, infos, isForced, isStrict, now });
+    const { plan, outcomes } = duePart(whole, { known, infos, isForced, isStrict, now: now() });
     // A pin that failed leaves its path failing although it is there: only in the end is that over.
     const isHealed = ({ path, state }: Outcome): boolean =>
       state === "pushed" && known.get(path)?.state === "failing";
@@ -134,6 +135,6 @@ class CacheRecord implements Disposable {
   }
 
   #record(outcomes: readonly Outcome[]): void {
-    this.#work.ledger.record(this.#name, outcomes, Date.now());
+    this.#work.ledger.record(this.#name, outcomes, this.#work.now());
   }
 }

@@ -36,6 +36,8 @@ export interface RoundRequest extends OpenOptions {
   readonly tally: Tally;
   /** Collects what of the state folder is left alone; what is in it was told. */
   readonly passedOver: PassedOver;
+  /** The time in milliseconds since 1970. */
+  readonly now: () => number;
   /** Ask all caches now, whatever was known, and try again what failed. */
   readonly recheck: boolean;
 }
@@ -62,10 +64,10 @@ export interface HeldWanted extends AsyncDisposable {
  *     builds, marks taken -> links read -> anything due? -> held, closed -> entries, roots -> workers
  */
 export async function startRound(request: RoundRequest, workers: CacheWorkers): Promise<Round> {
-  const { folder, config, ledger, openStore, recheck } = request;
+  const { folder, config, ledger, openStore, recheck, now } = request;
   await emptySpool(folder, request.passedOver);
   await takeBuilds(request);
-  ledger.dropOldBuilds(Date.now() - BUILD_WAITS_MS);
+  ledger.dropOldBuilds(now() - BUILD_WAITS_MS);
   await takeMarks(folder, request.passedOver);
   tellPassedOver(request);
   const links = await readWanted(folder);
@@ -73,8 +75,8 @@ export async function startRound(request: RoundRequest, workers: CacheWorkers): 
   const isKnown = ledger.fact("digest") === digestOf(before, config) && !recheck;
   const renewed = await renewedCaches(request);
   const isWaiting = ([name, time]: readonly [string, number]): boolean =>
-    (time <= Date.now() || renewed.has(name)) && !workers.isBusyWith(name);
-  if (isKnown && ![...dueTimes(ledger)].some(isWaiting)) {
+    (time <= now() || renewed.has(name)) && !workers.isBusyWith(name);
+  if (isKnown && ![...dueTimes(ledger, now())].some(isWaiting)) {
     return { input: before, held: undefined, skipped: [] };
   }
   await using stack = new AsyncDisposableStack();
@@ -86,13 +88,13 @@ export async function startRound(request: RoundRequest, workers: CacheWorkers): 
   for (const text of wanted.notes) request.onEvent({ event: "note", text });
   tell(wanted.troubles, request);
   record(input, wanted, ledger);
-  ledger.want(membersByCache(wanted), Date.now());
+  ledger.want(membersByCache(wanted), now());
   await keepUnsettled(request, { store, wanted });
   tellPassedOver(request);
-  const names = [...dueTimes(ledger)]
+  const names = [...dueTimes(ledger, now())]
     .filter(
       ([name, time]) =>
-        time <= Date.now() || renewed.has(name) || (!isKnown && !workers.hasFailedAt(name)),
+        time <= now() || renewed.has(name) || (!isKnown && !workers.hasFailedAt(name)),
     )
     .map(([name]) => name);
   const idle = names.filter((name) => !workers.isBusyWith(name));

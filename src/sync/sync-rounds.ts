@@ -79,9 +79,9 @@ async function releasePushed(
   input: SyncInput,
   held: HeldWanted,
 ): Promise<void> {
-  const { ledger, config } = request;
+  const { ledger, config, now } = request;
   // Work that went on meanwhile may have recorded paths that are not wanted any more.
-  ledger.want(membersByCache(held.wanted), Date.now());
+  ledger.want(membersByCache(held.wanted), now());
   const open = await keepUnsettled(request, held);
   ledger.dropBuilds(input.builds.filter((path) => !open.has(path)));
   // Builds that were pushed are no wish any more, and no reason to ask again; those recorded

@@ -78,19 +78,19 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
 }
 
 async function syncOnce(request: SyncRequest): Promise<Standing> {
-  const { folder } = request;
+  const { folder, now } = request;
   using ledger = Ledger.open(folder);
   // The clock may be set while it runs, so the two times tell no order.
   ledger.setFact("syncEnded", "");
-  ledger.setFact("syncStarted", String(Date.now()));
+  ledger.setFact("syncStarted", String(now()));
   try {
     await syncRounds({ ...request, ledger });
   } finally {
     // Only a sync that was killed has no end.
-    ledger.setFact("syncEnded", String(Date.now()));
+    ledger.setFact("syncEnded", String(now()));
   }
-  await writeNotice(folder, noticeOf(ledger, Date.now()));
+  await writeNotice(folder, noticeOf(ledger, now()));
   await clearFailure(folder);
-  await writeDue(folder, nextTry(ledger));
-  return standing(ledger);
+  await writeDue(folder, nextTry(ledger, now()));
+  return standing(ledger, now());
 }
