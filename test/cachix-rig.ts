@@ -50,7 +50,7 @@ export async function createCachixRig(
     begin,
     push: async (sample) => (await begin(sample)).publish(sample.fields, signal),
     async [Symbol.asyncDispose]() {
-      await cache.close();
+      await cache[Symbol.asyncDispose]();
       await fake.close();
       assert.deepEqual(fake.violations, []);
     },

@@ -109,6 +109,4 @@ export interface Cache extends AsyncDisposable {
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;
-
-  close(): Promise<void>;
 }

@@ -35,7 +35,7 @@ describe("networkError()", () => {
       hint: /^Write http:/,
     });
     assert.deepEqual(clock.sleeps, []);
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
     server.close();
     await once(server, "close");
   });

@@ -6,9 +6,9 @@ import { FakeDaemon, greeting, type Peer, type Script } from "../../test/fakes/d
 import { SLOW_FUZZ_RUNS, hostileBytes } from "../../test/fuzz.ts";
 import { HandpickError } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
-import { type HashPart, parseStorePath, type StorePath, storeDirOf } from "../nix/store-path.ts";
+import { parseStorePath, type StorePath, storeDirOf } from "../nix/store-path.ts";
 import { connectDaemon, type ConnectOptions, type DaemonConnection } from "./daemon-connection.ts";
-import { queryPathFromHashPart, queryPathInfos } from "./daemon-requests.ts";
+import { queryPathInfos } from "./daemon-requests.ts";
 import { WireWriter } from "./wire.ts";
 
 const MAGIC = 0x6478696f;
@@ -18,6 +18,7 @@ const NEXT = 0x6f6c6d67;
 const START_ACTIVITY = 0x53545254;
 const STOP_ACTIVITY = 0x53544f50;
 const RESULT = 0x52534c54;
+const QUERY_PATH_FROM_HASH_PART = 29;
 const PATH = parseStorePath("/nix/store/00000000000000000000000000000000-x");
 
 const never = new AbortController().signal;
@@ -150,7 +151,8 @@ describe("connectDaemon()", () => {
       const malformed = step("QueryPathFromHashPart malformed");
       await using daemon = await FakeDaemon.start(replay([step("handshake"), malformed]));
       const connection = await connectTo(daemon);
-      const asked = queryPathFromHashPart(connection, "zz" as HashPart, "/nix/store");
+      const request = new WireWriter().int(QUERY_PATH_FROM_HASH_PART).string("zz");
+      const asked = connection.request(request, (reader) => reader.string(64));
       await assert.rejects(asked, { code: "STORE_FAILED", message: /"invalid hash part"/ });
       assert.equal(connection.usable, false);
       assert.equal(connection.lost, false);

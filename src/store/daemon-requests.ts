@@ -1,5 +1,5 @@
 import type { PathInfo } from "../nix/path-info.ts";
-import type { HashPart, StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import type { DaemonConnection } from "./daemon-connection.ts";
 import { type PathRecord, pathInfoReader, toStorePath } from "./path-record.ts";
 import { type WireReader, WireWriter } from "./wire.ts";
@@ -7,7 +7,6 @@ import { type WireReader, WireWriter } from "./wire.ts";
 const ADD_TEMP_ROOT = 11;
 const ADD_INDIRECT_ROOT = 12;
 const QUERY_PATH_INFO = 26;
-const QUERY_PATH_FROM_HASH_PART = 29;
 const QUERY_VALID_PATHS = 31;
 const QUERY_DERIVATION_OUTPUT_MAP = 41;
 
@@ -43,19 +42,6 @@ export async function queryValidPaths(
     reader.strings(paths.length, MAX_STRING_BYTES),
   );
   return new Set(texts.map((text) => toStorePath(text, storeDir)));
-}
-
-/** The valid path with this hash part. */
-export async function queryPathFromHashPart(
-  connection: DaemonConnection,
-  hashPart: HashPart,
-  storeDir: string,
-): Promise<StorePath | undefined> {
-  const text = await connection.request(
-    new WireWriter().int(QUERY_PATH_FROM_HASH_PART).string(hashPart),
-    (reader) => reader.string(MAX_STRING_BYTES),
-  );
-  return text === "" ? undefined : toStorePath(text, storeDir);
 }
 
 /** Output names and paths of a valid derivation; needs protocol 1.22. */

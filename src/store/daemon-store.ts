@@ -1,13 +1,12 @@
 import { HandpickError } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import { type HashPart, parseHashPart, type StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import { DaemonClient } from "./daemon-client.ts";
 import type { ConnectOptions, DaemonVersion } from "./daemon-connection.ts";
 import {
   addIndirectRoot,
   addTempRoots,
   queryDerivationOutputMap,
-  queryPathFromHashPart,
   queryPathInfos,
   queryValidPaths,
 } from "./daemon-requests.ts";
@@ -98,13 +97,6 @@ export class DaemonStore implements Store {
   async validPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>> {
     const question = toQuestion(paths, this.storeDir);
     return this.#client.ask((connection) => queryValidPaths(connection, question, this.storeDir));
-  }
-
-  async pathFromHashPart(hashPart: HashPart): Promise<StorePath | undefined> {
-    const question = parseHashPart(hashPart);
-    return this.#client.ask((connection) =>
-      queryPathFromHashPart(connection, question, this.storeDir),
-    );
   }
 
   async derivationOutputs(derivation: StorePath): Promise<Map<string, StorePath | undefined>> {

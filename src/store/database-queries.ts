@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 
 import type { PathInfo } from "../nix/path-info.ts";
-import type { HashPart, StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import { type PathRecord, pathInfoReader, toStorePath } from "./path-record.ts";
 
 type Row = Record<string, SQLOutputValue>;
@@ -41,20 +41,6 @@ export function selectValid(
     .prepare("select path from ValidPaths where path in (select value from json_each(?))")
     .iterate(JSON.stringify(paths));
   return new Set(rows.map((row) => toStorePath(textOf(row["path"]), storeDir)));
-}
-
-/** The valid path with this hash part. */
-export function selectByHashPart(
-  connection: DatabaseSync,
-  hashPart: HashPart,
-  storeDir: string,
-): StorePath | undefined {
-  const prefix = `${storeDir}/${hashPart}`;
-  const row = connection
-    .prepare("select path from ValidPaths where path >= ? order by path limit 1")
-    .get(prefix);
-  const text = textOf(row?.["path"]);
-  return text.startsWith(prefix) ? toStorePath(text, storeDir) : undefined;
 }
 
 /** The valid paths that were built of outputs with these hashes, by output name. */

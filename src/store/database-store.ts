@@ -1,8 +1,7 @@
 import type { PathInfo } from "../nix/path-info.ts";
-import { type HashPart, parseHashPart, type StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import {
   hasRealisations,
-  selectByHashPart,
   selectClosure,
   selectNew,
   selectPathInfos,
@@ -59,13 +58,6 @@ export class DatabaseStore implements Store {
   async validPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>> {
     const question = toQuestion(paths, this.storeDir);
     return this.#database.read((connection) => selectValid(connection, question, this.storeDir));
-  }
-
-  async pathFromHashPart(hashPart: HashPart): Promise<StorePath | undefined> {
-    const question = parseHashPart(hashPart);
-    return this.#database.read((connection) =>
-      selectByHashPart(connection, question, this.storeDir),
-    );
   }
 
   async derivationOutputs(derivation: StorePath): Promise<Map<string, StorePath | undefined>> {

@@ -7,13 +7,7 @@ import { asOrdinaryUser, makeUnwritable } from "../../test/ordinary-user.ts";
 import { tempDir } from "../../test/temp.ts";
 import { parseSha256 } from "../nix/hash.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import {
-  compareStorePaths,
-  hashPartOf,
-  parseHashPart,
-  parseStorePath,
-  type StorePath,
-} from "../nix/store-path.ts";
+import { compareStorePaths, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore, type OpenStoreOptions } from "./open-store.ts";
 import type { Store } from "./store.ts";
 
@@ -154,13 +148,6 @@ for (const [name, way] of Object.entries(WAYS)) {
       for (const asked of [store.validPaths([foreign]), store.closure([foreign])]) {
         await assert.rejects(asked, { code: "NOT_A_STORE_PATH", message: /"\/elsewhere\// });
       }
-    });
-
-    it("finds a path by its hash part", async () => {
-      const absent = parseHashPart("0".repeat(32));
-      assert.equal(await store.pathFromHashPart(hashPartOf(derivation)), derivation);
-      assert.equal(await store.pathFromHashPart(absent), undefined);
-      assert.equal(await store.pathFromHashPart(parseHashPart("z".repeat(32))), undefined);
     });
 
     it("names the outputs of a derivation", async () => {

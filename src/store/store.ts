@@ -1,5 +1,5 @@
 import type { PathInfo } from "../nix/path-info.ts";
-import type { HashPart, StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 
 /** Read access to a local Nix store. One interface for daemon, database and file system. */
 export interface Store extends AsyncDisposable {
@@ -36,9 +36,6 @@ export interface Store extends AsyncDisposable {
 
   /** The subset of `paths` that is valid. */
   validPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>>;
-
-  /** The valid path with this hash part, if there is one. */
-  pathFromHashPart(hashPart: HashPart): Promise<StorePath | undefined>;
 
   /**
    * Output name to path of a valid derivation; `undefined` for a floating output not built yet.

@@ -173,7 +173,7 @@ describe("info() of a Cachix cache", () => {
     rig.fake.next("unknown").reply(401);
     await assert.rejects(cache.info(signal), { code: "CACHE_NOT_FOUND" });
     assert.equal(rig.fake.of("unknown")[0]?.target, "/prefix/api/v1/cache/a.b");
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
   });
 });
 

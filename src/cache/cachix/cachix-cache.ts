@@ -163,12 +163,8 @@ class CachixCache implements Cache {
     this.#checked(response);
   }
 
-  async close(): Promise<void> {
-    this.#api.client.close();
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+    this.#api.client.close();
   }
 
   /** Calls what may be the first call. */

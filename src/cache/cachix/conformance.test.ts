@@ -19,7 +19,7 @@ cacheConformance({
       cache,
       isServed: async (hashPart) => fake.service.isVisible(hashPart),
       async [Symbol.asyncDispose]() {
-        await cache.close();
+        await cache[Symbol.asyncDispose]();
         await fake.close();
         assert.deepEqual(fake.violations, []);
       },
