@@ -8,6 +8,7 @@ import type { FakeCachix } from "./fakes/cachix.ts";
 import { createFakeClock } from "./fakes/clock.ts";
 import type { FakeClock } from "./fakes/clock.ts";
 import type { SampleUpload } from "./sample-upload.ts";
+import { Secret } from "../src/secret.ts";
 
 /** A Cachix cache that never waits, and the fake it speaks to. */
 export interface CachixRig extends AsyncDisposable {
@@ -31,7 +32,7 @@ export async function createCachixRig(
     name: "mine",
     cacheName: fake.cacheName,
     host: fake.url,
-    token: "fake-token",
+    token: new Secret("fake-token"),
     env: {},
     random: () => 0,
     clock,

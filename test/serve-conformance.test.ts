@@ -11,6 +11,7 @@ import { cacheConformance } from "./cache-conformance.ts";
 import type { ConformanceRig } from "./cache-conformance.ts";
 import { sampleUpload } from "./sample-upload.ts";
 import { tempDir } from "./temp.ts";
+import { Secret } from "../src/secret.ts";
 
 interface ServeRig extends ConformanceRig {
   readonly url: string;
@@ -25,7 +26,7 @@ async function setup(): Promise<ServeRig> {
   const token = (await readFile(server.tokenFile, "utf8")).trim();
   const { url } = server;
   const cache = cleanup.use(
-    openCache({ name: "own", url: "cachix://acme", host: url, token, env: {} }),
+    openCache({ name: "own", url: "cachix://acme", host: url, token: new Secret(token), env: {} }),
   );
   const owned = cleanup.move();
   return {
@@ -71,7 +72,13 @@ describe("startServer() and createCachixCache()", () => {
     const { signal } = new AbortController();
     const host = rig.url;
     const hashPart = hashPartOf(sampleUpload({ name: "a" }).storePath);
-    await using wrong = openCache({ name: "w", url: "cachix://acme", host, token: "no", env: {} });
+    await using wrong = openCache({
+      name: "w",
+      url: "cachix://acme",
+      host,
+      token: new Secret("no"),
+      env: {},
+    });
     await assert.rejects(wrong.info(signal), { code: "CACHE_NOT_FOUND" });
     await assert.rejects(wrong.missing([hashPart], signal), { code: "CACHE_NOT_FOUND" });
     await using other = openCache({ name: "o", url: "cachix://other", host, env: {} });

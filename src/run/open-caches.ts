@@ -81,7 +81,7 @@ export async function openConfigured(
     name: config.name,
     url: config.url,
     host: credentials.host,
-    token: credentials.token?.reveal(),
+    token: credentials.token,
     env,
     onRetry: retryNotice(config.name, notify),
     abortMs: ABORT_MS,

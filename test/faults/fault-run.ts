@@ -12,6 +12,7 @@ import { runOpened } from "../../src/run/cache-run.ts";
 import type { RunEvent } from "../../src/run/events.ts";
 import type { OpenedCache } from "../../src/run/open-caches.ts";
 import type { Graph } from "./graph.ts";
+import { Secret } from "../../src/secret.ts";
 
 const CACHE = "acme";
 
@@ -46,10 +47,16 @@ export interface PushGraphOptions {
 /** Pushes the whole graph to a cache, as the command does once it has read its input. */
 export async function pushGraph(
   { store, pick, infos }: Graph,
-  options: PushGraphOptions,
+  { token, ...options }: PushGraphOptions,
 ): Promise<Outcome> {
   const names = { name: CACHE, cacheName: CACHE };
-  await using cache = createCachixCache({ ...options, ...names, env: {}, clock });
+  await using cache = createCachixCache({
+    ...options,
+    ...names,
+    token: new Secret(token),
+    env: {},
+    clock,
+  });
   const events: RunEvent[] = [];
   const { signal } = new AbortController();
   const end = async (): Promise<HandpickError | undefined> => {

@@ -5,6 +5,7 @@ import type { HttpClient } from "../../http/http-client.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import { retry } from "../../http/retry.ts";
 import type { RetryNotice, RetryOptions } from "../../http/retry.ts";
+import type { Secret } from "../../secret.ts";
 import { isPage, isRefusal, isSuccess, statusError } from "../../http/status-error.ts";
 
 /** One call of the API. */
@@ -25,7 +26,7 @@ export interface CachixApiOptions {
   readonly name: string;
   readonly cacheName: string;
   readonly base: URL;
-  readonly token: string | undefined;
+  readonly token: Secret | undefined;
   readonly client: HttpClient;
   readonly clock: Clock;
   readonly random: (() => number) | undefined;
@@ -75,7 +76,7 @@ export class CachixApi {
       headers: {
         accept: "application/json",
         ...(body === undefined ? {} : { "content-type": "application/json" }),
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token.reveal()}` }),
       },
       body: body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body)),
       maxBytes,

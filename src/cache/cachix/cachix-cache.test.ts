@@ -67,12 +67,10 @@ describe("info() of a Cachix cache", () => {
     }
   });
 
-  it("sends no authorization without a token, or with an empty one", async () => {
-    for (const token of [undefined, ""]) {
-      await using rig = await createCachixRig({ token });
-      await rig.cache.info(signal);
-      assert.equal(rig.fake.of("info")[0]?.headers.authorization, undefined);
-    }
+  it("sends no authorization without a token", async () => {
+    await using rig = await createCachixRig({ token: undefined });
+    await rig.cache.info(signal);
+    assert.equal(rig.fake.of("info")[0]?.headers.authorization, undefined);
   });
 
   it("tells a cache that does not exist from one that fails", async () => {
@@ -373,15 +371,6 @@ describe("a Cachix cache and what it cannot do", () => {
     await using rig = await createCachixRig();
     const request = { storePath: sample.storePath, compression: "none" } as const;
     await assert.rejects(rig.cache.beginUpload(request, signal), { code: "CONFIG_INVALID" });
-  });
-
-  it("refuses a token that no header can carry, without showing it", () => {
-    for (const token of ["secret\nX-Header: 1", "se cret", "sécret", "secret\u0000"]) {
-      assert.throws(() => createCachixCache({ name: "mine", cacheName: "a", token, env: {} }), {
-        code: "CONFIG_INVALID",
-        message: /^(?!.*s.?e.?cret)/,
-      });
-    }
   });
 
   it("refuses a host that is no URL of the web, without showing a password", () => {

@@ -8,6 +8,7 @@ import { createHttpClient } from "../../http/http-client.ts";
 import type { HttpResponse, Timeouts } from "../../http/http-message.ts";
 import type { RetryNotice } from "../../http/retry.ts";
 import { isPage, isSuccess, statusMessage } from "../../http/status-error.ts";
+import type { Secret } from "../../secret.ts";
 import {
   hidesIncompleteClosures,
   readCacheInfo,
@@ -39,7 +40,7 @@ export interface CachixCacheOptions {
   readonly cacheName: string;
   /** Base URL of the service. @default {"https://cachix.org"} */
   readonly host?: string | undefined;
-  readonly token?: string | undefined;
+  readonly token?: Secret | undefined;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly clock?: Clock | undefined;
@@ -57,8 +58,7 @@ export interface CachixCacheOptions {
 /**
  * Opens a Cachix cache. Nothing is sent yet.
  *
- * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if `host` is no URL of the web,
- *   `CONFIG_INVALID` if the token cannot stand in a header.
+ * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if `host` is no URL of the web.
  */
 export function createCachixCache(options: CachixCacheOptions): Cache {
   return new CachixCache(options);
@@ -78,9 +78,8 @@ class CachixCache implements Cache {
   #isKnown = false;
 
   constructor(options: CachixCacheOptions) {
-    const { name, cacheName, env, timeouts, clock = systemClock, random, onRetry } = options;
-    const token = options.token === "" ? undefined : options.token;
-    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw unusableToken(name);
+    const { name, cacheName, token, env, timeouts, random, onRetry } = options;
+    const { clock = systemClock } = options;
     this.name = name;
     this.#hasToken = token !== undefined;
     this.#abortMs = options.abortMs ?? 3000;
@@ -212,14 +211,6 @@ class CachixCache implements Cache {
       hint: `${advice}${doubt}.`,
     });
   }
-}
-
-function unusableToken(name: string): HandpickError {
-  return new HandpickError(
-    "CONFIG_INVALID",
-    `Cannot use the token of cache ${JSON.stringify(name)}: expected printable characters without space`,
-    { hint: "Round for a line break or a stray character where the token is kept." },
-  );
 }
 
 function methodOf(compression: Compression, action: string): string {

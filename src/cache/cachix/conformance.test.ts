@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { cacheConformance } from "../../../test/cache-conformance.ts";
 import { startFakeCachix } from "../../../test/fakes/cachix.ts";
 import { openCache } from "../open-cache.ts";
+import { Secret } from "../../secret.ts";
 
 cacheConformance({
   name: "createCachixCache()",
@@ -12,7 +13,7 @@ cacheConformance({
       name: "mine",
       url: `cachix://${fake.cacheName}`,
       host: fake.url,
-      token: "fake-token",
+      token: new Secret("fake-token"),
       env: {},
     });
     return {
