@@ -15,6 +15,8 @@ export interface Sizes {
   readonly largeFiles: number;
   /** A tree with many small ones. */
   readonly smallFiles: number;
+  /** Trees of one large file each, {@link largeBytes} in all. */
+  readonly severalPaths: number;
   /** One file, for what takes too long with more. */
   readonly pieceBytes: number;
   /** One file, to see the peak of memory. */
@@ -28,6 +30,7 @@ export const FULL: Sizes = {
   largeBytes: 1024 * MIB,
   largeFiles: 4,
   smallFiles: 40_000,
+  severalPaths: 6,
   pieceBytes: 48 * MIB,
   hugeBytes: 4096 * MIB,
   tinyPaths: 500,
@@ -39,6 +42,7 @@ export const QUICK: Sizes = {
   largeBytes: 6 * MIB,
   largeFiles: 2,
   smallFiles: 300,
+  severalPaths: 3,
   pieceBytes: MIB,
   hugeBytes: 9 * MIB,
   tinyPaths: 12,
@@ -52,9 +56,12 @@ export interface CorpusPath {
 }
 
 /** Store paths to measure with, made of files of this machine. */
-export type Corpus = Readonly<
+export interface Corpus extends Readonly<
   Record<"large" | "small" | "piece" | "huge" | "tiny" | "many", CorpusPath>
->;
+> {
+  /** Independent paths. */
+  readonly several: readonly CorpusPath[];
+}
 
 export interface CorpusOptions {
   /** Kept, and used again when it has a corpus of these sizes. */
@@ -66,7 +73,7 @@ export interface CorpusOptions {
 }
 
 /** Another recipe makes other paths from the same sizes. */
-const RECIPE = 1;
+const RECIPE = 2;
 const MOST_FILES = 300_000;
 
 /** Opens the corpus in the folder, or makes it, which takes minutes in full size. */
@@ -97,6 +104,7 @@ async function makeCorpus(store: BenchStore, options: CorpusOptions): Promise<Co
   return {
     large: await makeOne("large", (tree) => writeLargeTree(tree, sizes, material)),
     small: await makeOne("small", (tree) => writeSmallFiles(tree, sizes.smallFiles, material)),
+    several: await makeSeveral(sizes, makeOne, material),
     piece: await makeOne("piece", async (tree) => {
       await writeLargeFile(tree, sizes.pieceBytes, { ...material, from: 0 });
     }),
@@ -109,11 +117,26 @@ async function makeCorpus(store: BenchStore, options: CorpusOptions): Promise<Co
 }
 
 type Write = (path: string) => Promise<void>;
+type MakeOne = (name: string, write: Write) => Promise<CorpusPath>;
 
-function makeAdder(
-  store: BenchStore,
-  { signal, say }: CorpusOptions,
-): (name: string, write: Write) => Promise<CorpusPath> {
+async function makeSeveral(
+  { largeBytes, severalPaths }: Sizes,
+  makeOne: MakeOne,
+  material: Material,
+): Promise<CorpusPath[]> {
+  const sizeBytes = Math.floor(largeBytes / severalPaths);
+  const made: CorpusPath[] = [];
+  let from = 0;
+  for (let n = 0; n < severalPaths; n += 1) {
+    const path = await makeOne(`several-${n}`, async (tree) => {
+      from = await writeLargeFile(tree, sizeBytes, { ...material, from });
+    });
+    made.push(path);
+  }
+  return made;
+}
+
+function makeAdder(store: BenchStore, { signal, say }: CorpusOptions): MakeOne {
   const folder = join(store.dir, "making");
   return async (name, write) => {
     say(`  ${name}`);

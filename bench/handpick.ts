@@ -33,11 +33,15 @@ export interface PushCheck {
 }
 
 /**
- * Pushes a closure to the sink, as a user would.
+ * Pushes one or more closures to the sink, as a user would.
  *
  * @throws {Error} If not as many paths arrive.
  */
-export async function push(bench: Bench, path: string, check: PushCheck): Promise<Finished> {
+export async function push(
+  bench: Bench,
+  path: string | readonly string[],
+  check: PushCheck,
+): Promise<Finished> {
   const { sink, workDir } = bench;
   const folder = join(workDir, "handpick");
   await mkdir(folder, { recursive: true });
@@ -47,7 +51,7 @@ export async function push(bench: Bench, path: string, check: PushCheck): Promis
   await writeFile(config, `[caches.bench]\n${lines.join("\n")}\n`);
   sink.reset(check.mode);
   const env = { BENCH_TOKEN: "token" };
-  const finished = await runNode(bench, [PROGRAM, "push", "-c", config, path], env);
+  const finished = await runNode(bench, [PROGRAM, "push", "-c", config, ...[path].flat()], env);
   const { paths } = sink.counts();
   if (paths !== check.paths) throw new Error(`Expected ${check.paths} paths pushed, got ${paths}`);
   return finished;

@@ -10,7 +10,7 @@ import type { SinkMode } from "./sink.ts";
 /** What a copy of Nix is asked for. */
 export interface CopyRequest {
   readonly nix: Nix;
-  readonly path: string;
+  readonly path: string | readonly string[];
   /** Parameters of the destination, such as `compression=zstd`. */
   readonly parameters: string;
   /** How many paths have to arrive. */
@@ -48,7 +48,7 @@ async function copy(bench: Bench, { nix, path }: CopyRequest, to: string): Promi
   const home = await mkdtemp(join(workDir, "home-"));
   try {
     const env = { ...nix.env, HOME: home, XDG_CACHE_HOME: home };
-    return await run("nix", ["copy", "--to", to, path], { env, cwd: workDir, signal });
+    return await run("nix", ["copy", "--to", to, ...[path].flat()], { env, cwd: workDir, signal });
   } finally {
     await rm(home, { recursive: true });
   }

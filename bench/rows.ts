@@ -3,6 +3,7 @@ import { memoryRow } from "./rows/memory.ts";
 import { nothingRow } from "./rows/nothing.ts";
 import { packRow } from "./rows/pack.ts";
 import { pushRow } from "./rows/push.ts";
+import { severalRow } from "./rows/several.ts";
 import { startRow } from "./rows/start.ts";
 import { tinyDelayedRow, tinyRow } from "./rows/tiny.ts";
 
@@ -10,6 +11,7 @@ import { tinyDelayedRow, tinyRow } from "./rows/tiny.ts";
 export const ROWS: readonly Row[] = [
   packRow,
   pushRow,
+  severalRow,
   tinyDelayedRow,
   tinyRow,
   nothingRow,

@@ -8,7 +8,7 @@ const MOST_BYTES = 200e6;
 /** Parts wait in memory for an answer, so that all that parts may take is taken. */
 const DELAY_MS = 100;
 
-/** Row 6: what one very large path takes. */
+/** Row 7: the memory of one very large path. */
 export const memoryRow: Row = {
   name: "memory",
   about: "peak memory of pushing one path of 4 GB",
