@@ -162,6 +162,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
           plan.paths.find((one) => "path" in one && one.path === path) as { narSize: number }
         ).narSize,
         picks: ["app-plan"],
+        wantedBy: [{ name: "app-plan" }],
       })),
     );
     assert.equal(plan.version, 1);

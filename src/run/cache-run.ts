@@ -16,8 +16,6 @@ import { pinPicks } from "./pins.ts";
 
 export interface DecideOptions extends AskOptions {
   readonly config: Config;
-  /** Told of each thing worth knowing about credentials and upstreams. */
-  readonly onWarning: (text: string) => void;
 }
 
 /** One cache in a run: opened, asked and decided about, with nothing sent yet. */
@@ -26,10 +24,14 @@ export interface Decided extends OpenedCache {
   readonly picks: readonly PlannedPick[];
   readonly infos: ReadonlyMap<StorePath, PathInfo>;
   readonly plan: Plan;
+  /** About credentials and upstreams. An error of the cache repeats those that may be its reason. */
+  readonly warnings: readonly string[];
 }
 
 export interface CacheRunOptions extends DecideOptions {
   readonly store: Store;
+  /** Told of each warning once the cache has answered. */
+  readonly onWarning: (text: string) => void;
   readonly onEvent: (event: RunEvent) => void;
   /**
    * Sees the decisions before anything is sent.
@@ -75,6 +77,7 @@ export async function runOpened(
 ): Promise<Failure | undefined> {
   const decided = await decide(opened, members, options);
   const info = await inspect(decided, options);
+  for (const text of decided.warnings) options.onWarning(text);
   const order = (await options.onDecided?.(decided)) ?? { plan: decided.plan };
   return await carryOut({ ...decided, ...order, info }, options);
 }
@@ -85,13 +88,12 @@ export async function decide(
   { planned, infos }: Members,
   options: DecideOptions,
 ): Promise<Decided> {
-  const { onWarning, config } = options;
-  for (const text of opened.credentials.warnings) onWarning(text);
   const picks = planned.filter((pick) => pick.caches.includes(opened.config.name));
   const answer = await askCache(opened, { planned: picks, infos }, options);
-  for (const text of answer.warnings) onWarning(text);
-  const plan = makePlan({ closed: picks, infos, rules: config.rules, caches: [answer] });
-  return { ...opened, picks, infos, plan };
+  const { rules } = options.config;
+  const plan = makePlan({ closed: picks, infos, rules, caches: [answer] });
+  const warnings = [...opened.credentials.warnings, ...answer.warnings];
+  return { ...opened, picks, infos, plan, warnings };
 }
 
 /** Looks at a cache that lacks something; another is asked nothing more. */

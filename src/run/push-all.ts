@@ -109,6 +109,8 @@ class PushAll {
   }
 }
 
+export type PlanAllOptions = DecideOptions & Pick<CacheRunOptions, "onWarning">;
+
 /** The decisions for several caches. */
 export interface PlanEnd {
   readonly plan: Plan;
@@ -122,14 +124,16 @@ export interface PlanEnd {
  * @throws {AggregateError} If every cache fails.
  * @throws The reason `signal` was aborted with.
  */
-export async function planAll(gathered: Gathered, options: DecideOptions): Promise<PlanEnd> {
+export async function planAll(gathered: Gathered, options: PlanAllOptions): Promise<PlanEnd> {
   const plans: Plan[] = [];
   const failures: unknown[] = [];
   const plan = async (cache: Gathered["caches"][number]): Promise<void> => {
     try {
       const opened = await openConfigured(cache, options);
       await using _cache = opened.cache;
-      plans.push((await decide(opened, gathered, options)).plan);
+      const decided = await decide(opened, gathered, options);
+      for (const text of decided.warnings) options.onWarning(text);
+      plans.push(decided.plan);
     } catch (error) {
       failures.push(error);
     }
