@@ -1,11 +1,10 @@
-import { randomUUID } from "node:crypto";
-import { link, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { makeFolder } from "../files/make-folder.ts";
 import { isAbsent, readBounded, readFailure } from "../files/read-bounded.ts";
 import { HandpickError, writeFailure } from "../error.ts";
 import { systemCode } from "../files/system-code.ts";
+import { writeWhole } from "../files/write-whole.ts";
 import { faultOf, FormatError } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
@@ -22,7 +21,8 @@ export async function makeKeyFile(file: string, name: string): Promise<SecretKey
   const secret = generateSecretKey(name);
   try {
     await makeFolder(dirname(file));
-    await writeWhole(file, `${printSecretKey(secret, "nix")}\n`);
+    const text = `${printSecretKey(secret, "nix")}\n`;
+    await writeWhole(file, text, { replaces: false, isDurable: true });
   } catch (error) {
     const reason = systemCode(error) === "EEXIST" ? "the file exists" : writeFailure(error);
     throw new HandpickError("FILE_UNUSABLE", `Cannot write the secret key to ${file}: ${reason}`, {
@@ -31,19 +31,6 @@ export async function makeKeyFile(file: string, name: string): Promise<SecretKey
     });
   }
   return secret;
-}
-
-/** A link and not a rename, which would replace a file that exists. */
-async function writeWhole(file: string, text: string): Promise<void> {
-  const temporary = `${file}.${randomUUID()}`;
-  try {
-    await using handle = await open(temporary, "wx", 0o600);
-    await handle.writeFile(text);
-    await handle.sync();
-    await link(temporary, file);
-  } finally {
-    await rm(temporary, { force: true });
-  }
 }
 
 /**

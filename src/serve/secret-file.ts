@@ -1,9 +1,8 @@
-import { randomUUID } from "node:crypto";
-import { open, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile } from "node:fs/promises";
 
 import { HandpickError } from "../error.ts";
 import { systemCode } from "../files/system-code.ts";
+import { writeWhole } from "../files/write-whole.ts";
 
 /** How {@link readOrCreateSecret} makes a secret. */
 export interface SecretMaker {
@@ -30,19 +29,8 @@ export async function readOrCreateSecret(
   }
   if (found !== undefined) return found;
   const secret = make();
-  const temporary = join(tmpDir, randomUUID());
-  await using handle = await open(temporary, "wx", 0o600);
-  await handle.writeFile(`${secret}\n`);
-  await handle.sync();
-  await rename(temporary, file);
-  await syncDirectory(dirname(file));
+  await writeWhole(file, `${secret}\n`, { tmpDir, isDurable: true });
   return secret;
-}
-
-/** Makes new names in a folder survive a power cut. */
-export async function syncDirectory(dir: string): Promise<void> {
-  await using handle = await open(dir, "r");
-  await handle.sync();
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {

@@ -3,6 +3,7 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { hashPartOf } from "../nix/store-path.ts";
+import { syncDirectory } from "../files/write-whole.ts";
 import type { Catalog } from "./catalog.ts";
 import { checkNar, type FileCompression } from "./check-nar.ts";
 import type { CompleteRequest } from "./complete-request.ts";
@@ -11,7 +12,6 @@ import { KeyedLock } from "./keyed-lock.ts";
 import { narInfoOf } from "./nar-info-of.ts";
 import { eTagOf, joinParts, partFileName, writePart } from "./part-files.ts";
 import { refusal } from "./refusal.ts";
-import { syncDirectory } from "./secret-file.ts";
 import { Slots } from "./slots.ts";
 import type { PartRecord, UploadRecord, UploadTable } from "./upload-table.ts";
 

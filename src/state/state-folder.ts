@@ -1,12 +1,12 @@
-import { randomUUID } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
-import { rename, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
 import { makeFolder } from "../files/make-folder.ts";
 import { assertFit } from "../files/open-file.ts";
 import { readBounded } from "../files/read-bounded.ts";
+import { writeWhole } from "../files/write-whole.ts";
 import { quote } from "../nix/format-error.ts";
 import { assertOwnFolder, assertOwnFolders, assertOwnParts, ownersOf } from "./state-trust.ts";
 
@@ -67,13 +67,10 @@ export async function replaceFile(
   line: string | undefined,
 ): Promise<void> {
   const file = join(dir, name);
-  const temporary = join(dir, `.${name}-${randomUUID()}`);
   try {
-    if (line === undefined) return await rm(file, { force: true });
-    await writeFile(temporary, `${line}\n`, { mode: 0o600, flag: "wx" });
-    await rename(temporary, file);
+    if (line === undefined) await rm(file, { force: true });
+    else await writeWhole(file, `${line}\n`);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
     throw stateUnusable(dir, error);
   }
 }
