@@ -85,7 +85,7 @@ describe("readBounded()", { timeout: 20_000 }, () => {
     const pipe = join(temp.dir, "pipe");
     execFileSync("mkfifo", [pipe]);
     const limits = { patienceMs: 50 };
-    await assert.rejects(readBounded(pipe, 10, limits), /nobody wrote it all into that pipe/);
+    await assert.rejects(readBounded(pipe, 10, limits), /the pipe was not written to its end/);
     const reading = readBounded(pipe, 10);
     const writer = spawn("sh", ["-c", 'printf a >"$0"; exit', pipe]);
     assert.equal(await reading, "a");

@@ -68,7 +68,7 @@ function isNamedPipe(path: string, status: Stats): boolean {
 }
 
 function tooLate(patienceMs: number): UnfitFileError {
-  return new UnfitFileError(`nobody wrote it all into that pipe within ${patienceMs / 1000} s`);
+  return new UnfitFileError(`the pipe was not written to its end within ${patienceMs / 1000} s`);
 }
 
 /** The number of bytes read; 0 at the end, or while a pipe has no writer; undefined if it waits. */

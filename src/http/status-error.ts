@@ -60,5 +60,5 @@ function hintOf(response: HttpResponse): string | undefined {
     return "Check the host of this cache: name the address that it leads to.";
   }
   if (isRetryable(response.status)) return "The cache has trouble or limits us; run again later.";
-  return "The cache does not take this, however often; ask whoever runs it if the answer tells no reason.";
+  return "The cache does not take this, however often; ask its operator if the answer gives no reason.";
 }

@@ -96,7 +96,7 @@ function absentHint(input: string, storeDir: string): string {
   }
   if (!/^[\w+.-]+$/.test(input)) return BUILD_HINT;
   return (
-    `Say nixpkgs#${input} for the package of nixpkgs, ./result for what was built, ` +
+    `Write nixpkgs#${input} for the package of nixpkgs, ./result for a build, ` +
     `or --to cachix://${input} if it is a cache.`
   );
 }

@@ -235,7 +235,7 @@ describe("putPart() of a Cachix upload", () => {
     rig.fake.next("part-url").reply(400, { body: "no" });
     await assert.rejects(rig.begin(sample), {
       code: "UPLOAD_REJECTED",
-      hint: /ask whoever runs it/,
+      hint: /ask its operator/,
     });
     assert.deepEqual(counts(rig), { begin: 2, "part-url": 2 });
   });
