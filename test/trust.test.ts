@@ -400,13 +400,13 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     const both = await run(["doctor"]);
     assert.match(
       both.stdout,
-      /configuration: .* found in this folder .*what is wanted goes by \S+config\.toml\n/,
+      /configuration: .* found in this folder .*selections go by \S+config\.toml\n/,
     );
     await rm(join(rig.nix.dir, "home/.config/handpick/config.toml"));
     const alone = await run(["doctor"]);
     assert.match(
       alone.stdout,
-      /warning configuration: .* not named.*\n +What is wanted .* has no configuration: write/,
+      /warning configuration: .* not named.*\n +Selections .* have no configuration: write/,
     );
   });
 

@@ -34,7 +34,7 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
       "(cachixPackages), and what a wanted selection names. Its input, output and exit\n" +
       "code stay its own, and it waits for no push; handpick writes to stderr only.\n\n" +
       "In a glob, * stands for any characters, ? for one, [a-z] for one of these.\n\n" +
-      "Ctrl-C reaches the command, and what it built is pushed; a second one gives up\n" +
+      "Ctrl-C reaches the command, and its builds are pushed; a second one gives up\n" +
       "pushing. Exit code: the command's; 126 or 127 if it does not start.",
     options: [
       [
@@ -149,7 +149,7 @@ function conclude({ summary, seen, accepted, exitCode }: ExecEnd, report: PushRe
     note(`nothing is pushed: the rules ${none}\n  Set include in [builds], or give --include.`);
   } else if (exitCode === 0) {
     note(
-      "nothing is pushed: nothing was built\n  What is there already is pushed by handpick push.",
+      "nothing is pushed: nothing was built\n  Push paths that are there already by handpick push.",
     );
   }
 }

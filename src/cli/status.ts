@@ -41,7 +41,7 @@ export function statusCommand(io: Io): CommandSpec<StatusOptions> {
       "Show whether all that is wanted is where it should be, what starts the next\n" +
       "sync, and what to do now; then what waits or fails since when and why. Asks no\n" +
       "cache and changes nothing.\n\n" +
-      "What is wanted is declared in Nix, by the modules for home-manager, NixOS and\n" +
+      "Selections are declared in Nix, by the modules for home-manager, NixOS and\n" +
       "nix-darwin, or in a shell.nix, where handpick is the Nix code of this program:\n\n" +
       '  shellHook = handpick.lib.shellHook { name = "tools"; packages = [ ... ]; };',
     options: [["--check", "Exit with 1 if something is not where it should be (default: off)"]],

@@ -57,8 +57,8 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
 async function foundOutcome({ file }: Config, options: FindConfigOptions): Promise<Outcome> {
   const text = `${file}, found in this folder and not named: it serves the command line only`;
   const { file: own } = await loadConfig({ ...options, serves: "wanted" });
-  if (own !== undefined) return ok(`${text}; what is wanted goes by ${own}`);
-  const hint = `What is wanted (sync, hooks) has no configuration: write ${ownFiles(options)[0]}`;
+  if (own !== undefined) return ok(`${text}; selections go by ${own}`);
+  const hint = `Selections (sync, hooks) have no configuration: write ${ownFiles(options)[0]}`;
   return warning(text, hint);
 }
 
@@ -82,7 +82,7 @@ async function checkOfWanted(request: DiagnoseRequest): Promise<Outcome> {
   const surroundings = { store: opened, config, env, uid };
   await using wanted = await holdWanted({ links, builds: [] }, surroundings);
   for (const name of wanted.planned.flatMap(({ caches }) => caches)) chooseCache(config, name);
-  return ok("none configured, and what is wanted names its own");
+  return ok("none configured, and selections name their own");
 }
 
 /** Holds the rules against what is wanted, if anything is. */

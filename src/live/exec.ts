@@ -55,7 +55,7 @@ export async function execCommand(request: ExecRequest): Promise<ExecEnd> {
   await using source = await openSource(request);
   request.onEvent({
     event: "note",
-    text: `pushing what the rules accept of what is built, found by ${source.description}`,
+    text: `pushing builds that the rules accept, found by ${source.description}`,
   });
   const { cwd, env } = request;
   request.signal.throwIfAborted();

@@ -16,7 +16,7 @@ export function statusLines(status: Status, now: number, paint: Paint = NO_PAINT
 function detailLines(status: Status, now: number): string[] {
   const { selections, caches, paths, lastSync } = status;
   if (selections.length === 0 && caches.length === 0 && status.idle.length === 0) {
-    const hint = "Shells and modules declare what is wanted; see handpick status --help";
+    const hint = "Shells and modules declare selections; see handpick status --help";
     return [hint, ...unreadLines(status), ...troubleLines(status, now)];
   }
   const lines = selections.flatMap(selectionLines);

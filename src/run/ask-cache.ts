@@ -52,8 +52,8 @@ function countUpstreams(
   const known = new Set([...remembered].map(hashPartOf)).intersection(unknown);
   const assumed = assumeMissing ? [] : [...known].map((hash) => [hash, undefined] as const);
   const fate = assumeMissing
-    ? "what it may have is pushed"
-    : "what was not built here is held until it answers (push --assume-missing pushes it)";
+    ? "paths that it may have are pushed"
+    : "paths not built here are held until it answers (push --assume-missing pushes them)";
   return {
     upstream: new Map([...assumed, ...available]),
     unknown: assumeMissing ? new Set<HashPart>() : unknown.difference(known),

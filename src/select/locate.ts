@@ -86,7 +86,7 @@ const OBSTACLES: Readonly<Record<string, string>> = {
 };
 
 const ACCESS_HINT = "Check the name, and every folder on the way to it.";
-const BROKEN_HINT = "Build it again: what it links to was removed.";
+const BROKEN_HINT = "Build it again: its target was removed.";
 const BUILD_HINT =
   "Build first, then name the link to the result; or name an installable such as .#tool.";
 

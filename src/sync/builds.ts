@@ -34,7 +34,7 @@ export async function takeBuilds(intake: BuildIntake): Promise<void> {
     ignored += await record(builds, store, intake);
   }
   if (ignored === 0) return;
-  const text = `paths built that no rule of [builds] accepts: ${ignored}; selections push what they name`;
+  const text = `paths built that no rule of [builds] accepts: ${ignored}; selections push the paths that they name`;
   intake.onEvent({ event: "note", text });
 }
 

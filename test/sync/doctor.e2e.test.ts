@@ -18,7 +18,7 @@ describe("handpick doctor without a cache", { timeout: 60_000 }, () => {
     await rig.declare("home", [{ packages: ["data"], caches: ["cachix://mine"] }]);
     assert.deepEqual(await doctor(), [
       0,
-      "ok      caches: none configured, and what is wanted names its own",
+      "ok      caches: none configured, and selections name their own",
     ]);
     await rig.declare("home", [{ packages: ["data"] }]);
     assert.deepEqual(await doctor(), [
