@@ -1,8 +1,16 @@
 import type { Cache } from "../cache/contract.ts";
 import { HandpickError, isRefusal, toFailure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import type { Decided } from "./cache-run.ts";
+import type { Plan } from "../plan/plan.ts";
 import type { RunEvent } from "./events.ts";
+import type { PlannedPick } from "./gather.ts";
+
+/** A cache, the picks that go there and the plan for them. */
+export interface PinSource {
+  readonly cache: Cache;
+  readonly picks: readonly PlannedPick[];
+  readonly plan: Plan;
+}
 
 export interface PinOptions {
   /** Paths that readers will not find in the cache. */
@@ -13,7 +21,7 @@ export interface PinOptions {
 
 /** Pins the first path of every pick that asks for it, is in the cache and not yet pinned. */
 export async function pinPicks(
-  { cache, picks, plan }: Pick<Decided, "cache" | "picks" | "plan">,
+  { cache, picks, plan }: PinSource,
   { unavailable, onEvent, signal }: PinOptions,
 ): Promise<void> {
   if (cache.pin === undefined || picks.every(({ pin }) => pin === undefined)) return;
