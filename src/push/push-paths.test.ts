@@ -1,19 +1,18 @@
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
+import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
 import type { Cache, NarInfoFields } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
-import { sha256FromHex } from "../nix/hash.ts";
 import { generateSecretKey, publicKeyOf } from "../nix/key.ts";
 import { fingerprint, verifyFingerprint } from "../nix/signature.ts";
-import { nameOf, parseStorePath } from "../nix/store-path.ts";
+import { nameOf } from "../nix/store-path.ts";
 import type { PushEvent } from "./events.ts";
-import { NarSource } from "./nar-source.ts";
 import { PackPool } from "./pack-pool.ts";
 import { pushPaths } from "./push-paths.ts";
 import type { PushOptions, PushTask } from "./push-paths.ts";
@@ -56,41 +55,7 @@ class RecordingCache implements Cache {
 
   readonly info = (): never => assert.fail("not asked while pushing");
   readonly missing = (): never => assert.fail("not asked while pushing");
-  close = async (): Promise<void> => undefined;
   [Symbol.asyncDispose] = async (): Promise<void> => undefined;
-}
-
-/** Makes real files with true hashes; `graph` maps a name to its references, in reference order. */
-function makeTasks(
-  dir: string,
-  graph: Readonly<Record<string, readonly string[]>>,
-  contents: Uint8Array = Buffer.from("contents"),
-): PushTask[] {
-  const pathOf = (name: string): ReturnType<typeof parseStorePath> =>
-    parseStorePath(
-      `/nix/store/${createHash("md5").update(name).digest("hex").replaceAll("e", "z")}-${name}`,
-    );
-  return Object.entries(graph).map(([name, references]) => {
-    const physicalPath = `${dir}/${name}`;
-    writeFileSync(physicalPath, Buffer.concat([contents, Buffer.from(` of ${name}`)]));
-    using source = new NarSource(physicalPath);
-    const nar = Buffer.alloc(contents.length + 4096);
-    const narBytes = nar.subarray(0, source.read(nar));
-    return {
-      physicalPath,
-      info: {
-        path: pathOf(name),
-        narHash: sha256FromHex(createHash("sha256").update(narBytes).digest("hex")),
-        narSize: narBytes.length,
-        references: references.map(pathOf),
-        deriver: undefined,
-        registrationTime: 0,
-        ultimate: true,
-        signatures: [],
-        contentAddress: undefined,
-      },
-    };
-  });
 }
 
 interface Outcome {
