@@ -59,7 +59,12 @@ class Rig implements AsyncDisposable {
     const members = new Set(infos.keys());
     const top = this.#tasks.at(-1)?.info.path ?? assert.fail("there are no paths");
     const pick: Pick = {
-      ...{ name: "top", paths: [top], closure: "runtime", caches: ["mine"], exclude: [], pin },
+      name: "top",
+      paths: [top],
+      closure: "runtime",
+      caches: ["mine"],
+      exclude: [],
+      pin,
     };
     const config = parseConfig(`[caches.mine]\nurl = "cachix://acme"\n${rules}`, "/c.toml", {});
     const [cache] = config.caches;
