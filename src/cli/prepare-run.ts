@@ -49,7 +49,7 @@ export const PATH_OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** The paths to push or to plan, and the settings for that. */
-export interface Readied {
+export interface GatheredRun {
   readonly config: Config;
   readonly gathered: Gathered;
   readonly options: Omit<PushAllOptions, "onEvent">;
@@ -61,7 +61,7 @@ export interface Readied {
  */
 export async function withGathered(
   { args, options, io, note = quietly(options, io) }: WithGathered,
-  work: (readied: Readied) => Promise<number>,
+  work: (readied: GatheredRun) => Promise<number>,
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
   assertOneWay(options);

@@ -6,7 +6,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { ToldError } from "./json-error.ts";
 import { printError } from "./print-error.ts";
-import { PATH_OPTIONS, type PathOptions, type Readied, withGathered } from "./prepare-run.ts";
+import { PATH_OPTIONS, type PathOptions, type GatheredRun, withGathered } from "./prepare-run.ts";
 
 /** `handpick push`: push now, wait, show progress. */
 export function pushCommand(io: Io): CommandSpec<PathOptions> {
@@ -47,7 +47,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
 }
 
 async function push(
-  { gathered, options, config }: Readied,
+  { gathered, options, config }: GatheredRun,
   show: (event: RunEvent) => void,
   { io, isJson }: { readonly io: Io; readonly isJson: boolean },
 ): Promise<number> {
