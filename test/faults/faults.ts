@@ -99,6 +99,8 @@ const silent: Handler = async (exchange) => void (await exchange.pass());
 
 /** Every missing path twice, and one that nobody asked for. */
 export const duplicated: Handler = answeringAfter(({ body, ...answer }) => {
+  // A server that refuses us lists nothing.
+  if (answer.status !== 200) return { ...answer, body };
   const missing = JSON.parse(body.toString()) as string[];
   const list = [...missing, "0".repeat(32), ...missing];
   return { ...answer, body: Buffer.from(JSON.stringify(list)) };
