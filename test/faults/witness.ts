@@ -80,7 +80,9 @@ export class Witness {
 
   /** Takes note of what the client asks for, whether or not the server hears of it. */
   expect({ operation, target, headers }: ProxiedRequest): void {
-    if (operation === "abort") {
+    if (operation === "complete") {
+      this.#doubtful.add(narIdOf(target));
+    } else if (operation === "abort") {
       this.#ended.add(narIdOf(target));
     } else if (operation === "put") {
       const md5 = String(headers["content-md5"]);
@@ -90,9 +92,8 @@ export class Witness {
 
   /** Takes note of the answer that the client got. */
   answered({ request: { operation, target }, sentStatus: status }: Exchange): void {
-    if (operation !== "complete") return;
-    if (status === undefined || isRetryable(status)) this.#doubtful.add(narIdOf(target));
-    else this.#doubtful.delete(narIdOf(target));
+    const isDefinite = status !== undefined && !isRetryable(status);
+    if (operation === "complete" && isDefinite) this.#doubtful.delete(narIdOf(target));
   }
 
   /** Every upload that the client knew of was published or given up, or may be published yet. */
