@@ -107,6 +107,11 @@ async function inspect(
   return info;
 }
 
+/** Returns true if a path is held and nothing is to be sent for that. */
+export function isHoleFailing({ paths }: Plan, { rules }: Config): boolean {
+  return rules.onHole === "fail" && paths.some(({ action }) => action === "held");
+}
+
 interface Ordered extends Decided, Order {
   /** Known where something is to be sent. */
   readonly info: CacheInfo | undefined;
@@ -118,9 +123,7 @@ async function carryOut(
 ): Promise<Failure | undefined> {
   const { plan, shares = 1 } = ordered;
   announce(ordered, onEvent);
-  const isHeld = plan.paths.some(({ action }) => action === "held");
-  const isFailing = options.config.rules.onHole === "fail" && isHeld;
-  if (ordered.isCalledOff ?? isFailing) return undefined;
+  if (ordered.isCalledOff ?? isHoleFailing(plan, options.config)) return undefined;
   const unavailable = new Set<StorePath>();
   for (const { path, action } of plan.paths) {
     if (action === "held" || action === "excluded") unavailable.add(path);

@@ -87,9 +87,8 @@ class PushAll {
     const arrival = { takes: has(plan, "push"), isHeld: has(plan, "held") };
     const { shares, isHeld } = await this.#line.arrive(arrival, this.#options.signal);
     this.#begin();
-    this.#tally.plan(plan);
     const isCalledOff = isHeld && this.#options.config.rules.onHole === "fail";
-    if (isCalledOff) this.#tally.callOff();
+    this.#tally.plan({ plan, isCalledOff });
     return { plan, shares, isCalledOff };
   }
 
