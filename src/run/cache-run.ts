@@ -12,6 +12,7 @@ import { askCache, type AskOptions } from "./ask-cache.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
 import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
+import { orAborted } from "./or-aborted.ts";
 import { pinPicks } from "./pins.ts";
 
 export interface DecideOptions extends AskOptions {
@@ -64,7 +65,8 @@ export async function runCache(
   members: Members,
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
-  const opened = await openConfigured(config, options);
+  // A file of credentials may be a pipe that nobody writes to.
+  const opened = await orAborted(openConfigured(config, options), options.signal);
   await using _cache = opened.cache;
   return await runOpened(opened, members, options);
 }
