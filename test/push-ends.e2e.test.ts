@@ -119,6 +119,18 @@ describe("the end of a push", { timeout: TIMEOUT }, () => {
     );
   });
 
+  it("tells of them too where nothing goes to any cache", async () => {
+    const missing = `${nix.storeDir}/00000000000000000000000000000000-missing`;
+    const args = await to({ mine: "http://127.0.0.1:9" }, []);
+    const hints = { optional: true };
+    const picks = [{ name: "all", paths: [small[0], missing], caches: ["elsewhere"], hints }];
+    const manifest = JSON.stringify({ version: 1, name: "n", picks });
+    await writeFile(join(nix.dir, args[3] ?? ""), manifest);
+    const { status, stdout } = await handpick(nix, args, { env: TOKEN });
+    assert.equal(status, 1);
+    assert.match(stdout, /^0 pushed, 1 failed /);
+  });
+
   describe("at caches that refuse", () => {
     /** How often a cache is named by an error. */
     const told = (stderr: string, name: string): number =>
