@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -83,6 +83,52 @@ describe("the end of a push", { timeout: TIMEOUT }, () => {
       assert.match(stdout, /^0 pushed in .*, 1 not finished, run it again to go on\n$/);
       assert.deepEqual(fake.requests.at(-1)?.operation, "complete");
     });
+  });
+
+  it("tells of Ctrl-C while the token of a cache is read from a pipe that nobody fills", async () => {
+    await using fake = await startFakeCachix();
+    const pipe = join(nix.dir, "pipe");
+    await nix.run("mkfifo", [pipe]);
+    const args = await to({ piped: fake.url, mine: fake.url }, small.slice(0, 1));
+    const config = join(nix.dir, args[2] ?? "");
+    const toml = await readFile(config, "utf8");
+    await writeFile(config, toml.replace('token-env = "T"', `token-file = "${pipe}"`));
+    const script = fake.next("complete").handle(() => NEVER);
+    const child = startHandpick(nix, [...args, "--json"], { env: TOKEN });
+    const ended = resultOf(child);
+    await script.arrived;
+    child.kill("SIGINT");
+    const { status, stdout } = await ended;
+    const events = stdout.trim().split("\n").slice(-2);
+    const named = events.map((line) => (JSON.parse(line) as { event: string }).event);
+    assert.deepEqual([status, ...named], [130, "error", "summary"], stdout);
+  });
+
+  it("tells of inputs that cannot be selected although every cache fails", async () => {
+    const missing = `${nix.storeDir}/00000000000000000000000000000000-missing`;
+    const args = await to({ mine: "http://127.0.0.1:9" }, [...small, missing]);
+    const { status, stderr } = await handpick(nix, args, { env: TOKEN });
+    assert.equal(status, 1);
+    assert.match(stderr, /-missing is not valid in the Nix store \[PATH_NOT_VALID\]/);
+    const json = await handpick(nix, [...args, "--json"], { env: TOKEN });
+    const events = json.stdout.trim().split("\n");
+    const named = events.map((line) => (JSON.parse(line) as { event: string }).event);
+    assert.deepEqual(
+      named.filter((event) => event !== "note"),
+      ["rejected", "error", "summary"],
+    );
+  });
+
+  it("tells of them too where nothing goes to any cache", async () => {
+    const missing = `${nix.storeDir}/00000000000000000000000000000000-missing`;
+    const args = await to({ mine: "http://127.0.0.1:9" }, []);
+    const hints = { optional: true };
+    const picks = [{ name: "all", paths: [small[0], missing], caches: ["elsewhere"], hints }];
+    const manifest = JSON.stringify({ version: 1, name: "n", picks });
+    await writeFile(join(nix.dir, args[3] ?? ""), manifest);
+    const { status, stdout } = await handpick(nix, args, { env: TOKEN });
+    assert.equal(status, 1);
+    assert.match(stdout, /^0 pushed, 1 failed /);
   });
 
   describe("at caches that refuse", () => {

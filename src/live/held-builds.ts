@@ -16,9 +16,10 @@ export class HeldBuilds implements AsyncDisposable {
 
   /** Holds `paths` as well. */
   async add(paths: readonly StorePath[]): Promise<void> {
+    const before = [...this.#holds];
     const hold = await this.#store.hold(new Set([...this.#paths, ...paths]));
-    const before = this.#holds;
-    this.#holds = [hold];
+    // A sync that failed meanwhile may have given back paths that this hold is without.
+    this.#holds = [...this.#holds.filter((one) => !before.includes(one)), hold];
     for (const path of paths) this.#paths.add(path);
     for (const one of before) await one[Symbol.asyncDispose]();
   }

@@ -7,7 +7,7 @@ import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { routePicks } from "../run/idle-caches.ts";
 import type { OpenOptions } from "../run/open-caches.ts";
-import { runCache } from "../run/cache-run.ts";
+import { isHoleFailing, runCache } from "../run/cache-run.ts";
 import type { RunEvent } from "../run/events.ts";
 import { closeHeld, type HeldPicks, type PlannedPick } from "../run/gather.ts";
 import { Tally } from "../run/tally.ts";
@@ -126,8 +126,9 @@ export class LivePusher {
         ...this.#options,
         onWarning: (text) => this.#warn(text),
         onDecided: ({ plan }) => {
-          this.tally.plan(plan);
-          return { plan };
+          const order = { plan, isCalledOff: isHoleFailing(plan, config) };
+          this.tally.plan(order);
+          return order;
         },
         onEvent: (event) => this.#show(event),
       });

@@ -12,6 +12,7 @@ import { askCache, type AskOptions } from "./ask-cache.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
 import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
+import { orAborted } from "./or-aborted.ts";
 import { pinPicks } from "./pins.ts";
 
 export interface DecideOptions extends AskOptions {
@@ -64,7 +65,8 @@ export async function runCache(
   members: Members,
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
-  const opened = await openConfigured(config, options);
+  // A file of credentials may be a pipe that nobody writes to.
+  const opened = await orAborted(openConfigured(config, options), options.signal);
   await using _cache = opened.cache;
   return await runOpened(opened, members, options);
 }
@@ -107,6 +109,11 @@ async function inspect(
   return info;
 }
 
+/** Returns true if a path is held and nothing is to be sent for that. */
+export function isHoleFailing({ paths }: Plan, { rules }: Config): boolean {
+  return rules.onHole === "fail" && paths.some(({ action }) => action === "held");
+}
+
 interface Ordered extends Decided, Order {
   /** Known where something is to be sent. */
   readonly info: CacheInfo | undefined;
@@ -118,9 +125,7 @@ async function carryOut(
 ): Promise<Failure | undefined> {
   const { plan, shares = 1 } = ordered;
   announce(ordered, onEvent);
-  const isHeld = plan.paths.some(({ action }) => action === "held");
-  const isFailing = options.config.rules.onHole === "fail" && isHeld;
-  if (ordered.isCalledOff ?? isFailing) return undefined;
+  if (ordered.isCalledOff ?? isHoleFailing(plan, options.config)) return undefined;
   const unavailable = new Set<StorePath>();
   for (const { path, action } of plan.paths) {
     if (action === "held" || action === "excluded") unavailable.add(path);

@@ -12,6 +12,7 @@ import {
 import type { RunEvent, Summary } from "./events.ts";
 import type { Gathered } from "./gather.ts";
 import { openConfigured } from "./open-caches.ts";
+import { orAborted } from "./or-aborted.ts";
 import { StartLine } from "./start-line.ts";
 import { Tally } from "./tally.ts";
 
@@ -54,6 +55,9 @@ class PushAll {
 
   async run(): Promise<PushEnd> {
     const { signal } = this.#options;
+    for (const { input, error } of this.#gathered.rejected) {
+      this.#tell({ event: "rejected", input, error: toFailure(error) });
+    }
     await Promise.all(this.#gathered.caches.map((cache) => this.#push(cache)));
     if (!this.#isDecided) assertSome(this.#failures, signal);
     const { troubled } = this.#tally;
@@ -87,19 +91,15 @@ class PushAll {
     const arrival = { takes: has(plan, "push"), isHeld: has(plan, "held") };
     const { shares, isHeld } = await this.#line.arrive(arrival, this.#options.signal);
     this.#begin();
-    this.#tally.plan(plan);
     const isCalledOff = isHeld && this.#options.config.rules.onHole === "fail";
-    if (isCalledOff) this.#tally.callOff();
+    this.#tally.plan({ plan, isCalledOff });
     return { plan, shares, isCalledOff };
   }
 
-  /** Tells what was known before the first cache was decided about. */
+  /** Tells which caches failed before the first one was decided about. */
   #begin(): void {
     if (this.#isDecided) return;
     this.#isDecided = true;
-    for (const { input, error } of this.#gathered.rejected) {
-      this.#tell({ event: "rejected", input, error: toFailure(error) });
-    }
     for (const error of this.#failures) this.#tell({ event: "error", error: toFailure(error) });
   }
 
@@ -129,7 +129,7 @@ export async function planAll(gathered: Gathered, options: PlanAllOptions): Prom
   const failures: unknown[] = [];
   const plan = async (cache: Gathered["caches"][number]): Promise<void> => {
     try {
-      const opened = await openConfigured(cache, options);
+      const opened = await orAborted(openConfigured(cache, options), options.signal);
       await using _cache = opened.cache;
       const decided = await decide(opened, gathered, options);
       for (const text of decided.warnings) options.onWarning(text);

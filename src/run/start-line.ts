@@ -1,3 +1,5 @@
+import { orAborted } from "./or-aborted.ts";
+
 /** How long caches that are decided about wait for the others. */
 const HEAD_START_MS = 2_000;
 
@@ -56,19 +58,5 @@ export class StartLine {
     if (this.#pending > 0) return;
     clearTimeout(this.#timer);
     this.#open.resolve();
-  }
-}
-
-async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const over = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    signal.addEventListener("abort", onAbort, { signal: over.signal });
-  });
-  try {
-    await Promise.race([promise, aborted]);
-  } finally {
-    over.abort();
   }
 }

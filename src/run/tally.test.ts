@@ -23,18 +23,26 @@ describe("Tally", () => {
   it("counts what is begun and never heard of again as failed", () => {
     const tally = new Tally();
     tally.begin("mine", [A]);
-    tally.plan(planOf({ [A]: "push", [B]: "push" }));
+    tally.plan({ plan: planOf({ [A]: "push", [B]: "push" }) });
     assert.equal(tally.summary().failed, 2);
     const { failed, unfinished } = tally.summary({ isInterrupted: true });
     assert.deepEqual([failed, unfinished], [0, 2]);
   });
 
+  it("counts nothing as begun of a plan that is called off, and leaves other plans alone", () => {
+    const tally = new Tally();
+    tally.begin("other", [A]);
+    tally.plan({ plan: planOf({ [A]: "push", [B]: "held" }), isCalledOff: true });
+    const { failed, held } = tally.summary();
+    assert.deepEqual([failed, held], [1, 1]);
+  });
+
   it("counts a path once, by what became of it in the end", () => {
     const tally = new Tally();
-    tally.plan(planOf({ [A]: "push", [B]: "push" }));
+    tally.plan({ plan: planOf({ [A]: "push", [B]: "push" }) });
     tally.count(pushed(A, 5));
     tally.count({ event: "failed", cache: "mine", path: B, error: FAILURE });
-    tally.plan(planOf({ [A]: "present", [B]: "push" }));
+    tally.plan({ plan: planOf({ [A]: "present", [B]: "push" }) });
     tally.count(pushed(B, 7));
     const { durationMs, ...counts } = tally.summary();
     assert.ok(durationMs >= 0);

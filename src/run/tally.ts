@@ -1,5 +1,5 @@
 import type { StorePath } from "../nix/store-path.ts";
-import type { Plan } from "../plan/plan.ts";
+import type { Order } from "./cache-run.ts";
 import type { RunEvent, Summary } from "./events.ts";
 
 type Outcome = "begun" | "pushed" | "present" | "upstream" | "held" | "excluded" | "failed";
@@ -22,9 +22,11 @@ export class Tally {
     for (const path of paths) this.#set(cache, path, "begun");
   }
 
-  plan({ paths }: Plan): void {
+  /** @param order Of a plan that is called off nothing is begun. */
+  plan({ plan: { paths }, isCalledOff = false }: Pick<Order, "plan" | "isCalledOff">): void {
     for (const { cache, path, action } of paths) {
-      this.#set(cache, path, action === "push" ? "begun" : action);
+      if (action !== "push") this.#set(cache, path, action);
+      else if (!isCalledOff) this.#set(cache, path, "begun");
     }
   }
 
@@ -61,12 +63,6 @@ export class Tally {
   /** Number of paths, pins and inputs that failed or are held by themselves, and not for a cache that failed. */
   get troubled(): number {
     return this.#number("failed") + this.#number("held") + this.#failedPins.size + this.#rejected;
-  }
-
-  /** Counts nothing of what was begun: it is not to be sent. */
-  callOff(): void {
-    for (const [key, outcome] of this.#outcomes)
-      if (outcome === "begun") this.#outcomes.delete(key);
   }
 
   summary({ isInterrupted = false }: SummaryOptions = {}): Summary {

@@ -48,6 +48,18 @@ describe("Ledger", () => {
       assert.equal(ledger.caches()[0]?.nextAt, 3000 + MINUTE);
     }));
 
+  it("forgets builds that waited for too long, and none for a clock that was wrong", () =>
+    withLedger((ledger) => {
+      const now = Date.UTC(2026, 0, 1);
+      ledger.addBuilds([A], 1000);
+      ledger.addBuilds([B], now + 10 * MINUTE);
+      assert.equal(ledger.dropOldBuilds({ now, waitsMs: MINUTE }), 0);
+      assert.deepEqual(ledger.builds(), [A, B]);
+      const later = { now: now + 2 * MINUTE, waitsMs: MINUTE };
+      assert.equal(ledger.dropOldBuilds(later), 2);
+      assert.deepEqual(ledger.builds(), []);
+    }));
+
   it("keeps why, and what to do", () =>
     withLedger((ledger) => {
       ledger.want(wish("mine", A), 2);

@@ -144,9 +144,17 @@ export class Ledger implements Disposable {
     this.#db.prepare(`INSERT OR IGNORE INTO builds ${rows}`).run(at, JSON.stringify(paths));
   }
 
-  /** Forgets builds that have waited since before `time`, in milliseconds since 1970. */
-  dropOldBuilds(time: number): void {
-    this.#db.prepare("DELETE FROM builds WHERE at < ?").run(time);
+  /**
+   * Forgets builds that have waited for longer than `waitsMs`. One that was recorded while the clock was
+   * wrong waits from now on.
+   *
+   * @returns How many are forgotten.
+   */
+  dropOldBuilds({ now, waitsMs }: { readonly now: number; readonly waitsMs: number }): number {
+    const isWrong = "at < ? OR at > ?";
+    this.#db.prepare(`UPDATE builds SET at = ? WHERE ${isWrong}`).run(now, EARLIEST_MS, now);
+    const { changes } = this.#db.prepare("DELETE FROM builds WHERE at < ?").run(now - waitsMs);
+    return Number(changes);
   }
 
   /** Forgets builds, for they are pushed, or gone. */

@@ -18,7 +18,7 @@ import { readNotice } from "../state/notice.ts";
 import { countBuilds } from "../state/spool.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { OWN_SYNC, syncCommand } from "../state/state-trust.ts";
-import { plausibleSince } from "../state/times.ts";
+import { isPlausible, plausibleSince } from "../state/times.ts";
 import { readWanted } from "../state/wanted.ts";
 import { plausibleTime, dueTimes } from "./due.ts";
 import { type Failure, toFailure } from "../error.ts";
@@ -176,7 +176,7 @@ function readLedger(folder: StateFolder, now: number): LedgerView {
     using ledger = Ledger.openReadOnly(folder);
     if (ledger === undefined) return NOTHING;
     return {
-      lastSync: lastSync(ledger),
+      lastSync: lastSync(ledger, now),
       builds: ledger.builds(),
       paths: ledger.entries().map((entry) => plausibleEntry(entry, now)),
       idle: parseStrings(ledger.fact("idle")),
@@ -199,14 +199,19 @@ function plausibleFailure(failure: SyncFailure | undefined, now: number): SyncFa
 
 /** Times that the clock gave before it was set tell nothing. */
 function plausibleEntry(entry: Entry, now: number): Entry {
-  const { waitingSince, failingSince, nextTry, pushedAt } = entry;
+  const { waitingSince, failingSince, nextTry, pushedAt, seenAt } = entry;
   return {
     ...entry,
     waitingSince: plausibleSince(waitingSince, now),
     failingSince: failingSince === undefined ? undefined : plausibleSince(failingSince, now),
     nextTry: nextTry === undefined ? undefined : plausibleTime(nextTry, now) || now,
-    pushedAt: pushedAt !== undefined && pushedAt > now ? undefined : pushedAt,
+    pushedAt: plausibleMoment(pushedAt, now),
+    seenAt: plausibleMoment(seenAt, now),
   };
+}
+
+function plausibleMoment(time: number | undefined, now: number): number | undefined {
+  return time !== undefined && isPlausible(time, now) ? time : undefined;
 }
 
 function cacheStatus(
@@ -223,13 +228,14 @@ function cacheStatus(
     failingSince:
       cache?.failingSince === undefined ? undefined : plausibleSince(cache.failingSince, now),
     trouble: cache?.trouble,
-    checkedAt: cache?.checkedAt,
+    checkedAt: plausibleMoment(cache?.checkedAt, now),
     lastPushedAt: pushed.reduce<number | undefined>((a, b) => Math.max(a ?? b, b), undefined),
   };
 }
 
-function lastSync(ledger: Ledger): Status["lastSync"] {
-  const startedAt = parseTime(ledger.fact("syncStarted"));
-  if (startedAt === undefined) return undefined;
-  return { startedAt, endedAt: parseTime(ledger.fact("syncEnded")) };
+function lastSync(ledger: Ledger, now: number): Status["lastSync"] {
+  const [startedAt, endedAt] = (["syncStarted", "syncEnded"] as const)
+    .map((name) => parseTime(ledger.fact(name)))
+    .map((time) => (time === undefined ? undefined : plausibleSince(time, now)));
+  return startedAt === undefined ? undefined : { startedAt, endedAt };
 }

@@ -1,7 +1,13 @@
 import { chooseCache } from "../config/choose-cache.ts";
 import { type Failure, isOutage, toFailure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import { type CacheRunOptions, type Decided, type Order, runCache } from "../run/cache-run.ts";
+import {
+  type CacheRunOptions,
+  type Decided,
+  isHoleFailing,
+  type Order,
+  runCache,
+} from "../run/cache-run.ts";
 import type { RunEvent } from "../run/events.ts";
 import type { Members } from "../run/gather.ts";
 import type { Tally } from "../run/tally.ts";
@@ -107,8 +113,9 @@ class CacheRecord implements Disposable {
       state === "pushed" && known.get(path)?.state === "failing";
     this.#healed = outcomes.filter(isHealed);
     this.#record(outcomes.filter((outcome) => !isHealed(outcome)));
-    tally.plan(plan);
-    return { plan };
+    const order = { plan, isCalledOff: isHoleFailing(plan, config) };
+    tally.plan(order);
+    return order;
   }
 
   see(event: RunEvent): void {

@@ -21,9 +21,6 @@ import { syncCache } from "./sync-cache.ts";
 import { holdWanted } from "./wanted-picks.ts";
 import type { Wanted } from "./wanted-picks.ts";
 
-/** A build that no cache took for so long is given up: unlike a selection, nobody can withdraw it. */
-const BUILD_WAITS_MS = 30 * 24 * 60 * 60_000;
-
 export interface RoundRequest extends OpenOptions {
   readonly folder: StateFolder;
   readonly config: Config;
@@ -67,7 +64,6 @@ export async function startRound(request: RoundRequest, workers: CacheWorkers): 
   const { folder, config, ledger, openStore, recheck, now } = request;
   await emptySpool(folder, request.passedOver);
   await takeBuilds(request);
-  ledger.dropOldBuilds(now() - BUILD_WAITS_MS);
   await takeMarks(folder, request.passedOver);
   tellPassedOver(request);
   const links = await readWanted(folder);

@@ -7,6 +7,8 @@ import { keepUnsettled } from "./keep-unsettled.ts";
 import { membersByCache, startRound } from "./sync-round.ts";
 import type { HeldWanted, Round, RoundRequest } from "./sync-round.ts";
 
+/** A build that no cache took for so long is given up: unlike a selection, nobody can withdraw it. */
+const BUILD_WAITS_MS = 30 * 24 * 60 * 60_000;
 /** How often it looks for something new while caches are worked on. */
 const LOOK_MS = 1000;
 
@@ -37,7 +39,8 @@ export async function syncRounds(request: RoundRequest): Promise<void> {
       }
       const isNew = await untilNews(request, seen, workers);
       if (!workers.isBusy && held !== undefined) await releasePushed(request, seen.input, held);
-      isDone = !workers.isBusy && !isNew && !(await hasChanged(request, seen.input));
+      if (workers.isBusy || isNew) continue;
+      isDone = !giveUpBuilds(request) && !(await hasChanged(request, seen.input));
     }
   } catch (error) {
     failed.abort(error);
@@ -46,6 +49,20 @@ export async function syncRounds(request: RoundRequest): Promise<void> {
     release(held);
     await Promise.all(letGo);
   }
+}
+
+/**
+ * Gives up builds that waited for too long; another round then ends what the ledger has of them. That is
+ * done after caches were asked: the machine may have been off all the time, or its clock may be wrong.
+ *
+ * @returns True if there were any.
+ */
+function giveUpBuilds({ ledger, now, onEvent }: RoundRequest): boolean {
+  const number = ledger.dropOldBuilds({ now: now(), waitsMs: BUILD_WAITS_MS });
+  if (number === 0) return false;
+  const text = `builds given up, since no cache took them for 30 days: ${number}`;
+  onEvent({ event: "note", text });
+  return true;
 }
 
 /** Waits until all work is done, or there is reason to look again, which it tells. */

@@ -133,9 +133,21 @@ describe("handpick sync, told of builds", { timeout: 60_000 }, () => {
     await rig.synced();
     assert.deepEqual((await rig.status()).builds, [app]);
     rig.ledger(`UPDATE builds SET at = ${days(31)}`);
-    await rig.synced();
+    const { stderr } = await rig.sync();
+    assert.match(stderr, /builds given up, since no cache took them for 30 days: 1\n/);
     assert.deepEqual((await rig.status()).builds, []);
     assert.deepEqual(await readdir(join(rig.state, "roots")), []);
+  });
+
+  it("pushes a build that is older than a month once a cache can be asked", async () => {
+    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token, BUILDS);
+    const { app } = await rig.select("unused", [{ packages: ["lib"] }]);
+    await rig.built("1", ["", app]);
+    await rig.synced();
+    const monthAgo = Date.now() - 31 * 24 * 60 * 60_000;
+    rig.ledger(`UPDATE builds SET at = ${monthAgo}`);
+    await rig.configure({ mine: proxy.url }, serve.token, BUILDS);
+    assert.equal((await rig.synced()).pushed, 2);
   });
 
   it("keeps a build while the cache is down, and pushes it later", async () => {

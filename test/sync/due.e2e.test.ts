@@ -86,6 +86,26 @@ describe("handpick sync, after the clock was wrong", { timeout: 60_000, skip }, 
   });
 });
 
+describe("handpick status, after the clock was wrong", { timeout: 60_000, skip }, () => {
+  it("tells of no time before there was a handpick, and of none in the future", async () => {
+    await using rig = await SyncRig.create();
+    await using serve = await startServe(rig.nix);
+    await rig.configure({ mine: serve.url }, serve.token);
+    await rig.declare("home", [{ packages: ["app"] }]);
+    await rig.synced();
+    for (const wrong of [5_000_000, Date.now() + 365 * 86_400_000]) {
+      rig.ledger(`UPDATE entries SET pushed_at = ${wrong}, seen_at = ${wrong}`);
+      rig.ledger(`UPDATE caches SET checked_at = ${wrong}`);
+      rig.ledger(`UPDATE facts SET value = '${wrong}' WHERE name LIKE 'sync%'`);
+      const { lastSync, caches, paths } = await rig.status();
+      assertBetween((lastSync?.endedAt ?? 0) / 1000, now() - 10, now());
+      const [mine] = caches;
+      assert.deepEqual([mine?.checkedAt, mine?.lastPushedAt], [undefined, undefined]);
+      assert.deepEqual([paths[0]?.pushedAt, paths[0]?.seenAt], [undefined, undefined]);
+    }
+  });
+});
+
 describe("handpick sync --detach", { timeout: 60_000, skip }, () => {
   it("ends while a copy of it works, with the files that were named", async () => {
     await using rig = await SyncRig.create();

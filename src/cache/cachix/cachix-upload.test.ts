@@ -552,6 +552,18 @@ describe("publish() of a Cachix upload", () => {
     }
   });
 
+  it("is not given up where a second call is refused and nobody tells whether the first took effect", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    rig.fake.next("complete").cut();
+    rig.fake.next("complete").reply(404, { body: "Gone.", takeEffect: true });
+    rig.fake.next("missing"); // says that it is missing: the first is under way yet
+    rig.fake.next("missing").reply(400);
+    await assert.rejects(upload.publish(sample.fields, signal), { code: "UPLOAD_REJECTED" });
+    await upload.abort();
+    assert.equal(rig.fake.of("abort").length, 0);
+  });
+
   it("is given up where the last question tells that it took no effect", async () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);

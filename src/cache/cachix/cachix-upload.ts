@@ -66,12 +66,16 @@ export class CachixUpload implements Upload {
     });
     const hashPart = hashPartOf(fields.storePath);
     using late = new DelayedAbort(signal, this.#options.abortMs);
+    let sends = 0;
     const effect: Effect = {
       send: async () => {
         signal.throwIfAborted();
         this.#mayBePublished = true;
+        sends += 1;
         const answer = await this.#api.callOnce(complete, late.signal);
-        this.#mayBePublished = isSuccess(answer) || isRetryable(answer.status);
+        // A refusal to do it twice is no sign that the first had no effect: the question afterwards tells.
+        const isSettled = sends === 1 && !isSuccess(answer) && !isRetryable(answer.status);
+        this.#mayBePublished = !isSettled;
         return answer;
       },
       check: () => this.#api.callOnce(missingCall(this.#api, [hashPart]), signal),
