@@ -44,6 +44,8 @@ export class Witness {
   readonly #ended = new Set<string>();
   /** Uploads whose publication may be under way, for all that the client knows. */
   readonly #doubtful = new Set<string>();
+  /** Uploads of which an answer about their publication was lost. */
+  readonly #lost = new Set<string>();
   #publications = 0;
 
   constructor(options: WitnessOptions) {
@@ -92,8 +94,12 @@ export class Witness {
 
   /** Takes note of the answer that the client got. */
   answered({ request: { operation, target }, sentStatus: status }: Exchange): void {
+    if (operation !== "complete") return;
+    const narId = narIdOf(target);
     const isDefinite = status !== undefined && !isRetryable(status);
-    if (operation === "complete" && isDefinite) this.#doubtful.delete(narIdOf(target));
+    if (!isDefinite) this.#lost.add(narId);
+    // After a lost answer a refusal may be of an upload that is published already.
+    else if (!this.#lost.has(narId)) this.#doubtful.delete(narId);
   }
 
   /** Every upload that the client knew of was published or given up, or may be published yet. */
