@@ -109,6 +109,18 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       assert.deepEqual(await places(path), [true, true]);
     });
 
+    it("is planned for the other caches where one is down, and JSON tells of that one", async () => {
+      const file = join(rig.nix.dir, "one-down.toml");
+      const down = '[caches.down]\nurl = "cachix://down"\nhost = "http://127.0.0.1:1"\n';
+      const text = await readFile(join(rig.nix.dir, "handpick.toml"), "utf8");
+      await writeFile(file, `${text}\n${down}token-env = "HOME"\n`);
+      const args = ["plan", "--json", "--config", file, "--to", "down", "--to", "second"];
+      const { status, stdout } = await run([...args, await add("down")]);
+      const plan = JSON.parse(stdout) as { paths: unknown[]; errors: { code: string }[] };
+      const codes = plan.errors.map(({ code }) => code);
+      assert.deepEqual([status, plan.paths.length, codes], [1, 1, ["NETWORK"]]);
+    });
+
     it("goes to every cache of the configuration with --all", async () => {
       const path = await add("to-all");
       const result = await run(["push", "--all", path]);
