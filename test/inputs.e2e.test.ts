@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -91,6 +91,16 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       await rig.withdraw("home");
       const none = await run(["push", "--wanted"]);
       assert.deepEqual([none.status, /Nothing is wanted in /.test(none.stderr)], [2, true]);
+    });
+
+    it("is nothing with --wanted where the selections have ended, and status tells of them", async () => {
+      const link = join(rig.state, "wanted", "gone");
+      await mkdir(join(rig.state, "wanted"), { recursive: true, mode: 0o700 });
+      await symlink(ABSENT, link);
+      const { status, stderr } = await run(["plan", "--wanted"]);
+      await rm(link);
+      assert.equal(status, 0, stderr);
+      assert.match(stderr, /nothing is selected; handpick status tells /);
     });
 
     it("takes - for stdin", async () => {
