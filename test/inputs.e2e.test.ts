@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -93,6 +93,16 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       assert.deepEqual([none.status, /Nothing is wanted in /.test(none.stderr)], [2, true]);
     });
 
+    it("is nothing with --wanted where the selections have ended, and status tells of them", async () => {
+      const link = join(rig.state, "wanted", "gone");
+      await mkdir(join(rig.state, "wanted"), { recursive: true, mode: 0o700 });
+      await symlink(ABSENT, link);
+      const { status, stderr } = await run(["plan", "--wanted"]);
+      await rm(link);
+      assert.equal(status, 0, stderr);
+      assert.match(stderr, /nothing is selected; handpick status tells /);
+    });
+
     it("takes - for stdin", async () => {
       const [one, other] = [await add("one"), await add("other")];
       const result = await run(["push", one, "-"], `${other}\n`);
@@ -107,6 +117,18 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       const result = await run(["push", "--to", "mine", "-t", "second", path]);
       assert.equal(result.status, 0, result.stderr);
       assert.deepEqual(await places(path), [true, true]);
+    });
+
+    it("is planned for the other caches where one is down, and JSON tells of that one", async () => {
+      const file = join(rig.nix.dir, "one-down.toml");
+      const down = '[caches.down]\nurl = "cachix://down"\nhost = "http://127.0.0.1:1"\n';
+      const text = await readFile(join(rig.nix.dir, "handpick.toml"), "utf8");
+      await writeFile(file, `${text}\n${down}token-env = "HOME"\n`);
+      const args = ["plan", "--json", "--config", file, "--to", "down", "--to", "second"];
+      const { status, stdout } = await run([...args, await add("down")]);
+      const plan = JSON.parse(stdout) as { paths: unknown[]; errors: { code: string }[] };
+      const codes = plan.errors.map(({ code }) => code);
+      assert.deepEqual([status, plan.paths.length, codes], [1, 1, ["NETWORK"]]);
     });
 
     it("goes to every cache of the configuration with --all", async () => {

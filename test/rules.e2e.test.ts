@@ -40,7 +40,7 @@ describe("rules that leave nothing out", { timeout: 60_000 }, () => {
       assert.equal(plan.status, 0, plan.stderr);
       const { totals } = JSON.parse(plan.stdout) as { totals: { excluded: { paths: number } } };
       assert.equal(totals.excluded.paths, 1);
-      const words = `handpick: exclude of [rules] leaves out nothing here by ${idle}\n`;
+      const words = `handpick: exclude of [rules] has globs that fit nothing here: ${idle}\n`;
       const told = plan.stderr.split(/(?<=\n)/).filter((line) => line.includes("exclude"));
       assert.deepEqual(told, idle === "" ? [] : [words]);
     }
@@ -54,6 +54,6 @@ describe("rules that leave nothing out", { timeout: 60_000 }, () => {
     await rig.declare("home", [{ packages: ["data"] }]);
     assert.match(await ask(), /^ok +rules: each exclude leaves out something/m);
     await rig.configure({ mine: serve.url }, serve.token, rules("data", "dat"));
-    assert.match(await ask(), /^warning rules: exclude of \[rules\] leaves out nothing .*"dat"$/m);
+    assert.match(await ask(), /^warning rules: exclude of \[rules\] has globs that fit nothing .*"dat"$/m);
   });
 });

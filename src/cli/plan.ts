@@ -43,7 +43,7 @@ export function planCommand(io: Io): CommandSpec<PlanOptions> {
         const note = quietly(options, io);
         if (plan.paths.length > 0)
           for (const text of idleExcludes(planned, config.rules)) note(text);
-        if (options.json === true) printJson({ plan, rejected }, io);
+        if (options.json === true) printJson({ plan, rejected, failures }, io);
         else print({ plan, rejected }, options, io);
         return exitCodeAfter(failures, plan.totals.held.paths + rejected.length);
       }),
@@ -52,6 +52,11 @@ export function planCommand(io: Io): CommandSpec<PlanOptions> {
 
 interface Planned extends Pick<Gathered, "rejected"> {
   readonly plan: Plan;
+}
+
+interface PlannedBeside extends Planned {
+  /** Errors of caches that gave no answer: `plan` says nothing of them. */
+  readonly failures: readonly unknown[];
 }
 
 function print({ plan, rejected }: Planned, { full }: PlanOptions, { stdout, stderr }: Io): void {
@@ -64,7 +69,7 @@ function print({ plan, rejected }: Planned, { full }: PlanOptions, { stdout, std
   }
 }
 
-function printJson({ plan, rejected }: Planned, { stdout }: Io): void {
+function printJson({ plan, rejected, failures }: PlannedBeside, { stdout }: Io): void {
   const told = rejected.map(({ input, error }) => ({ input, error: toFailure(error) }));
   const paths = plan.paths.map((decision) => ({
     ...decision,
@@ -72,7 +77,9 @@ function printJson({ plan, rejected }: Planned, { stdout }: Io): void {
     picks: decision.picks.map(({ name }) => name),
     wantedBy: decision.picks,
   }));
-  stdout.write(
-    `${JSON.stringify({ ...plan, paths, ...(told.length > 0 ? { rejected: told } : {}) })}\n`,
-  );
+  const wrong = {
+    ...(told.length > 0 ? { rejected: told } : {}),
+    ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
+  };
+  stdout.write(`${JSON.stringify({ ...plan, paths, ...wrong })}\n`);
 }

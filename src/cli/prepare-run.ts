@@ -88,7 +88,8 @@ export async function withGathered(
     cwd,
   });
   if (gathered.planned.every(({ members }) => members.size === 0)) {
-    note("warning: nothing is selected");
+    const look = given === "wanted" ? "; handpick status tells which selections have ended" : "";
+    note(`warning: nothing is selected${look}`);
   }
   const onWarning = once((warning) => note(`warning: ${warning}`));
   const assumeMissing = options.assumeMissing === true;

@@ -163,7 +163,7 @@ describe("createHttpClient() with a server that fails", () => {
     const { signal } = new AbortController();
     await assert.rejects(client.request({ action: "read it", method: "GET", url, signal }), {
       code: "NETWORK",
-      message: `Cannot read it: expected an answer from 127.0.0.1:${port}, but the connection was refused (127.0.0.1:${port})`,
+      message: `Cannot read it: expected an answer from 127.0.0.1:${port}, but the connection was refused`,
     });
   });
 

@@ -55,8 +55,9 @@ export function networkError(
   cause: unknown,
   circumstances: Circumstances,
 ): HandpickError {
-  const found = `${whatHappened(cause, circumstances)}${addressOf(cause)}`;
-  const rule = `expected an answer from ${endpointOf(request.url)}, but ${found}`;
+  const endpoint = endpointOf(request.url);
+  const found = `${whatHappened(cause, circumstances)}${addressOf(cause, endpoint)}`;
+  const rule = `expected an answer from ${endpoint}, but ${found}`;
   const hint = hintFor(cause, circumstances);
   return new HandpickError("NETWORK", `Cannot ${request.action}: ${rule}`, { cause, hint });
 }
@@ -96,7 +97,7 @@ function hintFor(cause: unknown, { proxy, env }: Circumstances): string {
   if (NO_HTTP.test(code)) return "Check name and port in the setting host of this cache.";
   if (CERTIFICATE.test(code)) return CERTIFICATE_HINTS[code] ?? authorityHint(env);
   return proxy === undefined
-    ? "Check the network, the proxy variables, and host and http:// or https:// of this cache."
+    ? "Check the network, the proxy variables, and the host of this cache, with its http:// or https://."
     : `Check the network, the proxy in ${proxy.variable}, and the host of this cache.`;
 }
 
@@ -130,8 +131,9 @@ function statusOf(error: unknown): number {
   return error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 0;
 }
 
-/** Where we really went: that of a proxy, say. */
-function addressOf(error: unknown): string {
+/** Tells the address that was tried, such as that of a proxy, unless it is the endpoint as named already. */
+function addressOf(error: unknown, endpoint: string): string {
   if (!(error instanceof Error && "address" in error && "port" in error)) return "";
-  return ` (${String(error.address)}:${String(error.port)})`;
+  const address = `${String(error.address)}:${String(error.port)}`;
+  return address === endpoint ? "" : ` (${address})`;
 }

@@ -26,7 +26,7 @@ describe("idleExcludes()", () => {
   it("names each glob of the rules that fits nothing, once", () => {
     const exclude = ["zoom-us", "app", "zoom-us", "/nix/store/*-gone"];
     assert.deepEqual(idleExcludes([pick(["zoom-6.1", "app-1"])], { exclude }), [
-      'exclude of [rules] leaves out nothing here by "zoom-us", "/nix/store/*-gone"',
+      'exclude of [rules] has globs that fit nothing here: "zoom-us", "/nix/store/*-gone"',
     ]);
   });
 
@@ -37,7 +37,7 @@ describe("idleExcludes()", () => {
       pick(["tool-1-man"]),
     ];
     assert.deepEqual(idleExcludes(closed, { exclude: [] }), [
-      'exclude of picks leaves out nothing here by "*-man"',
+      'exclude of picks has globs that fit nothing here: "*-man"',
     ]);
   });
 

@@ -46,5 +46,5 @@ function sentence(owner: string, globs: readonly string[]): string[] {
   if (globs.length === 0) return [];
   const more = globs.length > LISTED ? ` and ${globs.length - LISTED} more` : "";
   const shown = globs.slice(0, LISTED).map(quote).join(", ");
-  return [`exclude of ${owner} leaves out nothing here by ${shown}${more}`];
+  return [`exclude of ${owner} has globs that fit nothing here: ${shown}${more}`];
 }

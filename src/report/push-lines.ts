@@ -7,8 +7,22 @@ import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
 import { reasonText } from "./reason-text.ts";
 
+/**
+ * Returns {@link pushLines} for the events of one run. Once they are of a second cache, the line of a path
+ * names its cache: two caches would get the same line otherwise.
+ */
+export function linesOfRun(paint: Paint): (event: RunEvent) => string[] {
+  const caches = new Set<string>();
+  return (event) => {
+    if ("cache" in event) caches.add(event.cache);
+    return pushLines(event, paint, caches.size > 1);
+  };
+}
+
 /** The lines that an event leaves for good; none for events that only move the status line. */
-export function pushLines(event: RunEvent, paint: Paint): string[] {
+export function pushLines(event: RunEvent, paint: Paint, namesCache = false): string[] {
+  const cache = namesCache && "cache" in event ? printable(event.cache) : undefined;
+  const about = cache === undefined ? "" : `${cache}: `;
   switch (event.event) {
     case "plan":
       return [headingLine(event)];
@@ -18,24 +32,24 @@ export function pushLines(event: RunEvent, paint: Paint): string[] {
       const size = formatSize(fileSize).padStart(10);
       const how = `${compression}${ratio}`.padEnd(10);
       return [
-        `${paint("green", "✓")} ${paddedName(event.path)} ${size}  ${how} ${formatDuration(durationMs).padStart(8)}`,
+        `${paint("green", "✓")} ${paddedName(event.path)} ${size}  ${how} ${formatDuration(durationMs).padStart(8)}${cache === undefined ? "" : `  ${cache}`}`,
       ];
     }
     case "failed":
       return [
-        `${paint("red", "✗")} ${paddedName(event.path)} ${failureText(event.error)}`,
+        `${paint("red", "✗")} ${paddedName(event.path)} ${about}${failureText(event.error)}`,
         ...hintLines(event.error),
       ];
     case "held":
     case "excluded":
       return [
-        `${paint("yellow", "-")} ${paddedName(event.path)} ${event.event}: ${whyText(event.reason)}`,
+        `${paint("yellow", "-")} ${paddedName(event.path)} ${about}${event.event}: ${whyText(event.reason)}`,
       ];
     case "pinned":
-      return [`${paint("green", "✓")} ${paddedName(event.path)} pinned as ${event.name}`];
+      return [`${paint("green", "✓")} ${paddedName(event.path)} ${about}pinned as ${event.name}`];
     case "pin-failed":
       return [
-        `${paint("red", "✗")} ${paddedName(event.path)} pin ${event.name}: ${failureText(event.error)}`,
+        `${paint("red", "✗")} ${paddedName(event.path)} ${about}pin ${event.name}: ${failureText(event.error)}`,
         ...hintLines(event.error),
       ];
     case "rejected":
@@ -62,7 +76,6 @@ export function summaryLine(event: Extract<RunEvent, { event: "summary" }>): str
   return unfinished === 0 ? counts : `${counts}, ${unfinished} not finished, run it again to go on`;
 }
 
-/** What is left to say after the word "excluded". */
 /** The reason without the action that stands before it. */
 function whyText(reason: Reason): string {
   return printable(reasonText(reason)).replace(/^excluded /, "");

@@ -3,7 +3,7 @@ import { performance } from "node:perf_hooks";
 import type { RunEvent } from "../run/events.ts";
 import { type OutputStream, wrapText, writeText } from "./output.ts";
 import { painter } from "./painter.ts";
-import { pushLines, summaryLine } from "./push-lines.ts";
+import { linesOfRun, summaryLine } from "./push-lines.ts";
 import { PushProgress } from "./push-progress.ts";
 import { reasonWithText } from "./reason-text.ts";
 
@@ -46,14 +46,19 @@ const FAILURES: ReadonlySet<RunEvent["event"]> = new Set<RunEvent["event"]>([
   "error",
 ]);
 
-/** Nothing but what went wrong, on stderr. */
+/** Prints only failures, on stderr. An error that every retry repeats is printed once, until a cache answers. */
 export function quietReport({ stderr }: Streams): PushReport {
-  const paint = painter(stderr);
+  const linesOf = linesOfRun(painter(stderr));
+  const shown = new Set<string>();
   return {
     show: (event) => {
+      const lines = linesOf(event);
+      if (event.event === "plan") shown.clear();
       const isError = event.event === "note" && event.level === "error";
       if (!isError && !FAILURES.has(event.event)) return;
-      for (const line of pushLines(event, paint)) writeText(stderr, line);
+      if (isError && shown.has(event.text)) return;
+      if (isError) shown.add(event.text);
+      for (const line of lines) writeText(stderr, line);
     },
     end: () => undefined,
   };
@@ -65,13 +70,13 @@ export function plainReport(
   now: () => number = () => performance.now(),
 ): PushReport {
   const progress = new PushProgress(now);
-  const paint = painter(stderr);
+  const linesOf = linesOfRun(painter(stderr));
   let shownMs = now();
   let shown: string | undefined;
   return {
     show: (event) => {
       follow(progress, event);
-      for (const line of pushLines(event, paint)) writeText(stderr, line);
+      for (const line of linesOf(event)) writeText(stderr, line);
       if (event.event === "summary") writeText(stdout, summaryLine(event));
       const status = now() - shownMs >= PLAIN_STATUS_MS ? progress.line() : undefined;
       if (status === undefined || status === shown) return;
@@ -88,7 +93,7 @@ export async function terminalReport({ stdout, stderr, signal }: Streams): Promi
   const { createLogUpdate } = await import("log-update");
   const screen = createLogUpdate(stderr, { showCursor: true });
   const progress = new PushProgress();
-  const paint = painter(stderr);
+  const linesOf = linesOfRun(painter(stderr));
   let frame = 0;
   const redraw = (): void => {
     frame += 1;
@@ -106,7 +111,7 @@ export async function terminalReport({ stdout, stderr, signal }: Streams): Promi
   return {
     show: (event) => {
       follow(progress, event);
-      const lines = pushLines(event, paint);
+      const lines = linesOf(event);
       if (lines.length > 0)
         screen.persist(wrapText(lines.join("\n"), stderr.columns ?? DEFAULT_COLUMNS));
       if (event.event !== "summary") return;

@@ -153,6 +153,25 @@ describe("plainReport()", () => {
     assert.equal(out(), `${SUMMARY}\n`);
   });
 
+  it("names the cache in the line of a path once there are several", () => {
+    const { streams, err } = screen();
+    const report = plainReport(streams);
+    const { plan, pushed, failed, held, excluded, pinned, pinFailed } = EVENTS;
+    for (const event of [plan, { ...plan, cache: "other" }]) report.show(event);
+    err();
+    for (const event of [pushed, failed, held, excluded, pinned, pinFailed]) report.show(event);
+    const lines = err().split("\n");
+    assert.equal(lines[0], `${LINES[1]}  mine`);
+    for (const [at, words] of [
+      [1, "mine: UPLOAD_REJECTED: "],
+      [3, "mine: held: "],
+      [4, "mine: excluded: "],
+      [5, "mine: pinned as editor"],
+      [6, "mine: pin editor: "],
+    ] as const)
+      assert.match(lines[at] ?? "", new RegExp(`^. [^ ]+ +${words}`));
+  });
+
   it("adds a status every ten seconds at most, and only if it changed", () => {
     const { streams, err } = screen();
     let nowMs = 0;
@@ -178,6 +197,14 @@ describe("quietReport()", () => {
     showAll(report);
     assert.deepEqual(err().trimEnd().split("\n"), [LINES[2], LINES[3], LINES[7]]);
     assert.equal(out(), "");
+  });
+
+  it("prints an error that retries repeat once, and again after a cache answered", () => {
+    const { streams, err } = screen();
+    const report = quietReport(streams);
+    const down = { event: "note", level: "error", text: "mine: it is down" } as const;
+    for (const event of [down, down, EVENTS.plan, down, down]) report.show(event);
+    assert.equal(err(), "mine: it is down\nmine: it is down\n");
   });
 });
 

@@ -6,6 +6,7 @@ import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 
 import { HandpickError } from "../error.ts";
+import { systemCode } from "../files/system-code.ts";
 import type { ListenAddress } from "./base-url.ts";
 import { Exchanges } from "./exchanges.ts";
 
@@ -120,7 +121,7 @@ async function bind(server: Server, { host, port }: ListenAddress): Promise<numb
     server.listen({ host, port });
     await once(server, "listening");
   } catch (cause) {
-    const found = cause instanceof Error ? cause.message : String(cause);
+    const found = listenFailure(cause);
     throw new HandpickError("LISTEN_FAILED", `Cannot listen on ${host}:${port}: ${found}`, {
       cause,
       hint: "Choose another address with --listen.",
@@ -128,4 +129,9 @@ async function bind(server: Server, { host, port }: ListenAddress): Promise<numb
   }
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : port;
+}
+
+function listenFailure(cause: unknown): string {
+  if (systemCode(cause) === "EADDRINUSE") return "another program listens there";
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -157,7 +157,7 @@ describe("startServer()", () => {
     const dir = join(folder.path, "new/cache");
     await assert.rejects(startTestServer({ dir, port }), {
       code: "LISTEN_FAILED",
-      message: new RegExp(`:${port}: `),
+      message: new RegExp(`:${port}: another program listens there$`),
     });
     assert.deepEqual(await readdir(folder.path), []);
     await rig.server.close();

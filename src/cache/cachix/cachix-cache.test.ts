@@ -98,7 +98,7 @@ describe("info() of a Cachix cache", () => {
   it("hints at the setting host where there is one", async () => {
     await using rig = await createCachixRig();
     rig.fake.next("info").reply(404, { body: "<html>Not Found</html>" });
-    await assert.rejects(rig.cache.info(signal), { hint: /the setting host names no Cachix/ });
+    await assert.rejects(rig.cache.info(signal), { hint: /the setting host names a Cachix/ });
   });
 
   it("accepts any 2xx and JSON of any content type", async () => {

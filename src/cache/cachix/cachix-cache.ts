@@ -206,7 +206,9 @@ class CachixCache implements Cache {
     const advice = this.#hasToken
       ? "Check the name of the cache, and that the token is valid and belongs to it"
       : "Check the name of the cache; a private one needs a token";
-    const doubt = this.#hasOwnHost ? "; or the setting host names no Cachix service" : "";
+    const doubt = this.#hasOwnHost
+      ? "; check also that the setting host names a Cachix service"
+      : "";
     return new HandpickError("CACHE_NOT_FOUND", statusMessage(response), {
       hint: `${advice}${doubt}.`,
     });
