@@ -54,6 +54,9 @@ describe("rules that leave nothing out", { timeout: 60_000 }, () => {
     await rig.declare("home", [{ packages: ["data"] }]);
     assert.match(await ask(), /^ok +rules: each exclude leaves out something/m);
     await rig.configure({ mine: serve.url }, serve.token, rules("data", "dat"));
-    assert.match(await ask(), /^warning rules: exclude of \[rules\] has globs that fit nothing .*"dat"$/m);
+    assert.match(
+      await ask(),
+      /^warning rules: exclude of \[rules\] has globs that fit nothing .*"dat"$/m,
+    );
   });
 });
