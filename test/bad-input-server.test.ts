@@ -81,7 +81,7 @@ describe("a host that is no cache", { timeout: 120_000 }, () => {
     );
     const asHttp = await pushTo(`http://127.0.0.1:${secure.port}`);
     assertRefused(asHttp, network(/the connection was cut$/));
-    assert.match(asHttp.stderr, /http:\/\/ or https:\/\/ of this cache/);
+    assert.match(asHttp.stderr, /with its http:\/\/ or https:\/\//);
     const untrusted = await pushTo(`https://127.0.0.1:${secure.port}`);
     assertRefused(untrusted, network(/but self-signed certificate$/));
     assert.match(untrusted.stderr, /NIX_SSL_CERT_FILE/);

@@ -40,6 +40,8 @@ export async function main(): Promise<void> {
       return { [Symbol.dispose]: () => (handler = undefined) };
     },
   });
+  // Reading a pipe that nobody writes cannot be given up, and would keep the process.
+  if (interrupted.signal.aborted) process.exit();
 }
 
 type SignalHandler = (signal: NodeJS.Signals) => boolean;
