@@ -6,7 +6,6 @@ import { HandpickError } from "../error.ts";
 import { affordable, isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { systemCode } from "../files/system-code.ts";
 import { Budget } from "./budget.ts";
-import { LargeTurns } from "./large-turns.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { pack, SMALL_NAR_BYTES } from "./pack.ts";
 import { createGate, shutGate } from "./thread-gate.ts";
@@ -59,9 +58,9 @@ const TINY_NAR_BYTES = 64 << 10;
 const KEEP_FROM_BYTES = 1 << 20;
 
 /**
- * Packs store paths in worker threads. Small paths take a thread each, and so do large ones where there
- * are many; the last of these use all cores for their compression. A tiny one would take longer to hand
- * over than to pack, so it gets no thread. All parts share one memory budget.
+ * Packs store paths in worker threads. Small paths take a thread each; a large one uses all cores
+ * for its compression, so large ones go one at a time. A tiny one would take longer to hand over
+ * than to pack, so it gets no thread. All parts share one memory budget.
  */
 export class PackPool implements AsyncDisposable {
   readonly threads: number;
@@ -74,7 +73,7 @@ export class PackPool implements AsyncDisposable {
     for (const pid of this.#programs.values()) this.#kill(pid);
   };
   readonly #slots: Budget;
-  readonly #large: LargeTurns;
+  readonly #large = new Budget(1);
   readonly #memory: Budget;
   readonly #spare: ArrayBuffer[] = [];
 
@@ -87,7 +86,6 @@ export class PackPool implements AsyncDisposable {
     const leastBytes = Math.min(memoryBytes, LEAST_MEMORY_BYTES);
     this.threads = Math.ceil(threads / shares);
     this.#slots = new Budget(this.threads);
-    this.#large = new LargeTurns(this.threads);
     this.#memory = new Budget(Math.max(Math.floor(memoryBytes / shares), leastBytes));
     process.once("exit", this.#killPrograms);
   }
@@ -144,24 +142,24 @@ export class PackPool implements AsyncDisposable {
 
   async #inThread(job: Job): Promise<PackResult> {
     const isLarge = job.request.narSize >= SMALL_NAR_BYTES;
-    const turn = isLarge ? await this.#large.take(job.signal) : undefined;
+    const endLarge = isLarge ? await this.#large.take(1, job.signal) : nothing;
     try {
       const endSlot = await this.#slots.take(1, job.signal);
       try {
-        return await this.#run(job, turn?.threads ?? 1);
+        return await this.#run(job);
       } finally {
         endSlot();
       }
     } finally {
-      turn?.release();
+      endLarge();
     }
   }
 
-  async #run(job: Job, threads: number): Promise<PackResult> {
+  async #run(job: Job): Promise<PackResult> {
     const worker = this.#idle.pop() ?? this.#start();
     this.#busy.add(worker);
     try {
-      const result = await this.#converse(worker, job, threads);
+      const result = await this.#converse(worker, job);
       this.#idle.push(worker);
       return result;
     } catch (error) {
@@ -218,7 +216,7 @@ export class PackPool implements AsyncDisposable {
   }
 
   /** Sends the job, grants memory and takes parts until the worker is done. */
-  #converse(worker: Worker, job: Job, threads: number): Promise<PackResult> {
+  #converse(worker: Worker, job: Job): Promise<PackResult> {
     const { request, signal } = job;
     const { promise, resolve, reject } = Promise.withResolvers<PackResult>();
     const onAbort = (): void => reject(signal.reason as Error);
@@ -245,6 +243,7 @@ export class PackPool implements AsyncDisposable {
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     const { onPart: _, ...plain } = request;
+    const threads = request.narSize >= SMALL_NAR_BYTES ? this.threads : 1;
     worker.postMessage({ type: "job", ...plain, threads } satisfies PackJob);
     return promise.finally(() => {
       worker.off("message", onMessage).off("error", onError).off("exit", onExit);
