@@ -15,7 +15,7 @@ for path in "$@"; do
 done`;
 const AGAINST = "nix-store --dump | zstd -3 -T2, hashed by openssl";
 
-/** as many paths at once as there are cores. */
+/** Row 3: several large paths in one run. */
 export const severalRow: Row = {
   name: "several",
   about: "push several large paths, against a pipe that hashes as well, and nix copy",
