@@ -45,7 +45,11 @@ export const exitCodeFits: Check = (evidence) => {
   const wrong = (rule: string): string[] => [`exit code ${status}: ${rule}`];
   if (status === 130) return signals.length > 0 ? [] : wrong("nobody interrupted it");
   const faults = faultsBehind(evidence);
-  const isRefused = faults.some(({ effect }) => REFUSALS.has(effect));
+  // Without any key a bare 400 to a publication reads as the want of one, which only the user can mend.
+  const isRefused = faults.some(
+    ({ operation, effect }) =>
+      REFUSALS.has(effect) || (operation === "complete" && effect === "400"),
+  );
   if (status === 3) return isRefused ? [] : wrong("no cache refused anything");
   if (status === 1) return faults.length > 0 ? [] : wrong("nothing was in its way");
   return status === 0 ? zeroIsTrue(evidence) : wrong("expected 0, 1, 3 or 130");
