@@ -7,6 +7,10 @@ const VALUES: Uint8Array = new Uint8Array(128).fill(INVALID);
 for (const [value, character] of ALPHABET.split("").entries())
   VALUES[character.charCodeAt(0)] = value;
 
+const CODES = Buffer.from(ALPHABET, "latin1");
+/** Room for the longest hash, a SHA-512. */
+const scratch = Buffer.alloc(103);
+
 /** Length of the nix32 spelling of that many bytes. */
 export function base32Length(sizeBytes: number): number {
   return Math.ceil((sizeBytes * 8) / 5);
@@ -17,14 +21,16 @@ export function base32Length(sizeBytes: number): number {
  * come first.
  */
 export function encodeBase32(bytes: Uint8Array): string {
-  let text = "";
-  for (let digit = base32Length(bytes.length) - 1; digit >= 0; digit--) {
+  const length = base32Length(bytes.length);
+  // One string from a buffer: a closure has thousands of hashes, and text + text is collected.
+  const text = length <= scratch.length ? scratch : Buffer.alloc(length);
+  for (let digit = length - 1; digit >= 0; digit--) {
     const bit = digit * 5;
     const index = bit >> 3;
     const pair = (bytes[index] ?? 0) | ((bytes[index + 1] ?? 0) << 8);
-    text += ALPHABET.charAt((pair >> (bit & 7)) & 31);
+    text[length - 1 - digit] = CODES[(pair >> (bit & 7)) & 31] ?? 0;
   }
-  return text;
+  return text.latin1Slice(0, length);
 }
 
 /**

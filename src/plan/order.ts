@@ -16,13 +16,23 @@ export function referenceOrder(
   const sorted = [...new Set(paths)].toSorted(compareStorePaths);
   // Numbers from here on: comparing and hashing the same long strings again took most of the time.
   const places = new Map(sorted.map((path, place) => [path, place]));
-  const edges = sorted.map((path) =>
-    (infos.get(path)?.references ?? []).flatMap((reference) => places.get(reference) ?? []),
-  );
+  const edges = sorted.map((path) => placed(infos.get(path)?.references ?? [], places));
   const levels = levelsOf(edges);
   const byLevel: StorePath[][] = [];
   for (const [place, path] of sorted.entries()) (byLevel[levels[place] ?? 0] ??= []).push(path);
   return byLevel.flat();
+}
+
+function placed(
+  references: readonly StorePath[],
+  places: ReadonlyMap<StorePath, number>,
+): number[] {
+  const found: number[] = [];
+  for (const reference of references) {
+    const place = places.get(reference);
+    if (place !== undefined) found.push(place);
+  }
+  return found;
 }
 
 /** The length of the longest chain that begins at each node. */
