@@ -1,45 +1,81 @@
 import type { Sha256 } from "../nix/hash.ts";
+import type { NarInfo } from "../nix/narinfo.ts";
+import type { PathInfo } from "../nix/path-info.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
 
 /** Compression of a NAR file, spelled as narinfo's `Compression:` spells it. */
 export type Compression = "zstd" | "xz" | "none";
 
-/** Facts that a cache tells of itself, asked once before anything else. */
+/** The habits of a kind of cache. Final once `info` has answered. */
+export interface CacheTraits {
+  /** The compressions it takes. */
+  readonly compressions: ReadonlySet<Compression>;
+  /**
+   * Says what keeps readers from seeing a path before its references: "cache" where the service is
+   * known to hide a narinfo until its closure is complete, "client" where we must publish in
+   * reference order.
+   */
+  readonly closureRule: "cache" | "client";
+  /**
+   * Says who signs. "client": a narinfo carries the signatures that it is given, as many as there are,
+   * and no others. "either": the service signs, unless it is given one signature, by a key that it knows.
+   */
+  readonly signer: "client" | "either";
+  readonly parts: PartTraits;
+}
+
+/** The way a cache wants its NARs: in numbered parts, sent at once and in any order. */
+export interface PartTraits {
+  /** The smallest part but the last, in bytes. */
+  readonly minBytes: number;
+  readonly maxParts: number;
+  /** True if every part comes with its MD5. */
+  readonly md5: boolean;
+  /** How long a part may take, in milliseconds; undefined where time does not matter. */
+  readonly lifetimeMs: number | undefined;
+}
+
+/** Facts that a cache tells of itself, asked once before anything is sent. */
 export interface CacheInfo {
   /** Where readers find it, without trailing slash. */
   readonly readUrl: string;
-  /** Trusted keys in Nix's form, `name:base64`. */
-  readonly publicKeys: readonly string[];
-  readonly isPublic: boolean;
-  /** True if our credentials may write. */
-  readonly writable: boolean;
+  /** The folder of the store whose paths it holds, such as `/nix/store`. */
+  readonly storeDir: string;
+  /** Trusted keys in Nix's form, `name:base64`; undefined where the cache does not say. */
+  readonly publicKeys: readonly string[] | undefined;
+  /** True if everybody may read; undefined, where the cache does not say, counts as true. */
+  readonly isPublic: boolean | undefined;
+  /** True if our credentials may write; undefined where only a write tells. */
+  readonly writable: boolean | undefined;
   /** The method the cache wants; undefined if it takes whatever comes. */
   readonly preferredCompression: Compression | undefined;
 }
 
-/** Everything of a narinfo that the cache cannot know itself. */
-export interface NarInfoFields {
-  readonly storePath: StorePath;
-  readonly narHash: Sha256;
-  readonly narSize: number;
-  readonly references: readonly StorePath[];
-  readonly deriver: StorePath | undefined;
-  readonly contentAddress: string | undefined;
-  /** SHA-256 of the compressed file. */
-  readonly fileHash: Sha256;
-  /** Size of the compressed file in bytes. */
-  readonly fileSize: number;
-  /** `name:base64`, at most one; undefined where the cache signs itself. */
-  readonly signature: string | undefined;
+/** A path that is to be uploaded. */
+export interface UploadRequest {
+  /** Its NAR size is known. */
+  readonly info: PathInfo;
+  readonly compression: Compression;
+  /** `name:base64` each, in the order in which readers get them; see {@link CacheTraits.signer}. */
+  readonly signatures: readonly string[];
 }
 
-/** One slice of the compressed NAR. All but the last have the size asked for in `beginUpload`. */
+/** What is known of a compressed NAR once all of it was made. */
+export interface PackedFile {
+  readonly fileHash: Sha256;
+  /** In bytes. */
+  readonly fileSize: number;
+}
+
+/** One slice of the compressed NAR. All parts but the last have the same size. */
 export interface UploadPart {
   /** From 1. */
   readonly number: number;
+  /** Where in the file it begins, in bytes. */
+  readonly offset: number;
   /** Valid until `putPart` settles; its memory is used again afterwards. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** MD5 of the bytes, base64. */
+  /** MD5 of the bytes, base64; empty unless {@link PartTraits.md5}. */
   readonly md5: string;
 }
 
@@ -54,10 +90,11 @@ export interface Upload {
   /** Sends one part; parts of one upload may be sent at once and in any order. */
   putPart(part: UploadPart, signal: AbortSignal): Promise<void>;
   /**
-   * Makes the NAR and its narinfo durable. Never uploads again what may have arrived. A request that
-   * was sent when `signal` is aborted still gets a moment for its answer, and may so succeed.
+   * Makes the NAR and its narinfo durable, in place of an older narinfo. Never uploads again what may
+   * have arrived. A request that was sent when `signal` is aborted still gets a moment for its answer,
+   * and may so succeed.
    */
-  publish(fields: NarInfoFields, signal: AbortSignal): Promise<void>;
+  publish(file: PackedFile, signal: AbortSignal): Promise<void>;
   /**
    * Gives the upload up; best effort, bounded in time, never throws. Does nothing once it is
    * published, or may be.
@@ -73,18 +110,18 @@ export interface PinRequest {
   readonly keep?: { readonly days: number } | { readonly revisions: number } | "forever";
 }
 
+export interface CachePins {
+  /** Pins a path that was published. */
+  set(request: PinRequest, signal: AbortSignal): Promise<void>;
+  /** Pin names and the store path that each holds now. */
+  list(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
+}
+
 /** A binary cache we push to. Every backend runs the same conformance suite. */
 export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
   readonly name: string;
-  /**
-   * Says what keeps readers from seeing a path before its references: "cache" where the service is
-   * known to hide a narinfo until its closure is complete, "client" where we must publish in
-   * reference order. Final once `info` has answered.
-   */
-  readonly closureRule: "cache" | "client";
-  /** The compressions it takes. */
-  readonly compressions: ReadonlySet<Compression>;
+  readonly traits: CacheTraits;
 
   /**
    * @throws {HandpickError} `CACHE_NOT_FOUND`, `CACHE_REFUSED`, `NETWORK`, `CACHE_UNAVAILABLE` or
@@ -96,17 +133,30 @@ export interface Cache extends AsyncDisposable {
   missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>>;
 
   /** Starts the upload of one NAR. */
-  beginUpload(
-    request: { readonly storePath: StorePath; readonly compression: Compression },
-    signal: AbortSignal,
-  ): Promise<Upload>;
+  beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload>;
 
-  /** Pins a path that was published; absent where the cache has no pins. */
-  pin?(request: PinRequest, signal: AbortSignal): Promise<void>;
-
-  /** Pin names and the store path that each holds now; absent where they cannot be listed. */
-  pins?(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
+  /** Absent where the cache has no pins. */
+  readonly pins?: CachePins;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;
+}
+
+/** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs, without credentials. */
+export interface CacheReader extends AsyncDisposable {
+  /** Its URL, for people; without trailing slash. */
+  readonly url: string;
+
+  /** The narinfo of a path, undefined where the cache lacks it. */
+  narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
+
+  /**
+   * The file that a narinfo names.
+   *
+   * @param range The bytes to read, both ends included. @default {all}
+   */
+  nar(
+    url: string,
+    options: { readonly signal: AbortSignal; readonly range?: readonly [number, number] },
+  ): AsyncIterable<Uint8Array>;
 }

@@ -95,7 +95,7 @@ async function makeAndRegister(
   const ours = printPublicKey(publicKeyOf(secret));
   await cache.registerKey(ours, io.signal);
   const { publicKeys } = await cache.info(io.signal);
-  const theirs = publicKeys.find((key) => key.endsWith(ours.slice(ours.lastIndexOf(":")))) ?? ours;
+  const theirs = publicKeys?.find((key) => key.endsWith(ours.slice(ours.lastIndexOf(":")))) ?? ours;
   if (theirs !== ours && options.quiet !== true) {
     io.stderr.write(`Cache "${cache.name}" has a name of its own for the key:\n`);
   }

@@ -93,9 +93,9 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
   for (const configured of chosen) {
     const opened = await openConfigured(configured, io);
     await using cache = opened.cache;
-    if (cache.pin === undefined)
-      throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
-    await withMissingToken(opened, async () => cache.pin?.(request, signal));
+    const { pins } = cache;
+    if (pins === undefined) throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
+    await withMissingToken(opened, () => pins.set(request, signal));
     if (options.json === true)
       io.stdout.write(`${JSON.stringify({ cache: cache.name, name, storePath })}\n`);
     else if (options.quiet !== true)

@@ -95,6 +95,7 @@ function cacheAt(text: string): CacheConfig {
     tokenEnv: undefined,
     dhallFile: undefined,
     signingKeyFile: undefined,
+    sign: "all",
     upstreams: undefined,
     compression: undefined,
     compressionLevel: undefined,

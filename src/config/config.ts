@@ -4,7 +4,7 @@ import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
-import { checkTables, type CacheTable, type Violation } from "./schema.ts";
+import { checkTables, type CacheTable, type Sign, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";
 
 /**
@@ -21,6 +21,8 @@ export interface CacheRef {
   readonly url: string;
 }
 
+export type { Sign } from "./schema.ts";
+
 /** One `[caches.NAME]` table. File names are absolute. */
 export interface CacheConfig extends CacheRef {
   /** Base URL of another server than the default one, http or https. */
@@ -31,6 +33,7 @@ export interface CacheConfig extends CacheRef {
   /** A `cachix.dhall` elsewhere than where Cachix's client has it. */
   readonly dhallFile: string | undefined;
   readonly signingKeyFile: string | undefined;
+  readonly sign: Sign;
   /** Undefined if the file does not say; consumers then have cache.nixos.org. */
   readonly upstreams: readonly string[] | undefined;
   readonly compression: Compression | undefined;
@@ -161,6 +164,7 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     tokenEnv: table["token-env"],
     dhallFile: absolute(table["dhall-file"]),
     signingKeyFile: absolute(table["signing-key-file"]),
+    sign: table.sign,
     upstreams: table.upstreams,
     compression: table.compression,
     compressionLevel: table["compression-level"],

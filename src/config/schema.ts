@@ -6,6 +6,9 @@ import { nearest } from "../nix/nearest.ts";
 import { cacheUrlFault, isCacheName, serverUrlFault } from "../cache/cache-url.ts";
 import { parseSize } from "./size.ts";
 
+/** The signatures that a narinfo gets: those of the store and ours, ours only, or those of the store only. */
+export type Sign = "all" | "own" | "none";
+
 /** `[caches.NAME]` as it stands in the file. */
 export interface CacheTable {
   readonly url: string;
@@ -14,6 +17,7 @@ export interface CacheTable {
   readonly "token-env"?: string | undefined;
   readonly "dhall-file"?: string | undefined;
   readonly "signing-key-file"?: string | undefined;
+  readonly sign: Sign;
   readonly upstreams?: readonly string[] | undefined;
   readonly compression?: Compression | undefined;
   readonly "compression-level"?: number | undefined;
@@ -92,7 +96,7 @@ function unknownKeyRule(keys: Violation["keys"]): string {
 /** Tables and keys that later versions take: a shared configuration may have them already. */
 const NEWER_TABLES: ReadonlySet<string> = new Set(["guard", "unfree", "budget", "verify"]);
 const NEWER_KEYS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
-  ["caches", new Set(["netrc-file", "public", "public-keys", "read-url", "sign"])],
+  ["caches", new Set(["netrc-file", "public", "public-keys", "read-url"])],
   ["rules", new Set(["budget", "guard", "unfree"])],
 ]);
 
@@ -191,6 +195,7 @@ const cacheEntries = {
   "token-env": v.optional(variable),
   "dhall-file": v.optional(fileName),
   "signing-key-file": v.optional(fileName),
+  sign: v.optional(oneOf("all", "own", "none"), "all"),
   upstreams: v.optional(listOf(webUrl)),
   compression: v.optional(oneOf("zstd", "xz", "none")),
   "compression-level": v.optional(v.number(typeRule("a number"))),

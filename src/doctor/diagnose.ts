@@ -131,7 +131,7 @@ async function* checkCache(
   yield await check(`${name}: cache`, async () => {
     const info = await cache.info(request.signal);
     assertWritable(about, info);
-    const kind = info.isPublic ? "public" : "private";
+    const kind = info.isPublic === false ? "private" : "public";
     return ok(`${kind}, writable, read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`);
   });
 }

@@ -30,7 +30,7 @@ export function encodeBase32(bytes: Uint8Array): string {
     const pair = (bytes[index] ?? 0) | ((bytes[index + 1] ?? 0) << 8);
     text[length - 1 - digit] = CODES[(pair >> (bit & 7)) & 31] ?? 0;
   }
-  return text.latin1Slice(0, length);
+  return text.toString("latin1", 0, length);
 }
 
 /**

@@ -41,6 +41,11 @@ export function parseSignature(text: string): Signature {
   return signature;
 }
 
+/** Returns true if `text` is one that {@link parseSignature} reads. */
+export function isSignature(text: string): boolean {
+  return readSignature(text) !== undefined;
+}
+
 /**
  * Returns true if `signature` (`name:base64`) was made over `line` by one of the keys. A key is tried if
  * its name is the signature's or if it has none; several may share a name. A malformed signature

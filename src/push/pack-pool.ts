@@ -16,8 +16,10 @@ import type { ThreadGate } from "./thread-gate.ts";
 export interface PackedPart {
   /** From 1. */
   readonly number: number;
+  /** Where in the file it begins, in bytes. */
+  readonly offset: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** MD5 of the bytes, base64. */
+  /** MD5 of the bytes, base64; empty if it was not asked for. */
   readonly md5: string;
   /** NAR bytes that this part stands for; over all parts, the size of the NAR. */
   readonly narBytes: number;
@@ -30,6 +32,8 @@ export interface PackRequest {
   readonly level: number | undefined;
   /** Size of every part but the last, in bytes. */
   readonly partSize: number;
+  /** True if every part needs its MD5. @default {false} */
+  readonly md5?: boolean;
   /** The record of the store: no last part of other files is handed on. */
   readonly recorded?: Recorded;
   /** Takes a part; its memory is used again once the promise settles. */
@@ -202,12 +206,12 @@ export class PackPool implements AsyncDisposable {
 
   /** Hands a part on; its memory is free again when that is done. */
   #sendPart(
-    { memory, sizeBytes, number, md5, narBytes }: CutPart,
+    { memory, sizeBytes, ...part }: CutPart,
     { request, signal, failed, parts }: Job,
     release: () => void,
   ): void {
     const bytes = new Uint8Array(memory, 0, sizeBytes);
-    const sent = request.onPart({ number, bytes, md5, narBytes }, signal).finally(() => {
+    const sent = request.onPart({ ...part, bytes }, signal).finally(() => {
       if (memory.byteLength >= KEEP_FROM_BYTES) this.#spare.push(memory);
       release();
     });

@@ -16,6 +16,8 @@ export interface PackJob {
   readonly threads: number;
   /** Size of every part but the last, in bytes. */
   readonly partSize: number;
+  /** True if every part needs its MD5. @default {false} */
+  readonly md5?: boolean;
   /** The record of the store; other files fail before their last part is handed on. */
   readonly recorded?: Recorded;
 }

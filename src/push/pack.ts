@@ -39,7 +39,7 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
     narSize += chunk.length;
     return chunk;
   };
-  const writer = new PartWriter(sink, job.partSize);
+  const writer = new PartWriter(sink, job);
   const isSmall = job.compression === "zstd" && job.narSize > 0 && job.narSize < SMALL_NAR_BYTES;
   const rest = isSmall
     ? packSmall(job, read)

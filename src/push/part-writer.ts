@@ -1,14 +1,16 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 
 /** One slice of the compressed file, in lent memory. */
 export interface CutPart {
   /** From 1. */
   readonly number: number;
+  /** Where in the file it begins, in bytes. */
+  readonly offset: number;
   readonly memory: ArrayBuffer;
   /** How much of the memory is used. */
   readonly sizeBytes: number;
-  /** MD5 of the bytes, base64. */
+  /** MD5 of the bytes, base64; empty if it was not asked for. */
   readonly md5: string;
   /** NAR bytes compressed since the part before was cut; over all parts, the size of the NAR. */
   readonly narBytes: number;
@@ -34,8 +36,9 @@ export interface Packed {
 export class PartWriter {
   readonly #sink: PartSink;
   readonly #partSize: number;
+  readonly #md5: boolean;
   readonly #hash = createHash("sha256");
-  #partHash = createHash("md5");
+  #partHash: Hash | undefined;
   #memory: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
   #number = 0;
@@ -44,9 +47,13 @@ export class PartWriter {
   #coveredBytes = 0;
   fileSize = 0;
 
-  constructor(sink: PartSink, partSize: number) {
+  constructor(
+    sink: PartSink,
+    { partSize, md5 = false }: { readonly partSize: number; readonly md5?: boolean },
+  ) {
     this.#sink = sink;
     this.#partSize = partSize;
+    this.#md5 = md5;
   }
 
   /** Takes bytes that more will follow. */
@@ -84,7 +91,7 @@ export class PartWriter {
 
   #store(piece: Uint8Array, memory: Uint8Array<ArrayBuffer>): void {
     this.#hash.update(piece);
-    this.#partHash.update(piece);
+    if (this.#md5) (this.#partHash ??= createHash("md5")).update(piece);
     memory.set(piece, this.#filled);
     this.fileSize += piece.length;
     this.#filled += piece.length;
@@ -94,11 +101,13 @@ export class PartWriter {
   #finishPart(memory: Uint8Array<ArrayBuffer>): void {
     this.#number += 1;
     const sizeBytes = this.#filled;
-    const md5 = this.#partHash.digest("base64");
-    this.#partHash = createHash("md5");
+    const md5 = this.#partHash?.digest("base64") ?? "";
+    this.#partHash = undefined;
+    const offset = this.fileSize - sizeBytes;
     const narBytes = Math.round(this.#narBytes) - this.#coveredBytes;
     this.#coveredBytes += narBytes;
-    this.#sink.part({ number: this.#number, memory: memory.buffer, sizeBytes, md5, narBytes });
+    const { buffer } = memory;
+    this.#sink.part({ number: this.#number, offset, memory: buffer, sizeBytes, md5, narBytes });
     this.#memory = undefined;
     this.#filled = 0;
   }

@@ -1,10 +1,8 @@
-import type { Cache, Compression, NarInfoFields, Upload } from "../cache/contract.ts";
+import type { Cache, Compression, PackedFile, Upload } from "../cache/contract.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
-import type { SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import { fingerprint, signFingerprint } from "../nix/signature.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
@@ -26,8 +24,8 @@ export interface PushOptions {
   readonly pool: PackPool;
   readonly compression: Compression;
   readonly level: number | undefined;
-  /** Signs in place of the cache. */
-  readonly signingKey: SecretKey | undefined;
+  /** The signatures that readers get of a path, whose NAR size is known. */
+  readonly signaturesOf: (info: PathInfo) => readonly string[];
   /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
   /** Runs at once that share the files this process may have open, itself included. @default {1} */
@@ -40,6 +38,8 @@ export interface PushOptions {
 const PATHS_IN_FLIGHT = 64;
 /** A connection to the API and one to the storage. */
 const FILES_PER_PATH = 2;
+/** Memory for reading a NAR that is only measured. */
+const MEASURED_BYTES = 4 << 20;
 /** How long an interrupted run waits for the answer to the start of an upload. */
 const BEGIN_GRACE_MS = 400;
 /**
@@ -67,7 +67,7 @@ type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
 class Run {
   readonly #options: PushOptions;
   readonly #slots: Budget;
-  readonly #pace = new Pace();
+  readonly #pace: Pace;
   readonly #progress = new Map<StorePath, Progress>();
   readonly #refused = new AbortController();
   readonly #signal: AbortSignal;
@@ -77,6 +77,7 @@ class Run {
 
   constructor(options: PushOptions) {
     this.#options = options;
+    this.#pace = new Pace(options.cache.traits.parts);
     this.#slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH * (options.shares ?? 1)));
     this.#signal = AbortSignal.any([options.signal, this.#refused.signal]);
     this.#beginSignal = new DelayedAbort(this.#signal, BEGIN_GRACE_MS).signal;
@@ -136,18 +137,18 @@ class Run {
 
   /** False if the path was held. */
   async #push(task: PushTask, endSlot: () => void): Promise<boolean> {
-    const { cache, compression, onEvent } = this.#options;
-    const { info } = task;
+    const { cache, compression, signaturesOf, onEvent } = this.#options;
     if (this.#outage !== undefined) throw this.#outage;
     const startMs = performance.now();
+    const info = await this.#measured(task);
     onEvent({ event: "start", cache: cache.name, path: info.path, narSize: info.narSize });
-    const request = { storePath: info.path, compression };
+    const request = { info, compression, signatures: signaturesOf(info) };
     const upload = await cache.beginUpload(request, this.#beginSignal);
     try {
       this.#signal.throwIfAborted();
-      const result = await this.#pack(task, upload);
+      const result = await this.#pack({ ...task, info }, upload);
       endSlot();
-      const needed = cache.closureRule === "cache" ? "stored" : "visible";
+      const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
       const missing = await this.#firstWithout(needed, info);
       if (missing !== undefined) {
         this.#hold(info.path, { path: missing, state: "failed" });
@@ -155,7 +156,8 @@ class Run {
         return false;
       }
       this.#reach(info.path, "stored", true);
-      await this.#publish(upload, this.#narInfo(info, result));
+      const { fileSize } = result;
+      await this.#publish(upload, { fileHash: sha256FromHex(result.fileHash), fileSize });
       const durationMs = Math.round(performance.now() - startMs);
       const hidden = await this.#firstWithout("visible", info, { isPublished: true });
       if (hidden !== undefined) {
@@ -163,8 +165,7 @@ class Run {
         this.#hold(info.path, { path: hidden, state: "hides" });
         return false;
       }
-      const { narSize, fileSize } = result;
-      const sizes = { narSize, fileSize, compression, durationMs };
+      const sizes = { narSize: info.narSize, fileSize, compression, durationMs };
       onEvent({ event: "pushed", cache: cache.name, path: info.path, ...sizes });
       return true;
     } catch (error) {
@@ -174,13 +175,31 @@ class Run {
   }
 
   /** The place given up while waiting for references is taken again. */
-  async #publish(upload: Upload, fields: NarInfoFields): Promise<void> {
+  async #publish(upload: Upload, file: PackedFile): Promise<void> {
     const endSlot = await this.#slots.take(1, this.#signal);
     try {
-      await upload.publish(fields, this.#signal);
+      await upload.publish(file, this.#signal);
     } finally {
       endSlot();
     }
+  }
+
+  /** Narinfos and signatures have the size of the NAR, which very old databases do not. */
+  async #measured({ info, physicalPath }: PushTask): Promise<PathInfo> {
+    if (info.narSize > 0) return info;
+    const { narSize } = await this.#options.pool.pack(
+      {
+        physicalPath,
+        narSize: 0,
+        recorded: { path: info.path, narHash: info.narHash, narSize: 0 },
+        compression: "none",
+        level: undefined,
+        partSize: MEASURED_BYTES,
+        onPart: async () => undefined,
+      },
+      this.#signal,
+    );
+    return { ...info, narSize };
   }
 
   async #pack({ info, physicalPath }: PushTask, upload: Upload): Promise<PackResult> {
@@ -196,6 +215,7 @@ class Run {
         compression,
         level,
         partSize,
+        md5: cache.traits.parts.md5,
         onPart: async (part, signal) => {
           await this.#pace.send(part.bytes.length, signal, () => upload.putPart(part, signal));
           sentBytes += part.bytes.length;
@@ -242,24 +262,6 @@ class Run {
     onEvent({ event: "held", cache: cache.name, path, reason });
   }
 
-  #narInfo(info: PathInfo, result: PackResult): NarInfoFields {
-    const { signingKey } = this.#options;
-    const signed = {
-      storePath: info.path,
-      narHash: info.narHash,
-      narSize: result.narSize,
-      references: info.references,
-    };
-    return {
-      ...signed,
-      deriver: info.deriver,
-      contentAddress: info.contentAddress,
-      fileHash: sha256FromHex(result.fileHash),
-      fileSize: result.fileSize,
-      signature:
-        signingKey === undefined ? undefined : signFingerprint(fingerprint(signed), signingKey),
-    };
-  }
 }
 
 /** The smallest path that needs no other of them; they are in reference order, so there is one. */

@@ -14,6 +14,7 @@ import type { Members, PlannedPick } from "./gather.ts";
 import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
 import { orAborted } from "./or-aborted.ts";
 import { pinPicks } from "./pins.ts";
+import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 
 export interface DecideOptions extends AskOptions {
   readonly config: Config;
@@ -94,18 +95,22 @@ export async function decide(
   const answer = await askCache(opened, { planned: picks, infos }, options);
   const { rules } = options.config;
   const plan = makePlan({ closed: picks, infos, rules, caches: [answer] });
-  const warnings = [...opened.credentials.warnings, ...answer.warnings];
+  const warnings = [
+    ...opened.credentials.warnings,
+    ...answer.warnings,
+    ...unsignedWarning({ plan, infos }, opened),
+  ];
   return { ...opened, picks, infos, plan, warnings };
 }
 
 /** Looks at a cache that lacks something; another is asked nothing more. */
 async function inspect(
   { plan, ...opened }: Decided,
-  { signal }: DecideOptions,
+  { signal, store }: CacheRunOptions,
 ): Promise<CacheInfo | undefined> {
   if (plan.paths.every(({ action }) => action !== "push")) return undefined;
   const info = await opened.cache.info(signal);
-  assertWritable(opened, info);
+  assertWritable(opened, info, store.storeDir);
   return info;
 }
 
@@ -151,15 +156,16 @@ async function push(
     const record = action === "push" ? infos.get(path) : undefined;
     return record === undefined ? [] : [{ info: record, physicalPath: store.physicalPath(path) }];
   });
+  const signing = signOptions({ cache, config, credentials });
   await pushPaths(tasks, {
     cache,
     pool,
     ...(shares === undefined ? {} : { shares }),
     compression: compressionFor(config, info),
     level: config.compressionLevel,
-    signingKey: credentials.signingKey,
+    signaturesOf: (record) => signaturesOf(record, signing),
     // No key of the cache, and none of ours: it may well want signatures, and says so only at the end.
-    isDoubtful: credentials.signingKey === undefined && info?.publicKeys.length === 0,
+    isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
     signal,
     onEvent,
   });

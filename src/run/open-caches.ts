@@ -100,22 +100,34 @@ export function retryNotice(
 }
 
 function assertCompression({ name, compression }: CacheConfig, cache: Cache): void {
-  if (compression === undefined || cache.compressions.has(compression)) return;
+  if (compression === undefined || cache.traits.compressions.has(compression)) return;
   throw new HandpickError(
     "CONFIG_INVALID",
-    `Cannot use compression "${compression}" with cache "${name}": it takes ${[...cache.compressions].join(" and ")}`,
+    `Cannot use compression "${compression}" with cache "${name}": it takes ${[...cache.traits.compressions].join(" and ")}`,
     { hint: "Remove the compression setting of this cache; zstd is the default." },
   );
 }
 
 /**
- * Checks before anything is uploaded what would fail after it: permission to write, and that
- * readers trust the key we sign with.
+ * Checks before anything is uploaded what would fail after it: the store folder, permission to write,
+ * and that readers trust the key we sign with.
  *
- * @throws {HandpickError} `TOKEN_MISSING`, `CACHE_READ_ONLY` or `KEY_MISMATCH`.
+ * @param storeDir That of the paths to push; undefined if there are none.
+ * @throws {HandpickError} `STORE_UNSUPPORTED`, `TOKEN_MISSING`, `CACHE_READ_ONLY` or `KEY_MISMATCH`.
  */
-export function assertWritable({ cache, config, credentials }: OpenedCache, info: CacheInfo): void {
-  if (!info.writable) {
+export function assertWritable(
+  { cache, config, credentials }: OpenedCache,
+  info: CacheInfo,
+  storeDir: string = info.storeDir,
+): void {
+  if (info.storeDir !== storeDir) {
+    throw new HandpickError(
+      "STORE_UNSUPPORTED",
+      `Cannot push to cache "${cache.name}": it holds paths of ${info.storeDir}, and this store is ${storeDir}`,
+      { hint: "Readers use a path at the place it was built for; push it to a cache of that place." },
+    );
+  }
+  if (info.writable === false) {
     if (credentials.token === undefined) throw noToken(config, credentials);
     throw new HandpickError(
       "CACHE_READ_ONLY",
@@ -149,6 +161,7 @@ const MOST_KEYS_SHOWN = 8;
 
 function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
   const ours = printPublicKey(publicKeyOf(key));
+  if (info.publicKeys === undefined) return;
   if (info.publicKeys.some((theirs) => bare(theirs) === bare(ours))) return;
   throw new HandpickError(
     "KEY_MISMATCH",

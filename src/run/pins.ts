@@ -1,4 +1,4 @@
-import type { Cache } from "../cache/contract.ts";
+import type { Cache, CachePins } from "../cache/contract.ts";
 import { HandpickError, isRefusal, toFailure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -24,8 +24,8 @@ export async function pinPicks(
   { cache, picks, plan }: PinSource,
   { unavailable, onEvent, signal }: PinOptions,
 ): Promise<void> {
-  if (cache.pin === undefined || picks.every(({ pin }) => pin === undefined)) return;
-  const pinned = await currentPins(cache, signal);
+  if (cache.pins === undefined || picks.every(({ pin }) => pin === undefined)) return;
+  const pinned = await currentPins(cache.pins, signal);
   const upstream = new Set(
     plan.paths.filter(({ action }) => action === "upstream").map(({ path }) => path),
   );
@@ -40,7 +40,7 @@ export async function pinPicks(
     }
     const about = { cache: cache.name, name: pin, path };
     try {
-      await cache.pin({ name: pin, storePath: path }, signal);
+      await cache.pins.set({ name: pin, storePath: path }, signal);
       onEvent({ event: "pinned", ...about });
     } catch (error) {
       signal.throwIfAborted();
@@ -52,11 +52,11 @@ export async function pinPicks(
 
 /** Every pin adds a revision, so what is pinned already is left alone. */
 async function currentPins(
-  cache: Cache,
+  pins: CachePins,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, string | undefined>> {
   try {
-    return (await cache.pins?.(signal)) ?? new Map();
+    return await pins.list(signal);
   } catch {
     // A service that does not list its pins still takes them; its refusal would tell there.
     signal.throwIfAborted();

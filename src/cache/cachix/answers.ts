@@ -2,6 +2,7 @@ import * as v from "valibot";
 
 import { HandpickError } from "../../error.ts";
 import { quote } from "../../nix/format-error.ts";
+import { DEFAULT_STORE_DIR } from "../../nix/store-path.ts";
 import type { CacheInfo } from "../contract.ts";
 import { excerpt } from "../../http/excerpt.ts";
 import { FOREIGN_HINT } from "../../http/http-message.ts";
@@ -80,6 +81,8 @@ export function readCacheInfo(response: HttpResponse): CacheInfo {
   return {
     // Both are shown to people. A URL that was parsed has no control characters, of which parsers drop some.
     readUrl: new URL(cache.uri).href.replace(/\/+$/, ""),
+    // The service cuts store paths at fixed places, so others would come out mangled.
+    storeDir: DEFAULT_STORE_DIR,
     publicKeys: cache.publicSigningKeys.map((key) => excerpt(key)),
     isPublic: cache.isPublic,
     writable: cache.permission !== "Read",

@@ -1,9 +1,17 @@
 import { HandpickError } from "../../error.ts";
-import { DEFAULT_STORE_DIR, nameOf, storeDirOf } from "../../nix/store-path.ts";
-import type { HashPart, StorePath } from "../../nix/store-path.ts";
+import { nameOf } from "../../nix/store-path.ts";
+import type { HashPart } from "../../nix/store-path.ts";
 import { systemClock } from "../../clock.ts";
 import type { Clock } from "../../clock.ts";
-import type { Cache, CacheInfo, Compression, PinRequest, Upload } from "../contract.ts";
+import type {
+  Cache,
+  CacheInfo,
+  CachePins,
+  CacheTraits,
+  Compression,
+  Upload,
+  UploadRequest,
+} from "../contract.ts";
 import { createHttpClient } from "../../http/http-client.ts";
 import type { HttpResponse, Timeouts } from "../../http/http-message.ts";
 import type { RetryNotice } from "../../http/retry.ts";
@@ -28,6 +36,14 @@ const METHODS: Readonly<Record<Compression, string | undefined>> = {
   zstd: "zst",
   xz: "xz",
   none: undefined,
+};
+
+const TRAITS: CacheTraits = {
+  compressions: new Set(["zstd", "xz"]),
+  closureRule: "client",
+  signer: "either",
+  // Those of S3, whose URL for a part ends after five minutes.
+  parts: { minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
 };
 
 /** A wrong host or a machine without network shows soon; nothing is lost by saying so. */
@@ -66,7 +82,6 @@ export function createCachixCache(options: CachixCacheOptions): Cache {
 
 class CachixCache implements Cache {
   readonly name: string;
-  readonly compressions: ReadonlySet<Compression> = new Set(["zstd", "xz"]);
   readonly #api: CachixApi;
   readonly #hasToken: boolean;
   readonly #hasOwnHost: boolean;
@@ -92,8 +107,8 @@ class CachixCache implements Cache {
   }
 
   /** Other servers speak this API too, and show what they have at once unless they say otherwise. */
-  get closureRule(): "cache" | "client" {
-    return this.#hidesIncomplete ? "cache" : "client";
+  get traits(): CacheTraits {
+    return this.#hidesIncomplete ? { ...TRAITS, closureRule: "cache" } : TRAITS;
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
@@ -103,7 +118,7 @@ class CachixCache implements Cache {
     const info = readCacheInfo(response);
     this.#hidesIncomplete ||= hidesIncompleteClosures(response);
     this.#api.isReadOnly = !info.writable;
-    this.#hasKeys = info.publicKeys.length > 0;
+    this.#hasKeys = info.publicKeys?.length !== 0;
     return info;
   }
 
@@ -120,40 +135,34 @@ class CachixCache implements Cache {
     return missing;
   }
 
-  async beginUpload(
-    {
-      storePath,
-      compression,
-    }: { readonly storePath: StorePath; readonly compression: Compression },
-    signal: AbortSignal,
-  ): Promise<Upload> {
-    const action = `start the upload of ${JSON.stringify(nameOf(storePath))} to ${this.#api.label}`;
+  async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
+    const { info, compression } = request;
+    const action = `start the upload of ${JSON.stringify(nameOf(info.path))} to ${this.#api.label}`;
     const method = methodOf(compression, action);
-    assertInNixStore(storePath, action);
     const response = await this.#api.call(
       { action, method: "POST", path: ["multipart-nar"], query: { compression: method } },
       signal,
     );
     const ids = readUploadIds(this.#checked(response, "UPLOAD_REJECTED"));
     const [abortMs, hasKeys] = [this.#abortMs, this.#hasKeys];
-    return new CachixUpload(this.#api, { ids, storePath, abortMs, hasKeys });
+    return new CachixUpload(this.#api, { ids, request, abortMs, hasKeys });
   }
 
-  async pin(request: PinRequest, signal: AbortSignal): Promise<void> {
-    assertInNixStore(request.storePath, `pin a path in ${this.#api.label}`);
-    const response = await sendPin(this.#api, request, signal);
-    if (response.status === 404) {
-      throw new HandpickError("UPLOAD_REJECTED", statusMessage(response), {
-        hint: `Push the path first: handpick push ${request.storePath}.`,
-      });
-    }
-    this.#checked(response, "UPLOAD_REJECTED");
-  }
-
-  async pins(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>> {
-    const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_CONTACT);
-    return readPins(this.#checked(response));
-  }
+  readonly pins: CachePins = {
+    set: async (request, signal) => {
+      const response = await sendPin(this.#api, request, signal);
+      if (response.status === 404) {
+        throw new HandpickError("UPLOAD_REJECTED", statusMessage(response), {
+          hint: `Push the path first: handpick push ${request.storePath}.`,
+        });
+      }
+      this.#checked(response, "UPLOAD_REJECTED");
+    },
+    list: async (signal) => {
+      const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_CONTACT);
+      return readPins(this.#checked(response));
+    },
+  };
 
   async registerKey(publicKey: string, signal: AbortSignal): Promise<void> {
     const action = `register a public key with ${this.#api.label}`;
@@ -222,16 +231,6 @@ function methodOf(compression: Compression, action: string): string {
     "CONFIG_INVALID",
     `Cannot ${action}: expected compression "zstd" or "xz", received ${JSON.stringify(compression)}`,
     { hint: "Remove the compression setting of this cache; zstd is the default." },
-  );
-}
-
-/** The service cuts store paths at fixed places, so that others would come out mangled. */
-function assertInNixStore(storePath: StorePath, action: string): void {
-  if (storeDirOf(storePath) === DEFAULT_STORE_DIR) return;
-  throw new HandpickError(
-    "STORE_UNSUPPORTED",
-    `Cannot ${action}: expected a path in ${DEFAULT_STORE_DIR}, received ${JSON.stringify(storePath)}`,
-    { hint: "Cachix holds paths of the default store only." },
   );
 }
 

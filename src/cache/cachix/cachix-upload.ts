@@ -1,7 +1,6 @@
 import { HandpickError } from "../../error.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
-import type { StorePath } from "../../nix/store-path.ts";
-import type { NarInfoFields, Upload, UploadPart } from "../contract.ts";
+import type { PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
 import { DelayedAbort } from "../delayed-abort.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import { isRetryable } from "../../http/retry.ts";
@@ -26,7 +25,7 @@ const NO_KEY_HINT =
 
 export interface CachixUploadOptions {
   readonly ids: UploadIds;
-  readonly storePath: StorePath;
+  readonly request: Pick<UploadRequest, "info" | "signatures">;
   /** How long `abort` may take, and an answer to `publish` that was asked for before Ctrl-C. */
   readonly abortMs: number;
   /** True if the cache named keys that its readers trust. */
@@ -56,15 +55,16 @@ export class CachixUpload implements Upload {
     this.#etags.set(part.number, etagOf(answer.response));
   }
 
-  async publish(fields: NarInfoFields, signal: AbortSignal): Promise<void> {
+  async publish(file: PackedFile, signal: AbortSignal): Promise<void> {
+    const { request } = this.#options;
     const parts = [...this.#etags]
       .toSorted(([a], [b]) => a - b)
       .map(([partNumber, eTag]) => ({ partNumber, eTag }));
     const complete = this.#call("complete the upload", {
       path: ["complete"],
-      body: { parts, narInfoCreate: narInfoCreate(fields) },
+      body: { parts, narInfoCreate: narInfoCreate(request, file) },
     });
-    const hashPart = hashPartOf(fields.storePath);
+    const hashPart = hashPartOf(request.info.path);
     using late = new DelayedAbort(signal, this.#options.abortMs);
     let sends = 0;
     const effect: Effect = {
@@ -85,7 +85,7 @@ export class CachixUpload implements Upload {
       },
     };
     const response = await sendUntilEffective(this.#api, effect, signal);
-    if (!isSuccess(response)) throw this.#rejected(response, fields);
+    if (!isSuccess(response)) throw this.#rejected(response);
   }
 
   async abort(): Promise<void> {
@@ -109,9 +109,9 @@ export class CachixUpload implements Upload {
    * The service tells neither beforehand whether it signs itself, nor in a way of its own that it
    * does not.
    */
-  #rejected(response: HttpResponse, { signature }: NarInfoFields): HandpickError {
+  #rejected(response: HttpResponse): HandpickError {
     const error = this.#api.error(response, "UPLOAD_REJECTED");
-    if (signature !== undefined || isPage(response)) return error;
+    if (this.#options.request.signatures.length > 0 || isPage(response)) return error;
     if (![400, 401, 403, 422].includes(response.status)) return error;
     const text = response.body.toString();
     const isOfToken = isRefusal(response);
@@ -150,9 +150,9 @@ export class CachixUpload implements Upload {
   }
 
   #call(action: string, { path, query, body }: Pick<Call, "path" | "query" | "body">): Call {
-    const { ids, storePath } = this.#options;
+    const { ids, request } = this.#options;
     return {
-      action: `${action} of ${JSON.stringify(nameOf(storePath))} to ${this.#api.label}`,
+      action: `${action} of ${JSON.stringify(nameOf(request.info.path))} to ${this.#api.label}`,
       method: "POST",
       path: ["multipart-nar", ids.narId, ...path],
       query: { uploadId: ids.uploadId, ...query },

@@ -6,7 +6,7 @@ import {
   isDerivation,
   nameOf,
 } from "../../nix/store-path.ts";
-import type { NarInfoFields } from "../contract.ts";
+import type { PackedFile, UploadRequest } from "../contract.ts";
 
 /** The narinfo as `complete` wants it. The same kinds of value have different spellings here. */
 export interface NarInfoCreate {
@@ -26,15 +26,18 @@ export interface NarInfoCreate {
   readonly cSig: string | null;
 }
 
-export function narInfoCreate(fields: NarInfoFields): NarInfoCreate {
-  const { storePath, references, deriver, signature } = fields;
+export function narInfoCreate(
+  { info, signatures: [signature] }: Pick<UploadRequest, "info" | "signatures">,
+  file: PackedFile,
+): NarInfoCreate {
+  const { path, references, deriver } = info;
   return {
-    cStoreHash: hashPartOf(storePath),
-    cStoreSuffix: nameOf(storePath),
-    cNarHash: fields.narHash,
-    cNarSize: fields.narSize,
-    cFileHash: sha256ToHex(fields.fileHash),
-    cFileSize: fields.fileSize,
+    cStoreHash: hashPartOf(path),
+    cStoreSuffix: nameOf(path),
+    cNarHash: info.narHash,
+    cNarSize: info.narSize,
+    cFileHash: sha256ToHex(file.fileHash),
+    cFileSize: file.fileSize,
     cReferences: references.toSorted(compareStorePaths).map(baseNameOf),
     cDeriver:
       deriver !== undefined && isDerivation(deriver) ? baseNameOf(deriver) : "unknown-deriver",

@@ -1,0 +1,71 @@
+import type { CacheTraits } from "../cache/contract.ts";
+import type { Sign } from "../config/config.ts";
+import { publicKeyOf, type SecretKey } from "../nix/key.ts";
+import type { PathInfo } from "../nix/path-info.ts";
+import { fingerprint, isSignature, signFingerprint, verifyFingerprint } from "../nix/signature.ts";
+import { nameOf, type StorePath } from "../nix/store-path.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { OpenedCache } from "./open-caches.ts";
+
+export interface SignOptions {
+  readonly signer: CacheTraits["signer"];
+  /** The signatures that readers get: those of the store, ours, or both. */
+  readonly sign: Sign;
+  readonly signingKey: SecretKey | undefined;
+}
+
+/**
+ * The signatures that a cache is given with a path, ours first: one of ours where the cache signs
+ * too, else those that its configuration asks for. Of those of the store, one in the name of our own
+ * key has to be ours.
+ */
+export function signaturesOf(
+  info: PathInfo,
+  { signer, sign, signingKey }: SignOptions,
+): readonly string[] {
+  const line = fingerprint({ ...info, storePath: info.path });
+  const ours = signingKey === undefined || sign === "none" ? [] : [signFingerprint(line, signingKey)];
+  if (signer === "either" || sign === "own") return ours;
+  const forged = (signature: string): boolean =>
+    signingKey !== undefined &&
+    signature.startsWith(`${signingKey.name}:`) &&
+    !verifyFingerprint(line, signature, [publicKeyOf(signingKey)]);
+  const theirs = info.signatures.filter((one) => isSignature(one) && !forged(one));
+  return [...new Set([...ours, ...theirs])];
+}
+
+export function signOptions({
+  cache,
+  config,
+  credentials,
+}: Pick<OpenedCache, "cache" | "config" | "credentials">): SignOptions {
+  const { signer } = cache.traits;
+  return { signer, sign: config.sign, signingKey: credentials.signingKey };
+}
+
+/** Says that readers will refuse some of what is to be pushed; empty if they will not. */
+export function unsignedWarning(
+  { plan, infos }: { readonly plan: Plan; readonly infos: ReadonlyMap<StorePath, PathInfo> },
+  opened: OpenedCache,
+): readonly string[] {
+  const options = signOptions(opened);
+  if (options.signer === "either") return [];
+  const unsigned = plan.paths.filter(({ path, action }) => {
+    const info = action === "push" ? infos.get(path) : undefined;
+    return info !== undefined && !isTrustable(info, options);
+  });
+  const [first] = unsigned;
+  if (first === undefined) return [];
+  const rest = unsigned.length === 1 ? "has" : `and ${unsigned.length - 1} more have`;
+  return [
+    `${opened.cache.name}: ${nameOf(first.path)} ${rest} no signature, so Nix will refuse to read it from there; ` +
+      "set signing-key-file (handpick keygen makes a key)",
+  ];
+}
+
+/** Returns true if readers take a path on trust of a signature or of its content address. */
+function isTrustable(info: PathInfo, { sign, signingKey }: SignOptions): boolean {
+  if (info.contentAddress !== undefined) return true;
+  if (signingKey !== undefined && sign !== "none") return true;
+  return sign !== "own" && info.signatures.some(isSignature);
+}
