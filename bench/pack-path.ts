@@ -13,6 +13,7 @@ const result = await pool.pack(
     compression: "zstd",
     level: 3,
     partSize: 8 << 20,
+    md5: true,
     onPart: () => Promise.resolve(),
   },
   new AbortController().signal,

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import type { Cache } from "../src/cache/contract.ts";
 import { hashPartOf } from "../src/nix/store-path.ts";
-import type { HashPart, StorePath } from "../src/nix/store-path.ts";
+import type { HashPart } from "../src/nix/store-path.ts";
 import { sampleUpload } from "./sample-upload.ts";
 import type { SampleUpload } from "./sample-upload.ts";
 
@@ -47,9 +47,8 @@ function testInfo(setup: Setup): void {
   it("rejects with the reason of a signal that is aborted already", async () => {
     await using rig = await setup();
     const reason = new Error("stop");
-    const { storePath } = sampleUpload({ name: "a" });
+    const { storePath, request } = sampleUpload({ name: "a" });
     const stopped = AbortSignal.abort(reason);
-    const request = { storePath, compression: "zstd" } as const;
     await assert.rejects(rig.cache.info(stopped), reason);
     await assert.rejects(rig.cache.missing([hashPartOf(storePath)], stopped), reason);
     await assert.rejects(rig.cache.beginUpload(request, stopped), reason);
@@ -81,11 +80,11 @@ function testPublish(setup: Setup): void {
   it("has a path once it is published, and not before", async () => {
     await using rig = await setup();
     const sample = sampleUpload({ name: "whole" });
-    const upload = await rig.cache.beginUpload(requestFor(sample.storePath), signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     for (const part of sample.parts) await upload.putPart(part, signal);
     assert.equal(await isMissing(rig.cache, sample), true);
     assert.equal(await rig.isServed(hashOf(sample)), false);
-    await upload.publish(sample.fields, signal);
+    await upload.publish(sample.packed, signal);
     assert.equal(await isMissing(rig.cache, sample), false);
     assert.equal(await rig.isServed(hashOf(sample)), true);
   });
@@ -93,9 +92,9 @@ function testPublish(setup: Setup): void {
   it("takes the parts of an upload at once and in any order", async () => {
     await using rig = await setup();
     const sample = sampleUpload({ name: "parts", parts: 5 });
-    const upload = await rig.cache.beginUpload(requestFor(sample.storePath), signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     await Promise.all(sample.parts.toReversed().map((part) => upload.putPart(part, signal)));
-    await upload.publish(sample.fields, signal);
+    await upload.publish(sample.packed, signal);
     assert.equal(await rig.isServed(hashOf(sample)), true);
   });
 
@@ -126,7 +125,8 @@ function testPublish(setup: Setup): void {
   it("hides a path whose reference is missing, if that is the cache's own rule", async (t) => {
     await using rig = await setup();
     await rig.cache.info(signal);
-    if (rig.cache.closureRule === "client") return t.skip("the client publishes in order here");
+    if (rig.cache.traits.closureRule === "client")
+      return t.skip("the client publishes in order here");
     const lib = sampleUpload({ name: "lib" });
     const app = sampleUpload({ name: "app", references: [lib.storePath] });
     await publish(rig.cache, app);
@@ -141,7 +141,7 @@ function testAbort(setup: Setup): void {
   it("lacks a path whose upload was given up, and takes it later", async () => {
     await using rig = await setup();
     const sample = sampleUpload({ name: "given-up" });
-    const upload = await rig.cache.beginUpload(requestFor(sample.storePath), signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     for (const part of sample.parts) await upload.putPart(part, signal);
     await upload.abort();
     await upload.abort();
@@ -161,7 +161,7 @@ function testAbort(setup: Setup): void {
   it("rejects a part with the reason of an aborted signal", async () => {
     await using rig = await setup();
     const sample = sampleUpload({ name: "stopped" });
-    const upload = await rig.cache.beginUpload(requestFor(sample.storePath), signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     const reason = new Error("stop");
     const [part] = sample.parts;
     assert.ok(part);
@@ -173,11 +173,11 @@ function testAbort(setup: Setup): void {
 function testPin(setup: Setup): void {
   it("pins a path that is published, again and again", async (t) => {
     await using rig = await setup();
-    if (rig.cache.pin === undefined) return t.skip("this backend has no pins");
+    if (rig.cache.pins === undefined) return t.skip("this backend has no pins");
     const { storePath } = sampleUpload({ name: "pinned" });
     await publish(rig.cache, sampleUpload({ name: "pinned" }));
-    await rig.cache.pin({ name: "release", storePath }, signal);
-    await rig.cache.pin({ name: "release", storePath, keep: { revisions: 2 } }, signal);
+    await rig.cache.pins.set({ name: "release", storePath }, signal);
+    await rig.cache.pins.set({ name: "release", storePath, keep: { revisions: 2 } }, signal);
   });
 }
 
@@ -185,14 +185,10 @@ async function publish(
   cache: Cache,
   sample: SampleUpload,
 ): Promise<Awaited<ReturnType<Cache["beginUpload"]>>> {
-  const upload = await cache.beginUpload(requestFor(sample.storePath), signal);
+  const upload = await cache.beginUpload(sample.request, signal);
   for (const part of sample.parts) await upload.putPart(part, signal);
-  await upload.publish(sample.fields, signal);
+  await upload.publish(sample.packed, signal);
   return upload;
-}
-
-function requestFor(storePath: StorePath): { storePath: StorePath; compression: "zstd" } {
-  return { storePath, compression: "zstd" };
 }
 
 function hashOf({ storePath }: SampleUpload): HashPart {

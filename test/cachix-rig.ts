@@ -38,8 +38,8 @@ export async function createCachixRig(
     clock,
     ...options,
   });
-  const begin = async ({ storePath, parts }: SampleUpload): Promise<Upload> => {
-    const upload = await cache.beginUpload({ storePath, compression: "zstd" }, signal);
+  const begin = async ({ request, parts }: SampleUpload): Promise<Upload> => {
+    const upload = await cache.beginUpload(request, signal);
     for (const part of parts) await upload.putPart(part, signal);
     return upload;
   };
@@ -49,7 +49,7 @@ export async function createCachixRig(
     clock,
     signal,
     begin,
-    push: async (sample) => (await begin(sample)).publish(sample.fields, signal),
+    push: async (sample) => (await begin(sample)).publish(sample.packed, signal),
     async [Symbol.asyncDispose]() {
       await cache[Symbol.asyncDispose]();
       await fake.close();

@@ -1,17 +1,19 @@
 import { createHash } from "node:crypto";
 import { zstdCompressSync } from "node:zlib";
 
-import type { NarInfoFields, UploadPart } from "../src/cache/contract.ts";
+import type { PackedFile, UploadPart, UploadRequest } from "../src/cache/contract.ts";
 import { encodeBase32 } from "../src/nix/base32.ts";
 import { sha256FromDigest } from "../src/nix/hash.ts";
 import { NAR_MAGIC, narFileHead, narFileTail } from "../src/nix/nar-encode.ts";
 import { fromBaseName } from "../src/nix/store-path.ts";
+import type { PathInfo } from "../src/nix/path-info.ts";
 import type { StorePath } from "../src/nix/store-path.ts";
 
 /** A NAR that is ready to be uploaded. */
 export interface SampleUpload {
   readonly storePath: StorePath;
-  readonly fields: NarInfoFields;
+  readonly request: UploadRequest;
+  readonly packed: PackedFile;
   readonly parts: readonly UploadPart[];
   /** The compressed NAR. */
   readonly file: Buffer;
@@ -23,7 +25,8 @@ export interface SampleOptions {
   readonly references?: readonly StorePath[];
   /** How many parts of about equal size. @default {1} */
   readonly parts?: number;
-  readonly fields?: Partial<NarInfoFields>;
+  readonly info?: Partial<PathInfo>;
+  readonly signatures?: readonly string[];
 }
 
 /** Makes the NAR of one small file, its narinfo and its parts. */
@@ -31,7 +34,8 @@ export function sampleUpload({
   name,
   references = [],
   parts = 1,
-  fields = {},
+  info = {},
+  signatures = [],
 }: SampleOptions): SampleUpload {
   const contents = Buffer.from(`The contents of ${name}\n`);
   const head = narFileHead(contents.length, false);
@@ -44,27 +48,40 @@ export function sampleUpload({
     storePath,
     file,
     parts: Array.from({ length: parts }, (_, index) =>
-      samplePart(index + 1, file.subarray(index * partSize, (index + 1) * partSize)),
+      samplePart(
+        index + 1,
+        file.subarray(index * partSize, (index + 1) * partSize),
+        index * partSize,
+      ),
     ),
-    fields: {
-      storePath,
-      narHash: sha256FromDigest(sha256(nar)),
-      narSize: nar.length,
-      references,
-      deriver: undefined,
-      contentAddress: undefined,
+    request: {
+      info: {
+        path: storePath,
+        narHash: sha256FromDigest(sha256(nar)),
+        narSize: nar.length,
+        references,
+        deriver: undefined,
+        registrationTime: 0,
+        ultimate: true,
+        signatures: [],
+        contentAddress: undefined,
+        ...info,
+      },
+      compression: "zstd",
+      signatures,
+    },
+    packed: {
       fileHash: sha256FromDigest(sha256(file)),
       fileSize: file.length,
-      signature: undefined,
-      ...fields,
     },
   };
 }
 
 /** A part of these bytes. */
-export function samplePart(number: number, bytes: Uint8Array): UploadPart {
+export function samplePart(number: number, bytes: Uint8Array, offset = 0): UploadPart {
   return {
     number,
+    offset,
     bytes: new Uint8Array(bytes),
     md5: createHash("md5").update(bytes).digest("base64"),
   };

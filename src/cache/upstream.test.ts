@@ -69,12 +69,14 @@ async function startUpstream(reply: (hash: string) => number | Reply): Promise<F
 }
 
 const SAMPLES = Array.from({ length: 300 }, (_, index) => sampleUpload({ name: `path-${index}` }));
+const SAMPLE = SAMPLES[0] as (typeof SAMPLES)[0];
 const PATHS = SAMPLES.map(({ storePath }) => storePath);
 const [A, B, C] = PATHS as [StorePath, StorePath, StorePath];
 const [HASH_A, HASH_B, HASH_C] = [A, B, C].map(hashPartOf) as [HashPart, HashPart, HashPart];
 const narInfo = (storePath: StorePath): string =>
   printNarInfo({
-    ...(SAMPLES[0] as (typeof SAMPLES)[0]).fields,
+    ...SAMPLE.request.info,
+    ...SAMPLE.packed,
     storePath,
     url: "nar/x.nar.zst",
     compression: "zstd",

@@ -9,7 +9,7 @@ import { quote } from "../nix/format-error.ts";
 import { isLabel } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
-import { openConfigured } from "../run/open-caches.ts";
+import { assertWritable, openConfigured } from "../run/open-caches.ts";
 import { withMissingToken } from "../run/with-missing-token.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
@@ -95,7 +95,10 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
     await using cache = opened.cache;
     const { pins } = cache;
     if (pins === undefined) throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
-    await withMissingToken(opened, () => pins.set(request, signal));
+    await withMissingToken(opened, async () => {
+      assertWritable(opened, await cache.info(signal), store.storeDir);
+      await pins.set(request, signal);
+    });
     if (options.json === true)
       io.stdout.write(`${JSON.stringify({ cache: cache.name, name, storePath })}\n`);
     else if (options.quiet !== true)

@@ -29,6 +29,7 @@ describe("parseConfig()", () => {
       token-env = "MY_TOKEN"
       dhall-file = "/run/secrets/cachix.dhall"
       signing-key-file = "/run/secrets/key"
+      sign = "own"
       upstreams = ["https://cache.nixos.org"]
       compression = "xz"
       compression-level = 9
@@ -57,6 +58,7 @@ describe("parseConfig()", () => {
           tokenEnv: "MY_TOKEN",
           dhallFile: "/run/secrets/cachix.dhall",
           signingKeyFile: "/run/secrets/key",
+          sign: "own",
           upstreams: ["https://cache.nixos.org"],
           compression: "xz",
           compressionLevel: 9,
@@ -128,7 +130,6 @@ describe("parseConfig()", () => {
     const cache = '[caches.a]\nurl = "cachix://a"\n';
     const cases = [
       [`${cache}read-url = "https://x"`, "caches.a.read-url"],
-      [`${cache}sign = "own"`, "caches.a.sign"],
       [`${cache}netrc-file = "/x"`, "caches.a.netrc-file"],
       [`${cache}public-keys = []`, "caches.a.public-keys"],
       [`${cache}public = false`, "caches.a.public"],

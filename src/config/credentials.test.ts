@@ -20,6 +20,7 @@ const CACHE: CacheConfig = {
   tokenEnv: undefined,
   dhallFile: undefined,
   signingKeyFile: undefined,
+  sign: "all",
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,

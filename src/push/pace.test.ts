@@ -5,12 +5,13 @@ import { Pace } from "./pace.ts";
 
 const never = new AbortController().signal;
 const MIB = 1 << 20;
+const PARTS = { minBytes: 5 * MIB, maxParts: 10_000, md5: true, lifetimeMs: 300_000 };
 const settle = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 /** A link of fixed speed under a clock of its own. */
 function link(bytesPerSecond: number): { pace: Pace; send: (bytes: number) => Promise<void> } {
   let nowMs = 0;
-  const pace = new Pace(() => nowMs);
+  const pace = new Pace(PARTS, () => nowMs);
   const send = (bytes: number): Promise<void> =>
     pace.send(bytes, never, async () => {
       nowMs += (bytes / bytesPerSecond) * 1000;
@@ -37,7 +38,7 @@ async function parallel(pace: Pace): Promise<number> {
 
 describe("Pace", () => {
   it("begins with parts of 8 MiB, four at once", async () => {
-    const pace = new Pace();
+    const pace = new Pace(PARTS);
     assert.equal(pace.partSize(100 * MIB), 8 * MIB);
     assert.equal(await parallel(pace), 4);
   });
@@ -57,7 +58,7 @@ describe("Pace", () => {
 
   it("stays below 10 000 parts for a path of any size", () => {
     const narSize = 400 * 1024 * 1024 * MIB;
-    assert.ok(narSize / new Pace().partSize(narSize) < 10_000);
+    assert.ok(narSize / new Pace(PARTS).partSize(narSize) < 10_000);
   });
 
   it("lets tiny parts out whatever else is going on", async () => {
@@ -72,7 +73,7 @@ describe("Pace", () => {
 
   it("takes neither idle time nor less than a second for a slow link", async () => {
     let nowMs = 0;
-    const pace = new Pace(() => nowMs);
+    const pace = new Pace(PARTS, () => nowMs);
     const send = (bytes: number, ms: number): Promise<void> =>
       pace.send(bytes, never, async () => void (nowMs += ms));
     await send(8 * MIB, 80);

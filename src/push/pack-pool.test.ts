@@ -67,8 +67,10 @@ async function packAll(pool: PackPool, request: Omit<PackRequest, "onPart">): Pr
   const covered: number[] = [];
   const result = await pool.pack(
     {
+      md5: true,
       ...request,
-      onPart: async ({ number, bytes, md5, narBytes }) => {
+      onPart: async ({ number, offset, bytes, md5, narBytes }) => {
+        assert.equal(offset, (number - 1) * request.partSize);
         assert.equal(md5, createHash("md5").update(bytes).digest("base64"));
         parts[number - 1] = Buffer.from(bytes);
         covered[number - 1] = narBytes;

@@ -6,11 +6,9 @@ import { describe, it } from "node:test";
 
 import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
-import type { Cache, NarInfoFields } from "../cache/contract.ts";
+import type { Cache, CacheTraits, PackedFile, UploadRequest } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
-import { generateSecretKey, publicKeyOf } from "../nix/key.ts";
-import { fingerprint, verifyFingerprint } from "../nix/signature.ts";
 import { nameOf } from "../nix/store-path.ts";
 import type { PushEvent } from "./events.ts";
 import { PackPool } from "./pack-pool.ts";
@@ -25,19 +23,23 @@ type Interfere = (step: Step, name: string, signal: AbortSignal) => Promise<void
 /** A cache in memory that notes what is asked of it and lets a test interfere. */
 class RecordingCache implements Cache {
   readonly name = "mine";
-  readonly closureRule: "cache" | "client";
-  readonly compressions = new Set(["zstd"] as const);
+  readonly traits: CacheTraits;
   readonly log: string[] = [];
-  readonly published: NarInfoFields[] = [];
+  readonly published: (UploadRequest & PackedFile)[] = [];
   readonly #interfere: Interfere;
 
   constructor(interfere: Interfere = () => undefined, closureRule: "cache" | "client" = "cache") {
     this.#interfere = interfere;
-    this.closureRule = closureRule;
+    this.traits = {
+      compressions: new Set(["zstd"]),
+      closureRule,
+      signer: "either",
+      parts: { minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
+    };
   }
 
-  readonly beginUpload: Cache["beginUpload"] = async ({ storePath }, signal) => {
-    const name = nameOf(storePath);
+  readonly beginUpload: Cache["beginUpload"] = async (request, signal) => {
+    const name = nameOf(request.info.path);
     const note = async (step: Step): Promise<void> => {
       this.log.push(`${step} ${name}`);
       await this.#interfere(step, name, signal);
@@ -45,9 +47,9 @@ class RecordingCache implements Cache {
     await note("begin");
     return {
       putPart: () => note("part"),
-      publish: async (fields) => {
+      publish: async (file) => {
         await note("publish");
-        this.published.push(fields);
+        this.published.push({ ...request, ...file });
       },
       abort: () => note("abort"),
     };
@@ -76,7 +78,7 @@ async function push(
     pool,
     compression: "zstd",
     level: undefined,
-    signingKey: undefined,
+    signaturesOf: () => [],
     signal: new AbortController().signal,
     onEvent: (event) => events.push(event),
     ...options,
@@ -96,14 +98,13 @@ describe("pushPaths()", () => {
     const cache = new RecordingCache();
     const { events, ends } = await push(tasks, cache);
     assert.deepEqual(ends, ["pushed app", "pushed lib"]);
-    const app = cache.published.find(({ storePath }) => nameOf(storePath) === "app");
-    assert.equal(app?.narHash, tasks[1]?.info.narHash);
-    assert.deepEqual(app?.references, tasks[1]?.info.references);
-    assert.equal(app?.signature, undefined);
+    const app = cache.published.find(({ info }) => nameOf(info.path) === "app");
+    assert.equal(app?.info.narHash, tasks[1]?.info.narHash);
+    assert.deepEqual(app?.info.references, tasks[1]?.info.references);
     const sent = events.findLast(({ event, path }) => event === "sent" && nameOf(path) === "app");
     assert.ok(sent?.event === "sent");
     assert.equal(sent.sentBytes, app?.fileSize);
-    assert.equal(sent.narBytes, app?.narSize);
+    assert.equal(sent.narBytes, app?.info.narSize);
     assert.ok(!cache.log.some((line) => line.startsWith("abort")));
   });
 
@@ -131,14 +132,16 @@ describe("pushPaths()", () => {
     assert.equal(sent.at(-1)?.sentBytes, cache.published[0]?.fileSize);
   });
 
-  it("signs where a key is given", async () => {
+  it("gives the cache the signatures of a path, whose size is measured where it is not known", async () => {
     await using temp = await tempDir();
     const cache = new RecordingCache();
-    const signingKey = generateSecretKey("mine-1");
-    await push(makeTasks(temp.dir, { lib: [] }), cache, { signingKey });
-    const [fields] = cache.published;
-    assert.ok(fields?.signature !== undefined);
-    assert.ok(verifyFingerprint(fingerprint(fields), fields.signature, [publicKeyOf(signingKey)]));
+    const [task] = makeTasks(temp.dir, { lib: [] });
+    assert.ok(task);
+    const signaturesOf: PushOptions["signaturesOf"] = ({ narSize }) => [`a:${narSize}`, "b:x"];
+    await push([{ ...task, info: { ...task.info, narSize: 0 } }], cache, { signaturesOf });
+    const { narSize } = task.info;
+    assert.deepEqual(cache.published[0]?.signatures, [`a:${narSize}`, "b:x"]);
+    assert.equal(cache.published[0]?.info.narSize, narSize);
   });
 
   it("publishes nothing before the NARs of all its references are stored", async () => {
@@ -194,7 +197,7 @@ describe("pushPaths()", () => {
     const failed = events.find(({ event }) => event === "failed");
     assert.equal(failed?.event === "failed" && failed.error.code, "STORE_PATH_CORRUPT");
     assert.deepEqual(
-      cache.published.map(({ storePath }) => nameOf(storePath)),
+      cache.published.map(({ info }) => nameOf(info.path)),
       ["good"],
     );
     assert.deepEqual(cache.log.filter((line) => line.startsWith("abort")).toSorted(), [
@@ -267,7 +270,7 @@ describe("pushPaths()", () => {
     const cache = new RecordingCache();
     const { ends } = await push([{ ...task, info: { ...task.info, narSize: 0 } }], cache);
     assert.deepEqual(ends, ["pushed old"]);
-    assert.equal(cache.published[0]?.narSize, task.info.narSize);
+    assert.equal(cache.published[0]?.info.narSize, task.info.narSize);
   });
 
   it("does not try every path during an outage", async () => {

@@ -261,7 +261,6 @@ class Run {
     const reason = { code: "reference-failed", because } as const;
     onEvent({ event: "held", cache: cache.name, path, reason });
   }
-
 }
 
 /** The smallest path that needs no other of them; they are in reference order, so there is one. */

@@ -9,6 +9,7 @@ import { assertWritable, type OpenedCache } from "./open-caches.ts";
 
 const INFO: CacheInfo = {
   readUrl: "https://acme.example",
+  storeDir: "/nix/store",
   publicKeys: [],
   isPublic: true,
   writable: true,

@@ -112,7 +112,7 @@ function assertCompression({ name, compression }: CacheConfig, cache: Cache): vo
  * Checks before anything is uploaded what would fail after it: the store folder, permission to write,
  * and that readers trust the key we sign with.
  *
- * @param storeDir That of the paths to push; undefined if there are none.
+ * @param storeDir That of the paths. @default {that of the cache}
  * @throws {HandpickError} `STORE_UNSUPPORTED`, `TOKEN_MISSING`, `CACHE_READ_ONLY` or `KEY_MISMATCH`.
  */
 export function assertWritable(
@@ -124,7 +124,9 @@ export function assertWritable(
     throw new HandpickError(
       "STORE_UNSUPPORTED",
       `Cannot push to cache "${cache.name}": it holds paths of ${info.storeDir}, and this store is ${storeDir}`,
-      { hint: "Readers use a path at the place it was built for; push it to a cache of that place." },
+      {
+        hint: "Readers use a path at the place it was built for; push it to a cache of that place.",
+      },
     );
   }
   if (info.writable === false) {

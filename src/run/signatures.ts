@@ -24,7 +24,8 @@ export function signaturesOf(
   { signer, sign, signingKey }: SignOptions,
 ): readonly string[] {
   const line = fingerprint({ ...info, storePath: info.path });
-  const ours = signingKey === undefined || sign === "none" ? [] : [signFingerprint(line, signingKey)];
+  const ours =
+    signingKey === undefined || sign === "none" ? [] : [signFingerprint(line, signingKey)];
   if (signer === "either" || sign === "own") return ours;
   const forged = (signature: string): boolean =>
     signingKey !== undefined &&

@@ -67,12 +67,12 @@ async function put(
   return fetch(uploadUrl, { method: "PUT", headers: all, body: bytes });
 }
 
-function narInfoOf({ fields, file }: SampleUpload): Json {
+function narInfoOf({ request: { info }, file }: SampleUpload): Json {
   return {
     cStoreHash: hash,
     cStoreSuffix: "hello",
-    cNarHash: fields.narHash,
-    cNarSize: fields.narSize,
+    cNarHash: info.narHash,
+    cNarSize: info.narSize,
     cFileHash: createHash("sha256").update(file).digest("hex"),
     cFileSize: file.length,
     cReferences: [],
@@ -116,7 +116,7 @@ describe("the fake of Cachix", () => {
     const wrong: readonly [keyof ReturnType<typeof narInfoOf>, unknown][] = [
       ["cStoreHash", "x"],
       ["cStoreSuffix", ""],
-      ["cNarHash", sample.fields.narHash.slice(7)],
+      ["cNarHash", sample.request.info.narHash.slice(7)],
       ["cNarSize", 1],
       ["cFileHash", `sha256:${createHash("sha256").update(sample.file).digest("hex")}`],
       ["cFileSize", 0],
@@ -159,7 +159,10 @@ describe("the fake of Cachix", () => {
     await using fake = await startFakeCachix();
     const key = generateSecretKey("k");
     const sign = (secret: typeof key): string =>
-      signFingerprint(fingerprint(sample.fields), secret).slice(2);
+      signFingerprint(
+        fingerprint({ ...sample.request.info, storePath: sample.storePath }),
+        secret,
+      ).slice(2);
     await post(fake, "/key", { publicKey: printPublicKey(publicKeyOf(key)).slice(2) });
     assert.equal(await complete(fake, { cSig: sign(key) }), 200);
     assert.equal(await complete(fake, { cSig: sign(generateSecretKey("k")) }), 400);
@@ -212,7 +215,7 @@ describe("the fake of Cachix", () => {
       },
     };
     await post(fake, `${begun.path}/complete?${begun.query}`, body);
-    assert.deepEqual(fake.violations, [`complete: cNarHash ${sample.fields.narHash}`]);
+    assert.deepEqual(fake.violations, [`complete: cNarHash ${sample.request.info.narHash}`]);
     assert.equal((await call(fake, "/multipart-nar?compression=zstd")).status, 400);
   });
 

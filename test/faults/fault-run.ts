@@ -106,6 +106,7 @@ const CONFIG: OpenedCache["config"] = {
   tokenEnv: undefined,
   dhallFile: undefined,
   signingKeyFile: undefined,
+  sign: "all",
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,

@@ -41,13 +41,13 @@ describe("an upload to Cachix, as sent", () => {
 
   it("spells xz as the query wants it", async () => {
     await using rig = await createCachixRig();
-    await rig.cache.beginUpload({ storePath, compression: "xz" }, signal);
+    await rig.cache.beginUpload({ ...sample.request, compression: "xz" }, signal);
     assert.match(rig.fake.requests[0]?.target ?? "", /\?compression=xz$/);
   });
 
   it("puts a part with its MD5 and nothing of ours but the user agent", async () => {
     await using rig = await createCachixRig();
-    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     await upload.putPart(samplePart(1, Buffer.from("hello\n")), signal);
     const [ask] = rig.fake.of("part-url");
     assert.equal(ask?.body.toString(), '{"contentMD5":"sZRqySSS0jR8YjW00mERhA=="}');
@@ -66,7 +66,7 @@ describe("an upload to Cachix, as sent", () => {
 
   it("puts an empty part", async () => {
     await using rig = await createCachixRig();
-    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     await upload.putPart(samplePart(1, Buffer.alloc(0)), signal);
     assert.equal(rig.fake.of("put")[0]?.headers["content-md5"], "1B2M2Y8AsgTpgAmY7PhCfg==");
     assert.equal(rig.fake.of("put")[0]?.headers["content-length"], "0");
@@ -79,21 +79,21 @@ describe("an upload to Cachix, as sent", () => {
       "7m5x92fbfc3zxqmbkhl5fqqydsmdpggb-hm-modules-messages",
     ];
     const deriver = fromBaseName("7k3i624w0rfrvcrbbdrw0zrvasywxmz4-hello-1.0.drv");
-    const upload = await rig.begin(sample);
-    const fields = {
-      ...sample.fields,
-      references: references.map((name) => fromBaseName(name)),
-      deriver,
-    };
-    await upload.publish(fields, signal);
+    await rig.push(
+      sampleUpload({
+        name: "hello-1.0",
+        references: references.map((name) => fromBaseName(name)),
+        info: { deriver },
+      }),
+    );
     const md5 = createHash("md5").update(sample.file).digest("hex");
     const body = {
       parts: [{ partNumber: 1, eTag: `"${md5}"` }],
       narInfoCreate: {
         cStoreHash: hash,
         cStoreSuffix: "hello-1.0",
-        cNarHash: sample.fields.narHash,
-        cNarSize: sample.fields.narSize,
+        cNarHash: sample.request.info.narHash,
+        cNarSize: sample.request.info.narSize,
         cFileHash: createHash("sha256").update(sample.file).digest("hex"),
         cFileSize: sample.file.length,
         cReferences: references.toSorted((a, b) => (a < b ? -1 : 1)),
@@ -101,14 +101,14 @@ describe("an upload to Cachix, as sent", () => {
         cSig: null,
       },
     };
-    assert.match(sample.fields.narHash, /^sha256:[0-9a-df-np-sv-z]{52}$/);
+    assert.match(sample.request.info.narHash, /^sha256:[0-9a-df-np-sv-z]{52}$/);
     assert.equal(rig.fake.of("complete")[0]?.body.toString(), JSON.stringify(body));
   });
 
   it("names no deriver that is none", async () => {
     for (const deriver of [undefined, storePath]) {
       await using rig = await createCachixRig();
-      await rig.push({ ...sample, fields: { ...sample.fields, deriver } });
+      await rig.push(sampleUpload({ name: "hello-1.0", info: { deriver } }));
       assert.equal(rig.fake.service.published.get(hash)?.narInfo["cDeriver"], "unknown-deriver");
     }
   });
@@ -117,8 +117,8 @@ describe("an upload to Cachix, as sent", () => {
     await using rig = await createCachixRig();
     const key = generateSecretKey("mine-1");
     await rig.cache.registerKey?.(printPublicKey(publicKeyOf(key)), signal);
-    const signature = signFingerprint(fingerprint(sample.fields), key);
-    await rig.push({ ...sample, fields: { ...sample.fields, signature } });
+    const signature = signFingerprint(fingerprint({ ...sample.request.info, storePath }), key);
+    await rig.push(sampleUpload({ name: "hello-1.0", signatures: [signature] }));
     const { cSig } = rig.fake.service.published.get(hash)?.narInfo ?? {};
     assert.equal(`mine-1:${String(cSig)}`, signature);
   });
@@ -271,7 +271,7 @@ describe("putPart() of a Cachix upload", () => {
 
   it("stops with the reason of its signal while a part is on its way", async () => {
     await using rig = await createCachixRig();
-    const upload = await rig.cache.beginUpload({ storePath, compression: "zstd" }, signal);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
     const script = rig.fake.next("put");
     const release = script.hold();
     const stop = new AbortController();
@@ -291,7 +291,7 @@ describe("a page of HTML in place of an answer", () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
     rig.fake.next("complete").reply(200, page);
-    await assert.rejects(upload.publish(sample.fields, signal), {
+    await assert.rejects(upload.publish(sample.packed, signal), {
       code: "CACHE_PROTOCOL",
       message: /expected JSON, received a page of HTML/,
     });
@@ -305,7 +305,7 @@ describe("a page of HTML in place of an answer", () => {
       serve();
       return { status: 200, ...page };
     });
-    await upload.publish(sample.fields, signal);
+    await upload.publish(sample.packed, signal);
     assert.deepEqual(await rig.cache.missing([hash], signal), new Set());
   });
 });
@@ -427,7 +427,7 @@ describe("publish() of a Cachix upload", () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
     rig.fake.service.token = "revoked";
-    await assert.rejects(upload.publish(sample.fields, signal), { code: "CACHE_REFUSED" });
+    await assert.rejects(upload.publish(sample.packed, signal), { code: "CACHE_REFUSED" });
     assert.deepEqual(counts(rig), { begin: 1, "part-url": 1, put: 1, complete: 1 });
   });
 
@@ -467,10 +467,9 @@ describe("publish() of a Cachix upload", () => {
       rig.fake.next("complete").reply(status, { body });
       await assert.rejects(rig.push(sample), { code }, body);
     }
-    const signed = { ...sample.fields, signature: "a:b" };
     rig.fake.next("complete").reply(400, { body: "A signature is needed." });
-    const upload = await rig.begin(sample);
-    await assert.rejects(upload.publish(signed, signal), { code: "UPLOAD_REJECTED" });
+    const signed = sampleUpload({ name: "hello-1.0", signatures: ["a:b"] });
+    await assert.rejects(rig.push(signed), { code: "UPLOAD_REJECTED" });
   });
 
   it("takes a refusal of a cache without any key for the want of one", async () => {
@@ -511,7 +510,7 @@ describe("publish() of a Cachix upload", () => {
       const script = rig.fake.next("complete");
       const release = script.hold();
       const stop = new AbortController();
-      const pending = upload.publish(sample.fields, stop.signal);
+      const pending = upload.publish(sample.packed, stop.signal);
       await script.arrived;
       stop.abort(reason);
       if (isLate) await assert.rejects(pending, reason);
@@ -527,7 +526,7 @@ describe("publish() of a Cachix upload", () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
     const reason = new Error("stop");
-    await assert.rejects(upload.publish(sample.fields, AbortSignal.abort(reason)), reason);
+    await assert.rejects(upload.publish(sample.packed, AbortSignal.abort(reason)), reason);
     await upload.abort();
     assert.deepEqual([rig.fake.of("complete").length, rig.fake.of("abort").length], [0, 1]);
   });
@@ -543,7 +542,7 @@ describe("publish() of a Cachix upload", () => {
       question.hold();
       const stop = new AbortController();
       const reason = new Error("stop");
-      const pending = upload.publish(sample.fields, stop.signal);
+      const pending = upload.publish(sample.packed, stop.signal);
       await question.arrived;
       stop.abort(reason);
       await assert.rejects(pending, reason);
@@ -559,7 +558,7 @@ describe("publish() of a Cachix upload", () => {
     rig.fake.next("complete").reply(404, { body: "Gone.", takeEffect: true });
     rig.fake.next("missing"); // says that it is missing: the first is under way yet
     rig.fake.next("missing").reply(400);
-    await assert.rejects(upload.publish(sample.fields, signal), { code: "UPLOAD_REJECTED" });
+    await assert.rejects(upload.publish(sample.packed, signal), { code: "UPLOAD_REJECTED" });
     await upload.abort();
     assert.equal(rig.fake.of("abort").length, 0);
   });
@@ -568,7 +567,7 @@ describe("publish() of a Cachix upload", () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
     for (let count = 0; count < 10; count++) rig.fake.next("complete").cut();
-    await assert.rejects(upload.publish(sample.fields, signal), { code: "NETWORK" });
+    await assert.rejects(upload.publish(sample.packed, signal), { code: "NETWORK" });
     await upload.abort();
     assert.equal(rig.fake.of("abort").length, 1);
   });
@@ -577,7 +576,7 @@ describe("publish() of a Cachix upload", () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
     rig.fake.next("complete").reply(413);
-    await assert.rejects(upload.publish(sample.fields, signal), { code: "UPLOAD_REJECTED" });
+    await assert.rejects(upload.publish(sample.packed, signal), { code: "UPLOAD_REJECTED" });
     await upload.abort();
     assert.equal(rig.fake.of("abort").length, 1);
   });
@@ -597,7 +596,7 @@ describe("abort() of a Cachix upload", () => {
   it("tells nothing after a publish", async () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);
-    await upload.publish(sample.fields, signal);
+    await upload.publish(sample.packed, signal);
     await upload.abort();
     assert.equal(rig.fake.of("abort").length, 0);
   });
