@@ -7,6 +7,7 @@ export type Format =
   | "store-path"
   | "nar"
   | "narinfo"
+  | "nix-cache-info"
   | "signature"
   | "key"
   | "derivation"

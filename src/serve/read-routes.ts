@@ -7,14 +7,15 @@ import { Readable } from "node:stream";
 import { Hono, type Context } from "hono";
 
 import { systemCode } from "../files/system-code.ts";
-import { parseHashPart } from "../nix/store-path.ts";
+import { printNixCacheInfo } from "../nix/cache-info.ts";
+import { DEFAULT_STORE_DIR, parseHashPart } from "../nix/store-path.ts";
 import { parseByteRange, type ByteRange } from "./byte-range.ts";
 import { refusal } from "./refusal.ts";
 import type { Storage } from "./storage.ts";
 
 /** One more than cache.nixos.org has, which is therefore asked first. */
 const PRIORITY = 41;
-const CACHE_INFO = `StoreDir: /nix/store\nWantMassQuery: 1\nPriority: ${PRIORITY}\n`;
+const CACHE_INFO = `${printNixCacheInfo({ storeDir: DEFAULT_STORE_DIR })}WantMassQuery: 1\nPriority: ${PRIORITY}\n`;
 const NAR_INFO_FILE = /^([0-9a-z]{32})\.narinfo$/;
 const NAR_FILE = /^([0-9a-f]{64})\.nar\.(?:zst|xz)$/;
 
