@@ -1,3 +1,4 @@
+import type { NixCacheInfo } from "../nix/cache-info.ts";
 import type { Sha256 } from "../nix/hash.ts";
 import type { NarInfo } from "../nix/narinfo.ts";
 import type { PathInfo } from "../nix/path-info.ts";
@@ -144,19 +145,20 @@ export interface Cache extends AsyncDisposable {
 
 /** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs, without credentials. */
 export interface CacheReader extends AsyncDisposable {
-  /** Its URL, for people; without trailing slash. */
+  /** Without trailing slash. */
   readonly url: string;
 
-  /** The narinfo of a path, undefined where the cache lacks it. */
-  narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
+  /**
+   * @throws {FormatError} If it is none.
+   * @throws {HandpickError} Of the network, or of the cache.
+   */
+  info(signal: AbortSignal): Promise<NixCacheInfo>;
 
   /**
-   * The file that a narinfo names.
+   * The narinfo of a path, undefined where the cache lacks it.
    *
-   * @param range The bytes to read, both ends included. @default {all}
+   * @throws {FormatError} If something else is in its place.
+   * @throws {HandpickError} Of the network, or of the cache.
    */
-  nar(
-    url: string,
-    options: { readonly signal: AbortSignal; readonly range?: readonly [number, number] },
-  ): AsyncIterable<Uint8Array>;
+  narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
 }

@@ -1,0 +1,116 @@
+import { type Clock, systemClock } from "../../clock.ts";
+import { HandpickError } from "../../error.ts";
+import { excerpt } from "../../http/excerpt.ts";
+import { createHttpClient, type HttpClient } from "../../http/http-client.ts";
+import { endpointOf, type HttpResponse, type Timeouts } from "../../http/http-message.ts";
+import { retry, type RetryNotice, type RetryOptions } from "../../http/retry.ts";
+import { isSuccess, statusError } from "../../http/status-error.ts";
+import { type NixCacheInfo, parseNixCacheInfo } from "../../nix/cache-info.ts";
+import { FormatError } from "../../nix/format-error.ts";
+import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
+import { hashPartOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
+import type { CacheReader } from "../contract.ts";
+
+const TIMEOUTS: Timeouts = { idleMs: 15_000, answerMs: 15_000, totalMs: 30_000 };
+/**
+ * How caches say that they lack a path. Storage that may not be listed answers 403 for it. We send no
+ * credentials, so 401 is that of a cache which readers without a password do not have.
+ */
+const ABSENT: readonly number[] = [401, 403, 404, 410];
+
+export interface HttpReaderOptions extends Pick<
+  RetryOptions,
+  "offlineMs" | "delaysMs" | "triesMs"
+> {
+  /** For messages, such as "upstream". */
+  readonly role: string;
+  /** Where proxies and certificate files are looked up. @default {process.env} */
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: (() => number) | undefined;
+  readonly timeouts?: Timeouts | undefined;
+  /** Told whenever something is about to be asked again. */
+  readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
+}
+
+/**
+ * Opens a cache of the web for reading. Nothing is sent yet. Settings that Nix takes in the query
+ * (`?priority=`) are its own.
+ *
+ * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if the URL is not one of http or https;
+ *   `CONFIG_INVALID` or `FILE_UNUSABLE` if proxy or certificate file cannot be used.
+ */
+export function openHttpReader(text: string, options: HttpReaderOptions): CacheReader {
+  const url = URL.parse(text);
+  const isWeb = url?.protocol === "https:" || url?.protocol === "http:";
+  if (url === null || !isWeb || url.username !== "" || url.password !== "") {
+    throw new HandpickError(
+      "CACHE_URL_UNSUPPORTED",
+      `Cannot ask ${options.role} ${excerpt(text.replace(/\/\/[^/]*@/, "//…@"))}: expected http:// or https:// without credentials`,
+      { hint: "List only caches that every reader reaches without a password." },
+    );
+  }
+  const base = new URL(`${url.origin}${url.pathname.replace(/\/*$/, "/")}`);
+  return new HttpReader(base, options);
+}
+
+class HttpReader implements CacheReader {
+  readonly url: string;
+  readonly #base: URL;
+  readonly #options: HttpReaderOptions;
+  readonly #client: HttpClient;
+
+  constructor(base: URL, options: HttpReaderOptions) {
+    this.url = base.href.replace(/\/$/, "");
+    this.#base = base;
+    this.#options = options;
+    this.#client = createHttpClient({ env: options.env, timeouts: options.timeouts ?? TIMEOUTS });
+  }
+
+  async info(signal: AbortSignal): Promise<NixCacheInfo> {
+    const response = await this.#get("nix-cache-info", { about: "its nix-cache-info", signal });
+    return parseNixCacheInfo(response?.body.toString() ?? "");
+  }
+
+  async narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined> {
+    const name = `${hashPartOf(path)}.narinfo`;
+    const response = await this.#get(name, { about: "a path", signal });
+    return response && readNarInfo(response, path);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.close();
+  }
+
+  /** Undefined where it is not there. */
+  async #get(
+    name: string,
+    { about, signal }: { readonly about: string; readonly signal: AbortSignal },
+  ): Promise<HttpResponse | undefined> {
+    const { role, clock = systemClock, ...options } = this.#options;
+    const url = new URL(name, this.#base);
+    const action = `ask ${role} ${endpointOf(url)} for ${about}`;
+    const ask = (): Promise<HttpResponse> =>
+      this.#client.request({ action, method: "GET", url, signal });
+    const response = await retry(ask, { ...options, clock, signal });
+    if (ABSENT.includes(response.status)) return undefined;
+    if (!isSuccess(response)) throw statusError(response);
+    return response;
+  }
+}
+
+/** @throws {FormatError} If it is none of this path: login pages, for one, say 200 to everything. */
+function readNarInfo({ action, body }: HttpResponse, path: StorePath): NarInfo {
+  let narInfo: NarInfo;
+  try {
+    narInfo = parseNarInfo(body.toString(), { storeDir: storeDirOf(path) });
+  } catch (cause) {
+    if (!(cause instanceof FormatError)) throw cause;
+    const found = body.length === 0 ? "nothing" : "something else";
+    const message = `Cannot ${action}: expected its narinfo, found ${found}`;
+    throw new FormatError("narinfo", message, { cause });
+  }
+  if (narInfo.storePath === path) return narInfo;
+  const message = `Cannot ${action}: expected its narinfo, found that of another path`;
+  throw new FormatError("narinfo", message);
+}
