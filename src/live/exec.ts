@@ -62,7 +62,7 @@ export async function execCommand(request: ExecRequest): Promise<ExecEnd> {
   const command = await startCommand(request.command, { cwd, env: { ...env, ...source.env } });
   request.onStart(command);
   const over = new AbortController();
-  const pump = new Pump(source, request);
+  await using pump = new Pump(source, request);
   const pumping = pump.run(over.signal);
   const exitCode = await command.ended;
   over.abort();
@@ -84,7 +84,7 @@ async function obeys({ store, env }: ExecRequest): Promise<boolean> {
 }
 
 /** Moves paths from the source to the caches. */
-class Pump {
+class Pump implements AsyncDisposable {
   readonly #source: PathSource;
   readonly #request: ExecRequest;
   readonly #pusher: LivePusher;
@@ -118,6 +118,10 @@ class Pump {
     const isInterrupted = this.#request.signal.aborted;
     const summary = this.#pusher.tally.summary({ isInterrupted });
     return { summary, seen, accepted, idle: [...this.#idle.keys()], isIncomplete };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pusher[Symbol.asyncDispose]();
   }
 
   async #look(): Promise<void> {

@@ -12,6 +12,7 @@ import type { RunEvent } from "../run/events.ts";
 import { closeHeld, type HeldPicks, type PlannedPick } from "../run/gather.ts";
 import { Tally } from "../run/tally.ts";
 import { closable, presentPart } from "../sync/wanted-picks.ts";
+import { HeldBuilds } from "./held-builds.ts";
 import { LivePicks } from "./live-picks.ts";
 
 export interface LivePusherOptions extends OpenOptions {
@@ -27,18 +28,21 @@ export interface LivePusherOptions extends OpenOptions {
 
 /**
  * Pushes new paths as far as the rules accept them, each cache on its own. What a cache misses while
- * it cannot be reached is kept for {@link LivePusher.retry}; one that refuses is left alone.
+ * it cannot be reached is kept for {@link LivePusher.retry}, and from garbage collection; one that refuses
+ * is left alone.
  */
-export class LivePusher {
+export class LivePusher implements AsyncDisposable {
   readonly tally: Tally = new Tally();
   readonly #options: LivePusherOptions;
   readonly #picks: LivePicks;
+  readonly #held: HeldBuilds;
   readonly #missed = new Map<string, Pick[]>();
   readonly #refusing = new Set<string>();
   readonly #warnings = new Set<string>();
 
   constructor(options: LivePusherOptions) {
     this.#options = options;
+    this.#held = new HeldBuilds(options.store);
     this.#picks = new LivePicks({ ...options, onNote: (text) => this.#note(text) });
   }
 
@@ -66,6 +70,10 @@ export class LivePusher {
     this.#missed.clear();
     const picks = missed.flatMap(([name, own]) => own.map((pick) => ({ ...pick, caches: [name] })));
     await this.#pushPicks(picks);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#held[Symbol.asyncDispose]();
   }
 
   async #pushPicks(picks: readonly Pick[]): Promise<void> {
@@ -110,12 +118,13 @@ export class LivePusher {
     if (this.#refusing.has(name)) return;
     const failure = this.#missed.has(name) ? undefined : await this.#tryCache(name, held);
     if (failure !== undefined && isLasting(failure.code)) this.#refusing.add(name);
-    if (this.#missed.has(name) || isOutage(failure?.code ?? "")) this.#keep(name, own);
+    if (this.#missed.has(name) || isOutage(failure?.code ?? "")) await this.#keep(name, own);
   }
 
-  #keep(name: string, picks: readonly PlannedPick[]): void {
+  async #keep(name: string, picks: readonly PlannedPick[]): Promise<void> {
     const plain = picks.map(({ members: _members, ...pick }) => pick);
     this.#missed.set(name, [...(this.#missed.get(name) ?? []), ...plain]);
+    await this.#held.add(picks.flatMap(({ paths }) => paths));
   }
 
   /** Returns what kept the cache from it all, if something did. */

@@ -190,6 +190,22 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     await rig.moveCache(rig.serve.url);
   });
 
+  it("keeps what a cache misses while it is down from garbage collection", async () => {
+    await rig.moveCache(NOWHERE);
+    const built = join(rig.nix.dir, "built");
+    const wait = "until test -e collect; do sleep 0.02; done";
+    const collect = 'nix-store --gc >&2 && nix-store -q --hash "$(cat built)"';
+    const script = `${rig.building(newTag(), "data").join(" ")} > ${built}; ${wait}; ${collect}`;
+    const child = rig.start("exec", "-i", "data-*", "--", "sh", "-c", script);
+    const ended = resultOf(child);
+    await told(child.stderr, "[NETWORK]");
+    await writeFile(join(rig.nix.dir, "collect"), "");
+    const { status, stdout, stderr } = await ended;
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^sha256:/m);
+    await rig.moveCache(rig.serve.url);
+  });
+
   describe("and its command", { skip: onceOnly }, () => {
     it("passes on its exit code, and the signal that ended it", async () => {
       assert.equal((await rig.exec("--", "sh", "-c", "exit 7")).status, 7);
