@@ -148,6 +148,7 @@ class Run {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
       endSlot();
+      // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
       const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
       const missing = await this.#firstWithout(needed, info);
       if (missing !== undefined) {
