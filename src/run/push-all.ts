@@ -12,7 +12,7 @@ import {
 import type { RunEvent, Summary } from "./events.ts";
 import type { Gathered } from "./gather.ts";
 import { openConfigured } from "./open-caches.ts";
-import { orAborted } from "./or-aborted.ts";
+import { orAborted } from "../or-aborted.ts";
 import { StartLine } from "./start-line.ts";
 import { Tally } from "./tally.ts";
 

@@ -1,4 +1,4 @@
-import { orAborted } from "./or-aborted.ts";
+import { orAborted } from "../or-aborted.ts";
 
 /** How long caches that are decided about wait for the others. */
 const HEAD_START_MS = 2_000;
