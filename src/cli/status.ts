@@ -7,7 +7,7 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { statusLines } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
-import { readStatus } from "../sync/status.ts";
+import { readStatus } from "../sync/read-status.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";

@@ -6,7 +6,8 @@ import { after, before, describe, it } from "node:test";
 
 import { stateFolder } from "../../src/state/state-folder.ts";
 import { statusLines } from "../../src/report/status-lines.ts";
-import { readStatus, type Status } from "../../src/sync/status.ts";
+import { readStatus } from "../../src/sync/read-status.ts";
+import type { Status } from "../../src/sync/status.ts";
 import { HOOK, hookRig, TOOLS } from "../hook/hook-rig.ts";
 import { CrashProxy } from "../crash/crash-proxy.ts";
 import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
