@@ -4,7 +4,7 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
 import { pushLines } from "../report/push-lines.ts";
-import { reasonWithText } from "../report/reason-text.ts";
+import { reasonWithText } from "../plan/reason-text.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Gathered } from "../run/gather.ts";
 import { planAll } from "../run/push-all.ts";
