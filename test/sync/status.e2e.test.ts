@@ -16,7 +16,7 @@ import { SyncRig } from "./sync-rig.ts";
 
 const UNREAD = [
   "not everything is where it should be: no sync has looked at 1 selection",
-  "next sync: nobody starts one here; see handpick sync --help",
+  "next sync: nothing starts one here; see handpick sync --help",
   "to do: handpick sync",
 ];
 
