@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2015,SC3013,SC3028,SC3043,SC3044,SC3045,SC3057
-# What runs inside other people's switches, shells and builds. It only records; `handpick sync`
+# Runs inside other people's switches, shells and builds. Only records; `handpick sync`
 # does the work, later and elsewhere. Sourced by bash, dash or busybox sh, so: names begin with
 # _handpick, nothing is set that is not local, nothing goes to stdout, and a caller's `set -euC`,
 # traps and descriptors must make no difference. Callers append `|| :`, which switches `-e` off.
@@ -85,8 +85,8 @@ _handpick_date() {
     _handpick_now=$("$2/date" "+$1")
 }
 
-# _handpick_is_time NAME TOOLS: whether the word that was left is still there, or sync has something to
-# do again. It writes into `due` when; what is no time of the next day is now.
+# _handpick_is_time NAME TOOLS: succeeds if the marker of NAME is still there, or the time in `due` has
+# come, which sync writes. Anything but a time of the next day counts as now.
 _handpick_is_time() {
   local _handpick_due _handpick_now
   [ ! -e "$_handpick_state/spool/wanted-$1" ] || return 0
@@ -112,7 +112,7 @@ _handpick_start() {
     (_handpick_claim "$1" && { "$1/ln" -sfT "$_handpick_now" ../started || :; }) || return 0
   trap '' HUP INT QUIT
   unset TMPDIR TMP TEMP TEMPDIR NIX_BUILD_TOP HANDPICK_CONFIG
-  # What `nix-shell --pure` says to keep builds from the network.
+  # nix-shell --pure sets variables that keep builds from the network.
   [ "${SSL_CERT_FILE-}" != /no-cert-file.crt ] || unset SSL_CERT_FILE
   [ "${NIX_SSL_CERT_FILE-}" != /no-cert-file.crt ] || unset NIX_SSL_CERT_FILE
   exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
@@ -133,7 +133,7 @@ _handpick_start() {
   fi
 }
 
-# Whether a service manager that runs has been told to look after the spool.
+# Succeeds if a running service manager watches the spool.
 _handpick_is_served() {
   local _handpick_file
   set +f
@@ -152,7 +152,7 @@ _handpick_is_served() {
   return 1
 }
 
-# Whether a unit file or a property list names the spool.
+# Succeeds if a unit file or a property list names the spool.
 _handpick_has_spool() {
   local _handpick_line
   [ -f "$1" ] || return 1

@@ -24,8 +24,8 @@ let
     unsafeDiscardStringContext
     ;
 
-  # What src/nix/manifest.ts and the names of links allow, refused here so that an evaluation fails
-  # rather than what reads the manifest later.
+  # Names that src/nix/manifest.ts and links allow. Others are refused here, so that the evaluation
+  # fails, rather than the program that reads the manifest later.
   require =
     what: rule: holds: value:
     if holds value then

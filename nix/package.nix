@@ -24,7 +24,7 @@ let
   inherit (json ../package.json) version engines;
   oldest = builtins.substring 2 (-1) engines.node; # of ">=24.15"
 
-  # Those that this nixpkgs has and would build: not thrown out, not marked as insecure.
+  # The ones that this nixpkgs has and would build: not thrown out, not marked as insecure.
   isHere = node: (builtins.tryEval (node != null && node.meta.available or true && node ? version)).value;
   isNewer = a: b: builtins.compareVersions a.version b.version > 0;
   newest =

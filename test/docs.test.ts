@@ -190,6 +190,22 @@ describe("ARCHITECTURE.md", () => {
     }
     assert.ok(rooms > 8);
   });
+
+  it("names only files that exist", async () => {
+    const architecture = texts.get("ARCHITECTURE.md") ?? "";
+    const named = architecture.matchAll(/`([\w/-]+\.(?:ts|nix))`/g);
+    const folders = ["src", "test", "nix"].map((dir) =>
+      readdir(join(ROOT, dir), { recursive: true, withFileTypes: true }),
+    );
+    const entries = (await Promise.all(folders)).flat();
+    const files = entries.map(({ parentPath, name }) => join(parentPath, name));
+    for (const [, name = ""] of named) {
+      assert.ok(
+        files.some((file) => file.endsWith(`/${name}`)),
+        name,
+      );
+    }
+  });
 });
 
 describe("the documents", () => {

@@ -396,7 +396,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.match(stdout, /^ok\s+store: \/nix\/store through /m);
     assert.match(stdout, /^ok\s+mine: credentials: token from /m);
     assert.match(stdout, /^ok\s+mine: cache: public, writable, /m);
-    assert.match(stdout, /^ok\s+sync: nobody starts one here, and nothing is wanted$/m);
+    assert.match(stdout, /^ok\s+sync: nothing starts one here, and nothing is wanted$/m);
     const bare = await handpick(nix, ["doctor", "mine"], { env: { PATH: "/nowhere" } });
     assert.match(bare.stdout, /^warning programs: nix is not on PATH$/m);
     const file = await configWith("mine", 'compression = "xz"');

@@ -89,7 +89,7 @@ describe("a state folder that others had their hands in", { timeout: 120_000 }, 
     await refuses(/found mode 0777.*\n.*chmod go-w /);
     const { status, stderr } = await run("exec", "-i", "none*", "--", "true");
     assert.equal(status, 0);
-    assert.match(stderr, /selections are passed over: Cannot use state folder/);
+    assert.match(stderr, /selections are ignored: Cannot use state folder/);
     await chmod(rig.state, 0o700);
     await rig.synced();
   });

@@ -1,4 +1,4 @@
-# What is refused before anything is built. The program is the judge of the rest.
+# Assertions that fail before anything is built. The program checks the rest.
 { config, lib, ... }:
 let
   cfg = config.services.handpick;

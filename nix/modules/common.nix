@@ -1,4 +1,4 @@
-# What the modules make of their options: the manifest, the configuration file, and the hook.
+# Makes of the options of all modules: the manifest, the configuration file, and the hook.
 {
   config,
   lib,

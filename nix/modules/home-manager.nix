@@ -36,7 +36,7 @@ in
     default = if pkgs.stdenv.hostPlatform.isDarwin then "launchd" else "systemd";
     defaultText = lib.literalExpression ''if pkgs.stdenv.hostPlatform.isDarwin then "launchd" else "systemd"'';
     description = ''
-      What starts `handpick sync`: units of systemd's user manager, an agent of launchd, or the hooks
+      The starter of `handpick sync`: units of systemd's user manager, an agent of launchd, or the hooks
       themselves, in the background (`detach`, for machines that have neither). With `none` nothing does.
     '';
     example = "detach";

@@ -22,7 +22,7 @@ in
       "none"
     ];
     default = "launchd";
-    description = "What starts `handpick sync`: a daemon of launchd, or nothing.";
+    description = "The starter of `handpick sync`: a daemon of launchd, or nothing.";
     example = "none";
   };
 

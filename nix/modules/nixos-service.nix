@@ -95,6 +95,8 @@ in
         ExecStart = "-${common.program} sync --config /etc/handpick/config.toml";
         TimeoutStopSec = 10;
 
+        # Hooks of root write into its folder, and may be first: systemd then moves the folder and
+        # hands it over.
         DynamicUser = true;
         StateDirectory = "handpick";
         StateDirectoryMode = "0700";

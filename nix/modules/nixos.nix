@@ -27,7 +27,7 @@ in
     ];
     default = "systemd";
     description = ''
-      What starts `handpick sync`: the switch, as it starts changed units, then a timer and what hooks
+      The starter of `handpick sync`: the switch, as it starts changed units, then a timer and what hooks
       leave (`systemd`); the same with an activation script instead of the changed unit, which NixOS
       is giving up (`activation`); or only `systemctl start handpick` (`none`).
     '';

@@ -86,7 +86,7 @@ in
       include = mkOption {
         type = ours.globs;
         default = [ ];
-        description = "Globs of what is pushed of the builds that a post-build hook reports.";
+        description = "Globs of the builds to push, of those that a post-build hook reports.";
         example = [ "my-*" ];
       };
       caches = mkOption {
@@ -99,9 +99,8 @@ in
         type = types.bool;
         default = false;
         description = ''
-          Whether manifests that are built, such as those of `cachixPackages`, are pushed as what they
-          name: only paths that they refer to, to configured caches only, without pins. Otherwise they
-          are outputs like others.
+          Push the paths that built manifests, such as those of `cachixPackages`, name: only paths that
+          they refer to, to configured caches only, without pins. Otherwise they are outputs like others.
         '';
         example = true;
       };
@@ -110,14 +109,14 @@ in
     interval = mkOption {
       type = types.ints.positive;
       default = 1800;
-      description = "Seconds after which what could not be pushed is looked at again.";
+      description = "Seconds until a sync tries again what could not be pushed.";
       example = 600;
     };
 
     settings = mkOption {
       type = types.attrsOf types.anything;
       default = { };
-      description = "Put into the configuration file as it is, over what other options say; see configuration.md.";
+      description = "Put into the configuration file unchanged, in place of other options; see configuration.md.";
       example = literalExpression ''{ rules.on-hole = "fail"; }'';
     };
   };

@@ -46,7 +46,7 @@ let
       example = [ "out" ];
     };
     name = optional types.str {
-      description = "What plans call it; `null` for the name of the package.";
+      description = "Its name in plans; `null` for the name of the package.";
       example = "gcc";
     };
     pin = optional types.str {
@@ -58,7 +58,7 @@ let
       example = [ "mine" ];
     };
     closure = optional closures {
-      description = "What goes with it, instead of what the selection says. ${closureMeaning}";
+      description = "The dependencies to push with it, in place of those of the selection. ${closureMeaning}";
       example = "self";
     };
     exclude = optional globs {
@@ -109,7 +109,7 @@ rec {
       upstreams = mkOption {
         type = types.listOf types.str;
         default = [ ];
-        description = "Caches that every reader of this one has. What they serve is not pushed.";
+        description = "Caches that every reader of this one has. Paths that they serve are not pushed.";
         example = [ "https://nix-community.cachix.org" ];
       };
       compression = optional (types.enum [
@@ -117,7 +117,7 @@ rec {
         "xz"
         "none"
       ]) {
-        description = "How to compress; `null` for what the cache prefers.";
+        description = "Compression; `null` for the one that the cache prefers.";
         example = "zstd";
       };
       compressionLevel = optional types.int {
@@ -170,7 +170,7 @@ rec {
       closure = mkOption {
         type = closures;
         default = "runtime";
-        description = "What goes along. ${closureMeaning}";
+        description = "The dependencies to push. ${closureMeaning}";
         example = "build";
       };
     };

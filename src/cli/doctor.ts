@@ -22,7 +22,7 @@ export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
     usage: "doctor [cache...]",
     summary: "Check store, configuration, credentials and caches",
     description:
-      "Check store, configuration, what starts a sync, credentials and caches; upload\n" +
+      "Check store, configuration, the starter of syncs, credentials and caches; upload\n" +
       "nothing. Without names, all configured caches are asked.",
     options: [["--store <store>", "Nix store to check (default: auto)"]],
     examples: [

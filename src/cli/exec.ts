@@ -27,26 +27,32 @@ interface ExecOptions extends LiveOptions {
 export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
   return {
     usage: "exec -- <command...>",
-    summary: "Run a command; push what it builds, if the rules accept it",
+    summary: "Run a command; push its builds that the rules accept",
     description:
-      "Run a command and push what it builds meanwhile: outputs that a glob of\n" +
-      "[builds] or --include fits, with --manifests what a manifest among them names\n" +
-      "(cachixPackages), and what a wanted selection names. Its input, output and exit\n" +
-      "code stay its own, and it waits for no push; handpick writes to stderr only.\n\n" +
+      "Run a command and push its builds while it runs: outputs that match a glob of\n" +
+      "[builds] or --include, with --manifests the paths that built manifests name\n" +
+      "(cachixPackages), and paths of wanted selections. The command keeps its input,\n" +
+      "output and exit code, and waits for no push; handpick writes to stderr only.\n\n" +
       "In a glob, * stands for any characters, ? for one, [a-z] for one of these.\n\n" +
       "Ctrl-C reaches the command, and its builds are pushed; a second one gives up\n" +
       "pushing. Exit code: the command's; 126 or 127 if it does not start.",
     options: [
       [
         "-t, --to <cache>",
-        "Cache name or URL; may be given more than once (default: what manifests and [builds] say)",
+        "Cache name or URL; may be given more than once (default: as manifests and [builds] say)",
         "repeatable",
       ],
       INCLUDE_OPTION,
-      ["--manifests", "Also what built manifests name (default: as [builds] says, else off)"],
-      ["--substituted", "Also what it brings into the store otherwise (default: off)"],
+      [
+        "--manifests",
+        "Also push paths that built manifests name (default: as [builds] says, else off)",
+      ],
+      ["--substituted", "Also push paths that are substituted or copied (default: off)"],
       ["--strict", "Exit with 1 if something accepted is not pushed (default: off)"],
-      ["--via <way>", "See builds by a hook or by watching the store (default: what works)"],
+      [
+        "--via <way>",
+        "See builds by a hook or by watching the store (default: the one that works)",
+      ],
       ["--store <store>", "Nix store to read (default: auto)"],
       ["--json", "Print JSON on stderr (default: text)"],
     ],
@@ -70,7 +76,7 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
   await using store = await openStore({ store: options.store, env, signal });
   const report = execReport(io, options);
   const note = (text: string): void => report.show({ event: "note", text });
-  givenUp.signal.addEventListener("abort", () => note("pushing is given up"), { once: true });
+  givenUp.signal.addEventListener("abort", () => note("pushing stops"), { once: true });
   using signals = new Signals(givenUp, io);
   try {
     const end = await execCommand({
@@ -93,7 +99,7 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
     const idle = end.idle.filter((glob) => options.include?.includes(glob) === true);
     // Where nothing at all is accepted, that is told.
     if (end.accepted > 0 && idle.length > 0) {
-      note(`--include fits nothing that was built by ${idle.map(quote).join(", ")}`);
+      note(`no build matches --include ${idle.map(quote).join(", ")}`);
     }
     return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
   } finally {
@@ -111,14 +117,14 @@ async function ownFolder(
     return folder;
   } catch (error) {
     if (!(error instanceof HandpickError)) throw error;
-    note(`selections are passed over: ${error.message}`);
+    note(`selections are ignored: ${error.message}`);
     return undefined;
   }
 }
 
 function parseWay({ via: text, substituted }: ExecOptions): Way | undefined {
   if (text === "hook" && substituted === true) {
-    const message = "Cannot see what is substituted via hook: Nix runs it for builds only";
+    const message = "Cannot use --substituted with --via hook: Nix runs the hook for builds only";
     throw new HandpickError("USAGE", message, { hint: "Leave out --via, or use --via store." });
   }
   if (text === undefined || text === "hook" || text === "store") return text;

@@ -4,7 +4,7 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
 import { pushLines } from "../report/push-lines.ts";
-import { reasonWithText } from "../report/reason-text.ts";
+import { reasonWithText } from "../plan/reason-text.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Gathered } from "../run/gather.ts";
 import { planAll } from "../run/push-all.ts";
@@ -25,10 +25,10 @@ export function planCommand(io: Io): CommandSpec<PlanOptions> {
     summary: "Show what push would do and why; send nothing",
     description:
       "Show what push would do and why; send nothing but the question which paths\n" +
-      "the cache lacks. What readers have already is counted only. Exit code 1 if a\n" +
+      "the cache lacks. Paths that readers have are only counted. Exit code 1 if a\n" +
       "path is held or cannot be selected.",
     options: [
-      ["--full", "Also list what is there already and what upstreams have (default: count it)"],
+      ["--full", "Also list paths that the cache or an upstream has (default: count them)"],
       ...PATH_OPTIONS,
     ],
     examples: [

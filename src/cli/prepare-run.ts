@@ -88,7 +88,7 @@ export async function withGathered(
     cwd,
   });
   if (gathered.planned.every(({ members }) => members.size === 0)) {
-    const look = given === "wanted" ? "; handpick status tells which selections have ended" : "";
+    const look = given === "wanted" ? "; handpick status shows which selections have ended" : "";
     note(`warning: nothing is selected${look}`);
   }
   const onWarning = once((warning) => note(`warning: ${warning}`));
@@ -154,7 +154,7 @@ async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
   const links = await readWanted(folder);
   if (links.length > 0) return links;
   throw new HandpickError("USAGE", `Nothing is wanted in ${quote(folder.dir)}`, {
-    hint: "Name a path, such as ./result or .#package; handpick status --help tells how selections are made.",
+    hint: "Name a path, such as ./result or .#package; handpick status --help explains how to make selections.",
   });
 }
 

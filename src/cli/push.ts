@@ -17,7 +17,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
       "Push packages and what they need to a cache, now.\n\n" +
       "A path is a store path, a link such as ./result, a .drv (its outputs), an\n" +
       "installable such as .#foo (built first), or a manifest; - reads more from\n" +
-      "stdin. One that cannot be selected is told, and the rest is pushed.",
+      "stdin. A path that cannot be selected is reported, and the rest is pushed.",
     options: PATH_OPTIONS,
     examples: [
       ["handpick push ./result", "push one build"],

@@ -33,7 +33,7 @@ export function serveCommand(io: Io): CommandSpec<ServeCommandOptions> {
       ["-l, --listen <host:port>", `Address; port 0 picks a free one (default: ${DEFAULT_LISTEN})`],
       ["-n, --name <name>", "The cache's name, as in cachix://NAME (default: local)"],
       ["--private", "Let only holders of the token read (default: everybody)"],
-      ["--public-url <url>", "Address that others reach it by, as behind a proxy (default: none)"],
+      ["--public-url <url>", "URL for clients, such as that of a proxy in front (default: none)"],
       ["--upstream <url...>", "Caches that readers have besides this one (default: none)"],
     ],
     examples: [

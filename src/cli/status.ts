@@ -7,7 +7,7 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { statusLines } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
-import { readStatus } from "../sync/status.ts";
+import { readStatus } from "../sync/read-status.ts";
 import type { CommandSpec, CommonOptions } from "./command.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
@@ -36,11 +36,11 @@ interface StatusOptions extends CommonOptions {
 export function statusCommand(io: Io): CommandSpec<StatusOptions> {
   return {
     usage: "status",
-    summary: "Show if all is where it should be, who syncs, what to do",
+    summary: "Show what caches lack, the next sync, and what to do",
     description:
       "Show whether all that is wanted is where it should be, what starts the next\n" +
-      "sync, and what to do now; then what waits or fails since when and why. Asks no\n" +
-      "cache and changes nothing.\n\n" +
+      "sync, and what to do now; then the paths that wait or fail, since when and why.\n" +
+      "Asks no cache and changes nothing.\n\n" +
       "Selections are declared in Nix, by the modules for home-manager, NixOS and\n" +
       "nix-darwin, or in a shell.nix, where handpick is the Nix code of this program:\n\n" +
       '  shellHook = handpick.lib.shellHook { name = "tools"; packages = [ ... ]; };',

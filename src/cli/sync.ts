@@ -30,16 +30,16 @@ interface SyncOptions extends CommonOptions {
 export function syncCommand(io: Io): CommandSpec<SyncOptions> {
   return {
     usage: "sync",
-    summary: "Make the caches match what is wanted; what services run",
+    summary: "Push all that is wanted and missing, as services do",
     description:
       "Make the caches match what is wanted: push what they lack of the selections in\n" +
-      "the state folder. What fails is tried again by a later sync; handpick status\n" +
-      "tells of it. Exit code 3 if a cache refuses us, 1 if something else is wrong that\n" +
+      "the state folder. A later sync tries failures again; handpick status\n" +
+      "shows them. Exit code 3 if a cache refuses us, 1 if something else is wrong that\n" +
       "does not heal by itself.\n\n" +
-      "Who starts it: the modules for home-manager, NixOS and nix-darwin set up systemd or\n" +
+      "A sync is started in one of these ways: the modules for home-manager, NixOS and nix-darwin set up systemd or\n" +
       "launchd; elsewhere the hook of a shell does, if the library was given the program\n" +
       "(handpick = ...) or handpick is on the PATH of the shell; or cron, by a line such as\n" +
-      "the next. handpick status tells which.\n\n" +
+      "the next. handpick status shows which.\n\n" +
       "*/15 * * * * handpick sync -q",
     options: [
       ["--wait", "Ask now, and again until all is pushed or cannot be (default: off)"],
@@ -130,7 +130,7 @@ async function syncFolder(state: SyncedState, options: SyncOptions, io: Io): Pro
       },
     });
     const summary = tally.summary();
-    if (end.isOtherAtWork) note("another sync is at work; it does this as well");
+    if (end.isOtherAtWork) note("another sync is at work, and does this as well");
     else if (!end.isLeft && didNothing(summary) && (await readWanted(folder)).length === 0)
       note(`nothing is wanted in ${folder.dir}`);
     report.show(summary);

@@ -31,14 +31,14 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
     usage: "watch",
     summary: "Push new store paths, if the rules accept them, until Ctrl-C",
     description:
-      "Push new store paths until Ctrl-C: outputs that a glob of [builds] or --include\n" +
-      "fits, with manifests = true in [builds] what a manifest among them names\n" +
-      "(cachixPackages), and what a wanted selection names. It sees the builds of every\n" +
-      "user of this machine. What cannot be pushed is tried again later, as by handpick\n" +
-      "sync, whose work it does, too.",
+      "Push new store paths until Ctrl-C: outputs that match a glob of [builds] or\n" +
+      "--include, with manifests = true in [builds] the paths that built manifests name\n" +
+      "(cachixPackages), and paths of wanted selections. It sees the builds of every\n" +
+      "user of this machine. It does the work of handpick sync too, and tries failures\n" +
+      "again later.",
     options: [
       INCLUDE_OPTION,
-      ["--substituted", "Also what was not built here but brought in (default: off)"],
+      ["--substituted", "Also push paths that are substituted or copied (default: off)"],
       ["--resume", "Begin where the last watch ended (default: now)"],
       ["--store <store>", "Nix store to watch (default: auto)"],
     ],
@@ -102,15 +102,15 @@ function announce({ config, store, isAll }: Announced, { stderr }: Io): void {
   const names = caches.length > 0 ? caches : config.caches.map(({ name }) => name);
   const accepted = [
     ...include,
-    manifests ? "what manifests and wanted selections name" : "what wanted selections name",
+    manifests ? "paths of manifests and of wanted selections" : "paths of wanted selections",
   ].join(", ");
   stderr.write(`handpick: watching ${store.storeDir} until Ctrl-C\n`);
   stderr.write(`  pushed to ${names.join(", ")}: ${accepted}\n`);
   const others = "of every user of this machine";
   stderr.write(
     isAll
-      ? `  seen: all that comes into the store, ${others}\n`
-      : `  seen: builds ${others}; not what is substituted or copied\n`,
+      ? `  seen: all new paths of the store, ${others}\n`
+      : `  seen: builds ${others}; not substituted or copied paths\n`,
   );
 }
 

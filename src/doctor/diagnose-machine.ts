@@ -45,7 +45,7 @@ export async function checkStarter({ env, cwd, uid }: MachineOptions): Promise<C
     if (!isWanted) return ok(`${starterText(starter)}, and nothing is wanted`);
     return warning(
       starterText(starter),
-      "Run handpick sync; its --help tells what else starts it.",
+      "Run handpick sync; its --help lists what else starts it.",
     );
   });
 }

@@ -99,7 +99,7 @@ async function* checkRules(config: Config, request: DiagnoseRequest): AsyncGener
     const surroundings = { store: opened, config, env, uid };
     await using wanted = await holdWanted({ links, builds: [] }, surroundings);
     const idle = idleExcludes(wanted.planned, config.rules);
-    if (idle.length === 0) return ok("each exclude leaves out something of what is wanted");
+    if (idle.length === 0) return ok("each exclude matches a wanted path");
     return warning(
       idle.join("; "),
       "Without a wildcard, a glob is a whole name or that of a package; handpick plan shows the names",

@@ -38,4 +38,4 @@ export function isOutOfFiles(error: unknown): boolean {
 }
 
 export const OPEN_FILES_HINT: string =
-  "Raise the limit of open files, for instance by ulimit -n 1024, or end what has so many open.";
+  "Raise the limit of open files, for instance by ulimit -n 1024, or end a program that has many files open.";

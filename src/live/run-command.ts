@@ -30,6 +30,7 @@ export async function startCommand(
 ): Promise<RunningCommand> {
   let child: ChildProcess;
   try {
+    // Inherited pipes stay blocking for the command: libuv resets in the child what Node changed.
     child = spawn(program, args, { cwd, env: withItsNode(env), stdio: "inherit" });
     // Before the first wait: a command may end at once.
     const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));

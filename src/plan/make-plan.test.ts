@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
+
+import { type Graph, toyInfo, toyInfos, toyPath } from "../../test/toy-paths.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import type { Sha256 } from "../nix/hash.ts";
-import { hashPartOf, parseStorePath, type StorePath } from "../nix/store-path.ts";
+import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { makePlan, type PlanCache, type PlanInput, queryPaths } from "./make-plan.ts";
 import type { PlanPick, PlanRules } from "./needs.ts";
 import type { Action, Decision, Plan, Reason } from "./plan.ts";
@@ -11,37 +12,12 @@ import type { Action, Decision, Plan, Reason } from "./plan.ts";
 const UPSTREAM = "https://upstream.example";
 const RULES: PlanRules = { exclude: [], maxNarSize: undefined, onHole: "hold" };
 
-function storePath(name: string): StorePath {
-  const digits = Buffer.from(name).toString("hex").slice(0, 32).replaceAll("e", "z");
-  return parseStorePath(`/nix/store/${digits.padStart(32, "0")}-${name}`);
-}
-
-function info(name: string, references: readonly string[], narSize = 100): PathInfo {
-  return {
-    path: storePath(name),
-    narHash: "sha256:unused" as Sha256,
-    narSize,
-    references: references.map(storePath),
-    deriver: undefined,
-    registrationTime: 0,
-    ultimate: true,
-    signatures: [],
-    contentAddress: undefined,
-  };
-}
-
-type Graph = Readonly<Record<string, readonly string[]>>;
-
-function infosOf(graph: Graph): Map<StorePath, PathInfo> {
-  return new Map(Object.entries(graph).map(([n, refs]) => [storePath(n), info(n, refs)]));
-}
-
 function pick(
   name: string,
   members: readonly string[],
   options: Partial<Pick<PlanPick, "caches" | "exclude">> = {},
 ): PlanPick {
-  const set = new Set(members.map(storePath));
+  const set = new Set(members.map(toyPath));
   return { name, members: set, caches: undefined, exclude: [], ...options };
 }
 
@@ -51,7 +27,7 @@ function cache(
   ...[upstream = [], unknown = []]: (readonly string[])[]
 ): PlanCache {
   const hashes = (names: readonly string[]): PlanCache["missing"] =>
-    new Set(names.map((n) => hashPartOf(storePath(n))));
+    new Set(names.map((n) => hashPartOf(toyPath(n))));
   const served = new Map([...hashes(upstream)].map((hash) => [hash, UPSTREAM] as const));
   return { name, missing: hashes(missing), upstream: served, unknown: hashes(unknown) };
 }
@@ -76,7 +52,7 @@ function planApp(change: Partial<PlanInput>): Plan {
   const closed = [pick("app", ALL)];
   return makePlan({
     closed,
-    infos: infosOf(APP),
+    infos: toyInfos(APP),
     rules: RULES,
     caches: [cache("c", ALL)],
     ...change,
@@ -127,12 +103,12 @@ describe("makePlan()", () => {
       app: "held reference-held",
     });
     const reasonOf = (name: string): Reason | undefined =>
-      plan.paths.find(({ path }) => path === storePath(name))?.reason;
+      plan.paths.find(({ path }) => path === toyPath(name))?.reason;
     const reason = { code: "exclude-rule", rule: "libc" };
-    const because = { path: storePath("libc"), state: "excluded", reason };
+    const because = { path: toyPath("libc"), state: "excluded", reason };
     assert.deepEqual(reasonOf("libc"), reason);
     assert.deepEqual(reasonOf("lib"), { code: "reference-excluded", because });
-    const through = storePath("lib");
+    const through = toyPath("lib");
     assert.deepEqual(reasonOf("app"), { code: "reference-held", because, through });
   });
 
@@ -150,7 +126,7 @@ describe("makePlan()", () => {
   });
 
   it("excludes what is larger than max-nar-size", () => {
-    const infos = infosOf(APP).set(storePath("data"), info("data", [], 2049));
+    const infos = toyInfos(APP).set(toyPath("data"), toyInfo("data", [], { narSize: 2049 }));
     const plan = planApp({ infos, rules: { ...RULES, maxNarSize: 1536 } });
     assert.equal(decided(plan)["data"], "excluded max-nar-size");
     assert.equal(decided(plan)["app"], "held reference-excluded");
@@ -192,7 +168,7 @@ describe("makePlan()", () => {
     const closed = [pick("app", ["app"])];
     const plan = planApp({ closed });
     assert.deepEqual(decided(plan), { app: "held reference-outside" });
-    const because = { path: storePath("data"), state: "outside" };
+    const because = { path: toyPath("data"), state: "outside" };
     assert.deepEqual(plan.paths[0]?.reason, { code: "reference-outside", because });
     const available = planApp({ closed, caches: [cache("c", ["app", "lib"], ["lib"])] });
     assert.deepEqual(decided(available), { app: "push missing" });
@@ -218,7 +194,7 @@ describe("makePlan()", () => {
   it("holds every path of a cycle, which no order can publish", () => {
     const graph = { a: ["b"], b: ["c"], c: ["a"], user: ["a"] };
     const names = Object.keys(graph);
-    const input = { closed: [pick("p", names)], infos: infosOf(graph), rules: RULES };
+    const input = { closed: [pick("p", names)], infos: toyInfos(graph), rules: RULES };
     const plan = makePlan({ ...input, caches: [cache("c", names)] });
     assert.deepEqual(new Set(Object.values(decided(plan))), new Set(["held reference-held"]));
   });
@@ -243,7 +219,7 @@ describe("makePlan()", () => {
     const names = Object.keys(graph);
     const plan = makePlan({
       closed: [pick("p", names)],
-      infos: infosOf(graph),
+      infos: toyInfos(graph),
       rules: { ...RULES, exclude: ["c0", "*-source"] },
       caches: [cache("c", names)],
     });
@@ -255,8 +231,8 @@ describe("makePlan()", () => {
 describe("makePlan() where an upstream did not answer", () => {
   /** All of {@link APP}, of which only `built` was built here. */
   const builtHere = (built: readonly string[]): Map<StorePath, PathInfo> => {
-    const names = new Set(built.map(storePath));
-    const infos = [...infosOf(APP).values()];
+    const names = new Set(built.map(toyPath));
+    const infos = [...toyInfos(APP).values()];
     return new Map(infos.map((one) => [one.path, { ...one, ultimate: names.has(one.path) }]));
   };
 
@@ -276,7 +252,7 @@ describe("makePlan() where an upstream did not answer", () => {
       app: "held upstream-unreachable",
     });
     const causes = plan.paths.flatMap(({ reason }) => reason.because?.path ?? []);
-    assert.deepEqual(causes, [storePath("libc"), storePath("libc")]);
+    assert.deepEqual(causes, [toyPath("libc"), toyPath("libc")]);
   });
 
   it("takes what was added here for made here, and what came with a signature not", () => {
@@ -284,7 +260,7 @@ describe("makePlan() where an upstream did not answer", () => {
     const infos = new Map(
       [...builtHere([])].map(([path, one]) => [path, { ...one, contentAddress }]),
     );
-    const signed = storePath("libc");
+    const signed = toyPath("libc");
     const libc = infos.get(signed);
     assert.ok(libc !== undefined);
     infos.set(signed, { ...libc, signatures: ["cache.nixos.org-1:AAAA"] });
@@ -326,8 +302,8 @@ describe("makePlan() where an upstream did not answer", () => {
 describe("queryPaths()", () => {
   it("asks for members and their direct references, nothing else", () => {
     const closed = [pick("app", ["app"]), pick("data", ["data"])];
-    const expected = ["app", "data", "lib"].map(storePath);
-    const paths = queryPaths({ closed, infos: infosOf(APP) });
+    const expected = ["app", "data", "lib"].map(toyPath);
+    const paths = queryPaths({ closed, infos: toyInfos(APP) });
     assert.deepEqual([...paths].toSorted(), expected.toSorted());
   });
 });
@@ -358,7 +334,7 @@ describe("makePlan() on random graphs", () => {
     .map(({ graph: g, picks, exclude, onHole, caches, fetched }) => ({
       closed: picks.map(({ members, ...rest }, i) => pick(`p${i}`, members, rest)),
       infos: new Map(
-        [...infosOf(g)].map(([path, one]) => [
+        [...toyInfos(g)].map(([path, one]) => [
           path,
           { ...one, ultimate: !fetched.includes(path.slice(44)) },
         ]),

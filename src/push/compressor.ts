@@ -78,7 +78,8 @@ export function zstdOnce(bytes: Uint8Array, level: number = DEFAULT_LEVEL.zstd):
  * EOF". `ZSTD_e_flush` always makes all progress there is. So every write is flushed, and since
  * zstd's threads wait for each other at a flush, there is one more of them than asked for, and a
  * write brings one job for each: they end at about the same time.
- * The second lane waits in the stream's own queue: it starts with no help of our thread.
+ * The second lane waits in the stream's own queue: it starts with no help of our thread. A frame for
+ * each chunk would need no flush, but Cachix expects one frame.
  */
 function zstdCompressor({ level, threads }: CompressorOptions): Compressor {
   const { ZSTD_e_flush, ZSTD_c_compressionLevel, ZSTD_c_nbWorkers, ZSTD_c_jobSize } =

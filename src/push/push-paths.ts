@@ -6,6 +6,7 @@ import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
+import { orAborted } from "../or-aborted.ts";
 import { Budget } from "./budget.ts";
 import type { PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
@@ -148,6 +149,7 @@ class Run {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
       endSlot();
+      // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
       const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
       const missing = await this.#firstWithout(needed, info);
       if (missing !== undefined) {
@@ -234,26 +236,13 @@ class Run {
     { isPublished = false } = {},
   ): Promise<StorePath | undefined> {
     for (const reference of info.references) {
-      if (reference === info.path) continue;
       const reached = this.#progress.get(reference)?.[stage].promise;
+      if (reference === info.path || reached === undefined) continue;
       // References come first, so after an interruption they end soon; what is there is told.
-      const isReached = await (isPublished ? reached : this.#orAborted(reached));
-      if (isReached === false) return reference;
+      const isReached = await (isPublished ? reached : orAborted(reached, this.#signal));
+      if (!isReached) return reference;
     }
     return undefined;
-  }
-
-  #orAborted<T>(promise: Promise<T> | undefined): Promise<T | undefined> {
-    if (promise === undefined) return Promise.resolve(undefined);
-    this.#signal.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => reject(this.#signal.reason as Error);
-      this.#signal.addEventListener("abort", onAbort, { once: true });
-      void promise.then((value) => {
-        this.#signal.removeEventListener("abort", onAbort);
-        resolve(value);
-      });
-    });
   }
 
   #hold(path: StorePath, because: Lack): void {

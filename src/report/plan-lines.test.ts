@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { parseStorePath } from "../nix/store-path.ts";
 import type { Action, Decision, Plan } from "../plan/plan.ts";
 import { NO_PAINT } from "./painter.ts";
-import { planLines } from "./plan-lines.ts";
+import { namesOf, planLines } from "./plan-lines.ts";
 
 const NONE = { paths: 0, narSize: 0 };
 const totals = { push: NONE, present: NONE, upstream: NONE, held: NONE, excluded: NONE };
@@ -61,5 +61,16 @@ describe("planLines()", () => {
   it("lets no reason or name steer the terminal", () => {
     const hostile = { ...decision("a", "push"), picks: [{ name: "\u001b[2J" }] };
     assert.match(linesOf(hostile)[1] ?? "", /\(for \[2J\)$/);
+  });
+});
+
+describe("namesOf()", () => {
+  it("names the selection only where two picks have one name", () => {
+    const home = { name: "tool", selection: "home" };
+    assert.equal(namesOf([home, { name: "app", selection: "home" }]), "tool, app");
+    assert.equal(
+      namesOf([home, { name: "tool", selection: "work" }]),
+      "tool of home, tool of work",
+    );
   });
 });

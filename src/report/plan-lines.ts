@@ -1,9 +1,9 @@
-import type { Action, Decision, Plan } from "../plan/plan.ts";
+import type { Action, Decision, PickRef, Plan } from "../plan/plan.ts";
 import { formatSize } from "../plan/format-size.ts";
+import { reasonText } from "../plan/reason-text.ts";
 import { paddedName, printable } from "./format.ts";
 import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
-import { namesOf, reasonText } from "./reason-text.ts";
 
 export interface PlanLinesOptions {
   readonly paint: Paint;
@@ -52,4 +52,13 @@ function heading(cache: string, decisions: readonly Decision[]): string {
 function decisionLine({ path, action, narSize, reason, picks }: Decision, paint: Paint): string {
   const why = `${printable(reasonText(reason))} (for ${namesOf(picks)})`;
   return `  ${paint(STYLES[action], action.padEnd(8))} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
+}
+
+/** Names picks, with their selections where two have the same name. */
+export function namesOf(picks: readonly PickRef[]): string {
+  const names = picks.map(({ name, selection }) => {
+    const isShared = picks.some((other) => other.name === name && other.selection !== selection);
+    return printable(isShared && selection !== undefined ? `${name} of ${selection}` : name);
+  });
+  return names.join(", ");
 }

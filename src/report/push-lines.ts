@@ -5,7 +5,7 @@ import type { Reason } from "../plan/plan.ts";
 import { formatDuration, paddedName, printable } from "./format.ts";
 import type { Paint } from "./painter.ts";
 import { headingLine } from "./heading-line.ts";
-import { reasonText } from "./reason-text.ts";
+import { reasonText } from "../plan/reason-text.ts";
 
 /**
  * Returns {@link pushLines} for the events of one run. Once they are of a second cache, the line of a path

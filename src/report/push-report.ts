@@ -5,7 +5,7 @@ import { type OutputStream, wrapText, writeText } from "./output.ts";
 import { painter } from "./painter.ts";
 import { linesOfRun, summaryLine } from "./push-lines.ts";
 import { PushProgress } from "./push-progress.ts";
-import { reasonWithText } from "./reason-text.ts";
+import { reasonWithText } from "../plan/reason-text.ts";
 
 /** Shows a run's events. */
 export interface PushReport {

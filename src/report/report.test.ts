@@ -10,7 +10,7 @@ import { formatDuration, printable } from "./format.ts";
 import { pushLines, summaryLine } from "./push-lines.ts";
 import { jsonReport, plainReport, quietReport, terminalReport } from "./push-report.ts";
 import type { PushReport } from "./push-report.ts";
-import { reasonWithText } from "./reason-text.ts";
+import { reasonWithText } from "../plan/reason-text.ts";
 
 const path = (name: string): StorePath => parseStorePath(`/nix/store/${"a".repeat(32)}-${name}`);
 const MIB = 1 << 20;

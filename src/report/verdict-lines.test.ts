@@ -50,7 +50,7 @@ describe("verdictLines()", () => {
   it("answers three questions where nothing is wanted", () => {
     assert.deepEqual(linesOf({}), [
       "nothing is wanted in /state",
-      "next sync: nobody starts one here; see handpick sync --help",
+      "next sync: nothing starts one here; see handpick sync --help",
       "to do: nothing",
     ]);
   });
@@ -85,7 +85,7 @@ describe("verdictLines()", () => {
   it("promises no try where nobody starts a sync, nor takes a check of what is there for one", () => {
     const caches = [cache("mine", { waiting: 1 }, "NETWORK")];
     const [, nobody] = linesOf({ isInPlace: false, selections: [SELECTION], caches });
-    assert.equal(nobody, "next sync: nobody starts one here; see handpick sync --help");
+    assert.equal(nobody, "next sync: nothing starts one here; see handpick sync --help");
     const selections = [{ ...SELECTION, isUnread: true }];
     const starter = { by: "shell" } as const;
     const there = linesOf({

@@ -12,7 +12,7 @@ import { askCache, type AskOptions } from "./ask-cache.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
 import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
-import { orAborted } from "./or-aborted.ts";
+import { orAborted } from "../or-aborted.ts";
 import { pinPicks } from "./pins.ts";
 import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 

@@ -1,18 +1,19 @@
 import { HandpickError, toFailure } from "../error.ts";
 import { joinPlans } from "../plan/join-plans.ts";
-import type { Action, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
 import {
   type CacheRunOptions,
   decide,
   type Decided,
   type DecideOptions,
+  isHoleFailing,
   type Order,
   runCache,
 } from "./cache-run.ts";
 import type { RunEvent, Summary } from "./events.ts";
 import type { Gathered } from "./gather.ts";
 import { openConfigured } from "./open-caches.ts";
-import { orAborted } from "./or-aborted.ts";
+import { orAborted } from "../or-aborted.ts";
 import { StartLine } from "./start-line.ts";
 import { Tally } from "./tally.ts";
 
@@ -88,10 +89,10 @@ class PushAll {
   }
 
   async #start({ plan }: Decided): Promise<Order> {
-    const arrival = { takes: has(plan, "push"), isHeld: has(plan, "held") };
-    const { shares, isHeld } = await this.#line.arrive(arrival, this.#options.signal);
+    const takes = plan.paths.some(({ action }) => action === "push");
+    const arrival = { takes, isCalledOff: isHoleFailing(plan, this.#options.config) };
+    const { shares, isCalledOff } = await this.#line.arrive(arrival, this.#options.signal);
     this.#begin();
-    const isCalledOff = isHeld && this.#options.config.rules.onHole === "fail";
     this.#tally.plan({ plan, isCalledOff });
     return { plan, shares, isCalledOff };
   }
@@ -150,8 +151,4 @@ function assertSome(failures: readonly unknown[], signal: AbortSignal): void {
   const foreign = failures.find((failure) => !(failure instanceof HandpickError));
   if (foreign !== undefined) throw foreign;
   if (failures.length > 0) throw new AggregateError(failures, "Cannot go on: every cache failed");
-}
-
-function has({ paths }: Plan, action: Action): boolean {
-  return paths.some((decision) => decision.action === action);
 }

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { StartLine } from "./start-line.ts";
 
 const { signal } = new AbortController();
-const TAKES = { takes: true, isHeld: false };
+const TAKES = { takes: true, isCalledOff: false };
 const WAITS = { waitsForAll: true };
 const HURRIES = { waitsForAll: false };
 
@@ -13,12 +13,12 @@ describe("StartLine", () => {
     const line = new StartLine(3, WAITS);
     const starts = [
       line.arrive(TAKES, signal),
-      line.arrive({ takes: false, isHeld: true }, signal),
+      line.arrive({ takes: false, isCalledOff: true }, signal),
     ];
     line.leave();
     assert.deepEqual(await Promise.all(starts), [
-      { shares: 1, isHeld: true },
-      { shares: 1, isHeld: true },
+      { shares: 1, isCalledOff: true },
+      { shares: 1, isCalledOff: true },
     ]);
   });
 
@@ -27,7 +27,7 @@ describe("StartLine", () => {
     const line = new StartLine(2, HURRIES);
     const start = line.arrive(TAKES, signal);
     mock.timers.tick(2_000);
-    assert.deepEqual(await start, { shares: 2, isHeld: false });
+    assert.deepEqual(await start, { shares: 2, isCalledOff: false });
   });
 
   it("waits for all where that is asked for, and stops when it is told to", async ({ mock }) => {

@@ -1,4 +1,4 @@
-import { orAborted } from "./or-aborted.ts";
+import { orAborted } from "../or-aborted.ts";
 
 /** How long caches that are decided about wait for the others. */
 const HEAD_START_MS = 2_000;
@@ -12,8 +12,8 @@ export interface StartLineOptions {
 export interface Start {
   /** Caches that something goes to, or that may turn out to be such. */
   readonly shares: number;
-  /** True if something is held in one of them. */
-  readonly isHeld: boolean;
+  /** True if one of them is called off, and so all are. */
+  readonly isCalledOff: boolean;
 }
 
 /**
@@ -25,7 +25,7 @@ export class StartLine {
   readonly #waitsForAll: boolean;
   #pending: number;
   #taking = 0;
-  #isHeld = false;
+  #isCalledOff = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(caches: number, { waitsForAll }: StartLineOptions) {
@@ -39,17 +39,17 @@ export class StartLine {
    * @throws The reason `signal` was aborted with.
    */
   async arrive(
-    { takes, isHeld }: { readonly takes: boolean; readonly isHeld: boolean },
+    { takes, isCalledOff }: { readonly takes: boolean; readonly isCalledOff: boolean },
     signal: AbortSignal,
   ): Promise<Start> {
     if (takes) this.#taking += 1;
-    if (isHeld) this.#isHeld = true;
+    if (isCalledOff) this.#isCalledOff = true;
     this.leave();
     if (!this.#waitsForAll) {
       this.#timer ??= setTimeout(() => this.#open.resolve(), HEAD_START_MS).unref();
     }
     await orAborted(this.#open.promise, signal);
-    return { shares: Math.max(this.#taking + this.#pending, 1), isHeld: this.#isHeld };
+    return { shares: Math.max(this.#taking + this.#pending, 1), isCalledOff: this.#isCalledOff };
   }
 
   /** Counts a cache out that is not going to start. */

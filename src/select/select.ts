@@ -148,7 +148,7 @@ async function findPiped(
   }
   const manifest = await readPipedManifest(file, { storeDir: store.storeDir, signal });
   if (manifest !== undefined) return { input, paths: [], picks: picksOf(manifest) };
-  const reason = "what came through that pipe is no manifest";
+  const reason = "the text from that pipe is no manifest";
   throw notAStorePath(input, reason, "Store paths come through a pipe with --stdin.");
 }
 

@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { tempDir } from "../../test/temp.ts";
+import { withLedger } from "../../test/with-ledger.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { parseStorePath } from "../nix/store-path.ts";
-import { Ledger } from "./ledger.ts";
-import { makeStateFolder, stateFolder } from "./state-folder.ts";
 
 const A = parseStorePath("/nix/store/0c9v5ms8ag5fl2ll07lmdlg1ayqpyz6i-a");
 const B = parseStorePath("/nix/store/7k3i624w0rfrvcrbbdrw0zrvasywxmz4-b");
@@ -14,14 +12,6 @@ const TROUBLE = { code: "NETWORK", message: "it is down", hint: "Wait." };
 
 const wish = (cache: string, ...paths: StorePath[]): Map<string, Set<StorePath>> =>
   new Map([[cache, new Set(paths)]]);
-
-async function withLedger(task: (ledger: Ledger) => void): Promise<void> {
-  await using temp = await tempDir();
-  const folder = stateFolder(temp.dir);
-  await makeStateFolder(folder);
-  using ledger = Ledger.open(folder);
-  task(ledger);
-}
 
 describe("Ledger", () => {
   it("waits twice as long after each failure, up to six hours, and starts over after a success", () =>

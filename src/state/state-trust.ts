@@ -135,7 +135,7 @@ function assertModeOf(dir: string, folder: string, status: Stats): void {
   const object = folder === dir ? "a folder" : `${quote(folder)} to be a folder`;
   const rule = `expected ${object} that only its owner may write in, found mode ${octal}`;
   if (status.uid !== process.geteuid?.()) throw refused(dir, rule);
-  const hint = `Round at what others put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`;
+  const hint = `Check the files that other users put there, then run chmod go-w ${word(folder)}, or name another folder in HANDPICK_STATE_DIR.`;
   throw refused(dir, rule, hint);
 }
 

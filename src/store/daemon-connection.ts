@@ -224,7 +224,7 @@ function tooSlow(timeoutMs: number): HandpickError {
   return new HandpickError(
     "STORE_UNAVAILABLE",
     `Cannot use the Nix daemon: expected a greeting within ${timeoutMs} ms, found none`,
-    { hint: "Round at the log of the nix-daemon service." },
+    { hint: "See the log of the nix-daemon service." },
   );
 }
 
@@ -232,7 +232,7 @@ function silent(timeoutMs: number): HandpickError {
   return new HandpickError(
     "STORE_FAILED",
     `Cannot query the Nix daemon: expected an answer, found ${timeoutMs} ms of silence`,
-    { hint: "Round at the log of the nix-daemon service." },
+    { hint: "See the log of the nix-daemon service." },
   );
 }
 
@@ -241,6 +241,6 @@ function broken(cause: unknown): HandpickError {
   return new HandpickError(
     "STORE_FAILED",
     `Cannot query the Nix daemon: expected an open connection, found ${detail}`,
-    { cause, hint: "Round at the log of the nix-daemon service." },
+    { cause, hint: "See the log of the nix-daemon service." },
   );
 }

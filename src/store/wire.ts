@@ -1,7 +1,7 @@
 import { HandpickError } from "../error.ts";
 
 /** The next step after a daemon failed. */
-export const DAEMON_HINT = "Round at the log of the nix-daemon service.";
+export const DAEMON_HINT = "See the log of the nix-daemon service.";
 
 const WORD = 8;
 const TWO_POW_32 = 2 ** 32;

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import type { Sha256 } from "../nix/hash.ts";
-import type { PathInfo } from "../nix/path-info.ts";
-import { parseStorePath, type StorePath } from "../nix/store-path.ts";
+import { toyInfos, toyPath } from "../../test/toy-paths.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import { totalsOf } from "../plan/make-plan.ts";
 import type { Action, Decision, Plan, ReasonCode } from "../plan/plan.ts";
 import type { Entry } from "../state/ledger.ts";
@@ -11,39 +10,16 @@ import { duePart, type DuePartOptions } from "./due-part.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
 
-function pathOf(name: string): StorePath {
-  return parseStorePath(`/nix/store/${name.padStart(32, "0").replaceAll("e", "z")}-${name}`);
-}
-
-function infosOf(graph: Readonly<Record<string, readonly string[]>>): Map<StorePath, PathInfo> {
-  return new Map(
-    Object.entries(graph).map(([name, references]) => [
-      pathOf(name),
-      {
-        path: pathOf(name),
-        narHash: "sha256:unused" as Sha256,
-        narSize: 1,
-        references: references.map(pathOf),
-        deriver: undefined,
-        registrationTime: 0,
-        ultimate: true,
-        signatures: [],
-        contentAddress: undefined,
-      },
-    ]),
-  );
-}
-
 /** A plan of `name: [action, code]`, references first. */
 function planOf(decisions: Readonly<Record<string, readonly [Action, ReasonCode]>>): Plan {
   const paths = Object.entries(decisions).map(([name, [action, code]]): Decision => {
-    return { path: pathOf(name), cache: "mine", action, reason: { code }, narSize: 1, picks: [] };
+    return { path: toyPath(name), cache: "mine", action, reason: { code }, narSize: 1, picks: [] };
   });
   return { version: 1, paths, totals: totalsOf(paths) };
 }
 
 function failing(name: string, nextTry: number): [StorePath, Entry] {
-  const path = pathOf(name);
+  const path = toyPath(name);
   const entry: Entry = {
     cache: "mine",
     path,
@@ -60,7 +36,7 @@ function failing(name: string, nextTry: number): [StorePath, Entry] {
 }
 
 // a <- b <- c
-const CHAIN = infosOf({ a: [], b: ["a"], c: ["c", "b"] });
+const CHAIN = toyInfos({ a: [], b: ["a"], c: ["c", "b"] });
 const PUSHES = planOf({ a: ["push", "missing"], b: ["push", "missing"], c: ["push", "missing"] });
 
 function part(plan: Plan, change: Partial<DuePartOptions> = {}): [string[], string[]] {

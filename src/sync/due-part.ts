@@ -2,7 +2,7 @@ import type { Failure } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Decision, Plan, Reason } from "../plan/plan.ts";
-import { reasonText } from "../report/reason-text.ts";
+import { reasonText } from "../plan/reason-text.ts";
 import type { Entry, Outcome } from "../state/ledger.ts";
 import { plausibleTime } from "./due.ts";
 

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { tempDir } from "../../test/temp.ts";
+import { withLedger } from "../../test/with-ledger.ts";
 import { parseConfig } from "../config/config.ts";
 import { parseStorePath, type StorePath } from "../nix/store-path.ts";
-import { Ledger } from "../state/ledger.ts";
-import { makeStateFolder, stateFolder } from "../state/state-folder.ts";
+import type { Ledger } from "../state/ledger.ts";
 import { digestOf, dueTimes, nextTry, plausibleTime, type SyncInput } from "./due.ts";
 import { standing } from "./standing.ts";
 
@@ -16,14 +15,6 @@ const MINUTE = 60_000;
 const DOWN = { code: "NETWORK", message: "it is down" };
 const REFUSED = { code: "CACHE_REFUSED", message: "no" };
 const CORRUPT = { code: "STORE_PATH_CORRUPT", message: "other bytes" };
-
-async function withLedger(task: (ledger: Ledger) => void): Promise<void> {
-  await using temp = await tempDir();
-  const folder = stateFolder(temp.dir);
-  await makeStateFolder(folder);
-  using ledger = Ledger.open(folder);
-  task(ledger);
-}
 
 function want(ledger: Ledger, wanted: Readonly<Record<string, readonly StorePath[]>>): void {
   const sets = Object.entries(wanted).map(([name, paths]) => [name, new Set(paths)] as const);

@@ -41,7 +41,7 @@ export async function keepUnsettled(
   }
   const register = (link: string): Promise<boolean> => store.addRoot(link);
   if (!(await keepRoots(folder, roots, { register, passedOver }))) {
-    const text = "what waits is not safe from the garbage collector: there is no daemon to ask";
+    const text = "waiting paths are not safe from the garbage collector: there is no daemon to ask";
     onEvent({ event: "note", text });
   }
   return roots;

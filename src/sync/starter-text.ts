@@ -15,6 +15,6 @@ export function starterText({ by, file = "", every }: Starter): string {
     case "shell":
       return "the hook of a shell or a switch starts one when it runs";
     case "nobody":
-      return "nobody starts one here";
+      return "nothing starts one here";
   }
 }

@@ -7,7 +7,7 @@ import { HandpickError } from "../../src/error.ts";
 import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
 import { parseConfig } from "../../src/config/config.ts";
-import { reasonText } from "../../src/report/reason-text.ts";
+import { reasonText } from "../../src/plan/reason-text.ts";
 import { runOpened } from "../../src/run/cache-run.ts";
 import type { RunEvent } from "../../src/run/events.ts";
 import type { OpenedCache } from "../../src/run/open-caches.ts";

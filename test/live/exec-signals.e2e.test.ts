@@ -110,7 +110,7 @@ describe("handpick exec and signals", { timeout: 60_000, skip: onceOnly }, () =>
     await writeFile(join(rig.nix.dir, "end"), "");
     const { status, stderr } = await ended;
     assert.equal(status, 4);
-    assert.match(stderr, /^pushing is given up$/m);
+    assert.match(stderr, /^pushing stops$/m);
     assert.ok(performance.now() - startMs < INTERRUPTED_MS);
     assert.deepEqual(await rig.leftovers(), []);
   });

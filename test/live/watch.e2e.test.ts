@@ -79,8 +79,8 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     await watching.says("3 pushed");
     const { status, stdout, stderr } = await interrupt(watching);
     assert.equal(status, 0, stderr);
-    assert.match(stderr, /pushed to mine: app-\*, what wanted selections name\n/);
-    assert.match(stderr, /seen: builds of every user of this machine; not what is substituted/);
+    assert.match(stderr, /pushed to mine: app-\*, paths of wanted selections\n/);
+    assert.match(stderr, /seen: builds of every user of this machine; not substituted or copied paths/);
     assert.match(stdout, /^3 pushed \(\d+ B\) in .*\n$/);
     assert.deepEqual(await servedOf(tag), APP_CLOSURE(tag));
   });
@@ -90,7 +90,7 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     const watching = watchingBy(
       rig.start("watch", "-i", "app-*", "--substituted", "--json", "--quiet"),
     );
-    await watching.says("all that comes into the store, of every user");
+    await watching.says("all new paths of the store, of every user");
     await rig.nix.run("nix-store", ["--add", `app-${tag}-copied`]);
     await watching.says('"event":"summary"');
     const { stdout } = await interrupt(watching);

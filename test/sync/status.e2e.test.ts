@@ -6,7 +6,8 @@ import { after, before, describe, it } from "node:test";
 
 import { stateFolder } from "../../src/state/state-folder.ts";
 import { statusLines } from "../../src/report/status-lines.ts";
-import { readStatus, type Status } from "../../src/sync/status.ts";
+import { readStatus } from "../../src/sync/read-status.ts";
+import type { Status } from "../../src/sync/status.ts";
 import { HOOK, hookRig, TOOLS } from "../hook/hook-rig.ts";
 import { CrashProxy } from "../crash/crash-proxy.ts";
 import { handpick, resultOf, type ServeRig, startServe } from "../handpick.ts";
@@ -15,7 +16,7 @@ import { SyncRig } from "./sync-rig.ts";
 
 const UNREAD = [
   "not everything is where it should be: no sync has looked at 1 selection",
-  "next sync: nobody starts one here; see handpick sync --help",
+  "next sync: nothing starts one here; see handpick sync --help",
   "to do: handpick sync",
 ];
 

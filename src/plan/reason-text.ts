@@ -1,7 +1,6 @@
 import { quote } from "../nix/format-error.ts";
-import { formatSize } from "../plan/format-size.ts";
-import type { Lack, PickRef, Reason } from "../plan/plan.ts";
-import { printable } from "./format.ts";
+import { formatSize } from "./format-size.ts";
+import type { Lack, Reason } from "./plan.ts";
 
 /** Puts the reason of a decision into words, such as `excluded by rule "*-doc"`. */
 export function reasonText(reason: Reason): string {
@@ -63,15 +62,6 @@ function stateText({ state, reason }: Lack): string {
     case "hides":
       return "is still to be pushed";
   }
-}
-
-/** Names picks, with their selections where two have the same name. */
-export function namesOf(picks: readonly PickRef[]): string {
-  const names = picks.map(({ name, selection }) => {
-    const isShared = picks.some((other) => other.name === name && other.selection !== selection);
-    return printable(isShared && selection !== undefined ? `${name} of ${selection}` : name);
-  });
-  return names.join(", ");
 }
 
 /** A reason for programs: as data, with its words. */

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { parseStorePath } from "../nix/store-path.ts";
-import type { Reason } from "../plan/plan.ts";
-import { namesOf, reasonText } from "./reason-text.ts";
+import type { Reason } from "./plan.ts";
+import { reasonText } from "./reason-text.ts";
 
 const LIBC = parseStorePath(`/nix/store/${"a".repeat(32)}-libc`);
 const LIB = parseStorePath(`/nix/store/${"b".repeat(32)}-lib`);
@@ -68,15 +68,4 @@ describe("reasonText()", () => {
   for (const [reason, text] of CASES) {
     it(`says ${text.slice(0, 60)}`, () => assert.equal(reasonText(reason), text));
   }
-});
-
-describe("namesOf()", () => {
-  it("names the selection only where two picks have one name", () => {
-    const home = { name: "tool", selection: "home" };
-    assert.equal(namesOf([home, { name: "app", selection: "home" }]), "tool, app");
-    assert.equal(
-      namesOf([home, { name: "tool", selection: "work" }]),
-      "tool of home, tool of work",
-    );
-  });
 });

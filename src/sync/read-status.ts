@@ -1,0 +1,181 @@
+import {
+  parseReadSelections,
+  parseStrings,
+  parseTime,
+  parseTroubles,
+  type ReadSelection,
+} from "../state/facts.ts";
+import { ledgerDamaged } from "../state/ledger-file.ts";
+import { type CacheEntry, type Entry, isLedgerError, Ledger } from "../state/ledger.ts";
+import type { SyncFailure } from "../state/failure.ts";
+import { readNotice } from "../state/notice.ts";
+import { countBuilds } from "../state/spool.ts";
+import type { StateFolder } from "../state/state-folder.ts";
+import { OWN_SYNC, syncCommand } from "../state/state-trust.ts";
+import { isPlausible, plausibleSince } from "../state/times.ts";
+import { readWanted } from "../state/wanted.ts";
+import { plausibleTime, dueTimes } from "./due.ts";
+import { type Failure, toFailure } from "../error.ts";
+import { findRisk, findTrouble } from "./find-trouble.ts";
+import { findStarter } from "./starter.ts";
+import type { CacheStatus, Status } from "./status.ts";
+import { type Found, isInPlace, toDo } from "./to-do.ts";
+
+export interface StatusOptions {
+  /** Why syncs may fail that the folder does not tell, as for its configuration. */
+  readonly risk?: Failure | undefined;
+  /** Milliseconds since 1970. @default {Date.now()} */
+  readonly now?: number;
+}
+
+/**
+ * Reads a state folder, whatever is in it, and changes nothing there.
+ *
+ * @param env Where unit files are, and where crontab is found. @default {process.env}
+ * @throws {HandpickError} `FILE_UNUSABLE` if it cannot be read, or may be another user's.
+ */
+export async function readStatus(
+  folder: StateFolder,
+  env: NodeJS.ProcessEnv = process.env,
+  { risk, now = Date.now() }: StatusOptions = {},
+): Promise<Status> {
+  const state = await readState(folder, now);
+  const starter = await findStarter(folder, { env });
+  const sync = await syncCommand(folder.dir);
+  const found = {
+    ...state,
+    risk: state.risk ?? risk,
+    starter,
+    ...(sync === OWN_SYNC ? { tryNow: `${sync} --recheck` } : {}),
+  };
+  return {
+    ...found,
+    isInPlace: isInPlace(found),
+    toDo: await toDo(found, folder, now),
+  };
+}
+
+async function readState(folder: StateFolder, now: number): Promise<Omit<Found, "starter">> {
+  const links = await readWanted(folder, "read");
+  const notice = await readNotice(folder);
+  const { paths, known, times, trouble, ...ledger } = readLedger(folder, now);
+  const { ended, unusable, read } = ledger;
+  return {
+    stateFolder: folder.dir,
+    lastSync: ledger.lastSync,
+    selections: links.map(({ name, target }) => ({
+      name,
+      manifest: target,
+      caches: read.get(name)?.target === target ? read.get(name)?.caches : undefined,
+      isEnded: ended.includes(target),
+      isUnread: read.get(name)?.target !== target,
+      trouble: unusable.get(name),
+    })),
+    builds: ledger.builds,
+    caches: [...times].map(([name, nextTry]) => ({
+      ...cacheStatus(
+        name,
+        paths.filter(({ cache }) => cache === name),
+        { cache: known.get(name), now },
+      ),
+      nextTry: nextTry > 0 ? nextTry : undefined,
+    })),
+    idle: ledger.idle,
+    paths,
+    notice,
+    unread: await countBuilds(folder),
+    trouble: plausibleFailure((await findTrouble(folder)) ?? trouble, now),
+    risk: await findRisk(folder),
+  };
+}
+
+/** Reads the ledger; gives nothing but the reason if it cannot be used. */
+interface LedgerView extends Pick<Status, "lastSync" | "builds" | "idle" | "paths"> {
+  readonly ended: readonly string[];
+  readonly unusable: ReadonlyMap<string, Failure>;
+  readonly read: ReadonlyMap<string, ReadSelection>;
+  readonly known: ReadonlyMap<string, CacheEntry>;
+  readonly times: ReadonlyMap<string, number>;
+  readonly trouble?: SyncFailure;
+}
+
+const NOTHING: LedgerView = {
+  lastSync: undefined,
+  builds: [],
+  idle: [],
+  paths: [],
+  ended: [],
+  unusable: new Map(),
+  read: new Map(),
+  known: new Map(),
+  times: new Map(),
+};
+
+function readLedger(folder: StateFolder, now: number): LedgerView {
+  try {
+    using ledger = Ledger.openReadOnly(folder);
+    if (ledger === undefined) return NOTHING;
+    return {
+      lastSync: lastSync(ledger, now),
+      builds: ledger.builds(),
+      paths: ledger.entries().map((entry) => plausibleEntry(entry, now)),
+      idle: parseStrings(ledger.fact("idle")),
+      ended: parseStrings(ledger.fact("ended")),
+      unusable: parseTroubles(ledger.fact("unusable")),
+      read: parseReadSelections(ledger.fact("read")),
+      known: new Map(ledger.caches().map((cache) => [cache.name, cache])),
+      times: dueTimes(ledger, now),
+    };
+  } catch (error) {
+    const found = isLedgerError(error) ? ledgerDamaged(folder.dir, error) : error;
+    return { ...NOTHING, trouble: toFailure(found) };
+  }
+}
+
+function plausibleFailure(failure: SyncFailure | undefined, now: number): SyncFailure | undefined {
+  if (failure?.since === undefined) return failure;
+  return { ...failure, since: plausibleSince(failure.since, now) };
+}
+
+/** Times that the clock gave before it was set tell nothing. */
+function plausibleEntry(entry: Entry, now: number): Entry {
+  const { waitingSince, failingSince, nextTry, pushedAt, seenAt } = entry;
+  return {
+    ...entry,
+    waitingSince: plausibleSince(waitingSince, now),
+    failingSince: failingSince === undefined ? undefined : plausibleSince(failingSince, now),
+    nextTry: nextTry === undefined ? undefined : plausibleTime(nextTry, now) || now,
+    pushedAt: plausibleMoment(pushedAt, now),
+    seenAt: plausibleMoment(seenAt, now),
+  };
+}
+
+function plausibleMoment(time: number | undefined, now: number): number | undefined {
+  return time !== undefined && isPlausible(time, now) ? time : undefined;
+}
+
+function cacheStatus(
+  name: string,
+  entries: readonly Entry[],
+  { cache, now }: { readonly cache: CacheEntry | undefined; readonly now: number },
+): Omit<CacheStatus, "nextTry"> {
+  const paths = { waiting: 0, failing: 0, pushed: 0, held: 0, excluded: 0, upstream: 0 };
+  for (const { state } of entries) paths[state] += 1;
+  const pushed = entries.flatMap(({ pushedAt }) => pushedAt ?? []);
+  return {
+    name,
+    paths,
+    failingSince:
+      cache?.failingSince === undefined ? undefined : plausibleSince(cache.failingSince, now),
+    trouble: cache?.trouble,
+    checkedAt: plausibleMoment(cache?.checkedAt, now),
+    lastPushedAt: pushed.reduce<number | undefined>((a, b) => Math.max(a ?? b, b), undefined),
+  };
+}
+
+function lastSync(ledger: Ledger, now: number): Status["lastSync"] {
+  const [startedAt, endedAt] = (["syncStarted", "syncEnded"] as const)
+    .map((name) => parseTime(ledger.fact(name)))
+    .map((time) => (time === undefined ? undefined : plausibleSince(time, now)));
+  return startedAt === undefined ? undefined : { startedAt, endedAt };
+}
