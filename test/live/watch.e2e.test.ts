@@ -80,7 +80,10 @@ describe("handpick watch", { timeout: 60_000 }, () => {
     const { status, stdout, stderr } = await interrupt(watching);
     assert.equal(status, 0, stderr);
     assert.match(stderr, /pushed to mine: app-\*, paths of wanted selections\n/);
-    assert.match(stderr, /seen: builds of every user of this machine; not substituted or copied paths/);
+    assert.match(
+      stderr,
+      /seen: builds of every user of this machine; not substituted or copied paths/,
+    );
     assert.match(stdout, /^3 pushed \(\d+ B\) in .*\n$/);
     assert.deepEqual(await servedOf(tag), APP_CLOSURE(tag));
   });
