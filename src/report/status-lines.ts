@@ -1,5 +1,5 @@
 import type { Failure } from "../error.ts";
-import type { Entry } from "../state/ledger.ts";
+import type { Entry } from "../state/ledger-entry.ts";
 import type { CacheStatus, SelectionStatus, Status } from "../sync/status.ts";
 import { formatDuration, formatUntil, paddedName, printable } from "./format.ts";
 import { NO_PAINT, type Paint } from "./painter.ts";

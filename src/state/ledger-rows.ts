@@ -1,7 +1,7 @@
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import { quote } from "../nix/format-error.ts";
 import type { Failure } from "../error.ts";
-import type { CacheEntry, Entry, EntryState } from "./ledger.ts";
+import type { CacheEntry, Entry, EntryState } from "./ledger-entry.ts";
 import { LedgerDamage } from "./ledger-damage.ts";
 
 type Row = Readonly<Record<string, unknown>>;

@@ -5,7 +5,7 @@ import { toyInfos, toyPath } from "../../test/toy-paths.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { totalsOf } from "../plan/make-plan.ts";
 import type { Action, Decision, Plan, ReasonCode } from "../plan/plan.ts";
-import type { Entry } from "../state/ledger.ts";
+import type { Entry } from "../state/ledger-entry.ts";
 import { duePart, type DuePartOptions } from "./due-part.ts";
 
 const NOW = Date.UTC(2026, 0, 1);

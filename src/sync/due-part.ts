@@ -3,7 +3,8 @@ import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Decision, Plan, Reason } from "../plan/plan.ts";
 import { reasonText } from "../plan/reason-text.ts";
-import type { Entry, Outcome } from "../state/ledger.ts";
+import type { Entry } from "../state/ledger-entry.ts";
+import type { Outcome } from "../state/ledger.ts";
 import { plausibleTime } from "./due.ts";
 
 /** The reason of paths that are held for a while: they are tried again as those that fail are. */

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 
 import type { Config } from "../config/config.ts";
 import type { StorePath } from "../nix/store-path.ts";
-import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
+import type { CacheEntry, Entry } from "../state/ledger-entry.ts";
+import type { Ledger } from "../state/ledger.ts";
 import type { WantedLink } from "../state/wanted.ts";
 
 const LONGEST_MS = 24 * 60 * 60_000;

@@ -6,7 +6,8 @@ import {
   type ReadSelection,
 } from "../state/facts.ts";
 import { ledgerDamaged } from "../state/ledger-file.ts";
-import { type CacheEntry, type Entry, isLedgerError, Ledger } from "../state/ledger.ts";
+import type { CacheEntry, Entry } from "../state/ledger-entry.ts";
+import { isLedgerError, Ledger } from "../state/ledger.ts";
 import type { SyncFailure } from "../state/failure.ts";
 import { readNotice } from "../state/notice.ts";
 import { countBuilds } from "../state/spool.ts";

@@ -1,5 +1,6 @@
 import { isLasting, isRefusal } from "../error.ts";
-import type { CacheEntry, Entry, Ledger } from "../state/ledger.ts";
+import type { CacheEntry, Entry } from "../state/ledger-entry.ts";
+import type { Ledger } from "../state/ledger.ts";
 import { dueTimes, isUnsettled } from "./due.ts";
 
 /** The wanted paths that a cache lacks. */

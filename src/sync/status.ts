@@ -1,6 +1,6 @@
 import type { Failure } from "../error.ts";
 import type { SyncFailure } from "../state/failure.ts";
-import type { Entry, EntryState } from "../state/ledger.ts";
+import type { Entry, EntryState } from "../state/ledger-entry.ts";
 import type { Starter } from "./starter.ts";
 
 /** A selection of the state folder. */
