@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -253,32 +253,6 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     assert.deepEqual([all.status, await statusOf(serve, lib)], [0, 200]);
   });
 
-  it("pushes to the caches that take it, and then tells of those that do not", async () => {
-    const { lib } = await addPackages(nix, "beside");
-    const table = (name: string, url: string, token: string): string =>
-      `[caches.${name}]\nurl = "cachix://mine"\nhost = "${url}"\ntoken-env = "${token}"\n`;
-    const dead = table("dead", "http://127.0.0.1:9", "TOKEN");
-    const config = [table("good", serve.url, "TOKEN"), dead, table("locked", serve.url, "UNSET")];
-    await writeFile(join(nix.dir, "beside.toml"), config.join(""));
-    const picks = [{ name: "beside", paths: [lib] }];
-    const manifest = JSON.stringify({ version: 1, name: "beside", picks });
-    await writeFile(join(nix.dir, "beside.json"), manifest);
-    const args = ["--config", "beside.toml", "beside.json"];
-    const env = { TOKEN: serve.token };
-    const planned = await handpick(nix, ["plan", ...args], { env });
-    assert.match(planned.stdout, /^good: 1 selected, 1 to push/);
-    const result = await handpick(nix, ["push", ...args], { env });
-    assert.equal(await statusOf(serve, lib), 200);
-    for (const { stderr } of [planned, result]) {
-      assert.equal(stderr.match(/^handpick: Cannot ask cache "dead".*\[NETWORK\]$/gm)?.length, 1);
-    }
-    const locked = /^handpick: Cannot push to cache "locked".*\[TOKEN_MISSING\]$/gm;
-    assert.equal(result.stderr.match(locked)?.length, 1);
-    assert.deepEqual([result.stdout.split(" ")[0], planned.status, result.status], ["1", 1, 1]);
-    const none = await handpick(nix, ["push", "--to", "locked", ...args], { env });
-    assert.equal(none.status, 0, "who needs nothing of a cache needs no token");
-  });
-
   it("pins by hand", async () => {
     const { lib, other } = await addPackages(nix, "pin");
     await handpick(nix, ["push", lib]);
@@ -315,19 +289,6 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
     const fresh = freshMachine(nix, serve, "fresh-xz");
     await nix.run("nix-store", ["--realise", lib], { env: fresh.env });
     assert.ok((await readdir(join(serve.dir, "nar"))).some((name) => name.endsWith(".nar.xz")));
-  });
-
-  it("reports a corrupt path, holds what needs it and pushes the rest", async () => {
-    const { lib, app, other } = await addPackages(nix, "corrupt");
-    const file = join(nix.dir, "root", lib);
-    await chmod(file, 0o644);
-    await writeFile(file, "library corrupT");
-    await chmod(file, 0o444);
-    const result = await handpick(nix, ["push", app, other]);
-    assert.equal(result.status, 1);
-    assert.match(result.stderr, /✗ lib-corrupt .*STORE_PATH_CORRUPT/);
-    assert.match(result.stderr, /- app-corrupt .*held: needs .*lib-corrupt/);
-    assert.deepEqual([await statusOf(serve, app), await statusOf(serve, other)], [404, 200]);
   });
 
   it("signs with a key of our own that was registered, and refuses to sign with another", async () => {

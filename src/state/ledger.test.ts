@@ -38,6 +38,16 @@ describe("Ledger", () => {
       assert.equal(ledger.caches()[0]?.nextAt, 3000 + MINUTE);
     }));
 
+  it("keeps since when a cache fails, and asks it later after the second time", () =>
+    withLedger((ledger) => {
+      const now = Date.UTC(2026, 0, 1);
+      ledger.want(wish("mine", A), now);
+      ledger.cacheFailed("mine", TROUBLE, now);
+      ledger.cacheFailed("mine", TROUBLE, now + MINUTE);
+      const [mine] = ledger.caches();
+      assert.deepEqual([mine?.failingSince, mine?.nextAt], [now, now + 3 * MINUTE]);
+    }));
+
   it("forgets builds that waited for too long, and none for a clock that was wrong", () =>
     withLedger((ledger) => {
       const now = Date.UTC(2026, 0, 1);

@@ -70,6 +70,7 @@ describe("duePart()", () => {
     for (const [nextTry, isForced] of [
       [NOW, false],
       [NOW + 60_000, true],
+      [NOW + 365 * 24 * 60 * 60_000, false], // a clock that was wrong
     ] as const) {
       const known = new Map([failing("a", nextTry)]);
       assert.deepEqual(part(PUSHES, { known, isForced }), [

@@ -117,5 +117,6 @@ describe("digestOf()", () => {
     assert.notEqual(digestOf({ ...input, idle: new Set(["mine"]) }, config), before);
     const other = { ...config, rules: { ...config.rules, exclude: ["*-doc"] } };
     assert.notEqual(digestOf(input, other), before);
+    assert.notEqual(digestOf(input, { ...config, caches: [] }), before);
   });
 });

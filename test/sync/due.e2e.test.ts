@@ -67,25 +67,6 @@ describe("the time that handpick sync leaves for hooks", { timeout: 60_000, skip
   });
 });
 
-describe("handpick sync, after the clock was wrong", { timeout: 60_000, skip }, () => {
-  it("believes no time that it would not have set", async () => {
-    await using rig = await SyncRig.create();
-    await using serve = await startServe(rig.nix);
-    await rig.configure({ mine: serve.url }, serve.token);
-    const { app } = await rig.declare("home", [{ packages: ["app"] }]);
-    await rig.synced();
-    const ahead = Date.now() + 365 * 86_400_000;
-    rig.ledger(`UPDATE caches SET next_at = ${ahead}`);
-    rig.ledger(
-      `UPDATE entries SET state = 'failing', tries = 1, next_try = ${ahead}, code = 'NETWORK', message = 'x'`,
-    );
-    await rig.synced();
-    const { caches } = await rig.status();
-    assert.equal(caches[0]?.paths.pushed, 2, app);
-    assertBetween(await dueIn(rig), 0.79 * 86_400, 86_401);
-  });
-});
-
 describe("handpick status, after the clock was wrong", { timeout: 60_000, skip }, () => {
   it("tells of no time before there was a handpick, and of none in the future", async () => {
     await using rig = await SyncRig.create();

@@ -105,14 +105,6 @@ describe("handpick sync", { timeout: 300_000 }, () => {
     assert.deepEqual([...proxy.counts], [["query", 1]]);
   });
 
-  it("fills a cache that was added", async () => {
-    const { app } = await rig.declare("home", [{ packages: ["app"] }]);
-    await rig.synced();
-    await using other = await startServe(rig.nix, { name: "other" });
-    assert.equal((await rig.synced()).pushed, 2);
-    assert.ok(await has(app, other));
-  });
-
   it("serves the caches that can be reached while one is down, and that one later", async () => {
     await using other = await startServe(rig.nix, { name: "other" });
     await rig.configure({ mine: "http://127.0.0.1:9", other: other.url }, other.token);
@@ -160,28 +152,6 @@ describe("handpick sync", { timeout: 300_000 }, () => {
     await rig.configure({ mine: serve.url, other: other.url }, serve.token);
     await rig.syncedWith(3); // that is no token of the other cache
     assert.ok(await has(data));
-  });
-
-  it("pushes to a cache that came back, after its time or when told to", async () => {
-    await using proxy = await CrashProxy.start(serve.url);
-    await rig.configure({ mine: "http://127.0.0.1:9" }, serve.token);
-    await rig.declare("home", [{ packages: ["data"] }]);
-    await rig.synced();
-    const config = await readFile(join(rig.nix.dir, "handpick.toml"), "utf8");
-    const [first] = (await rig.status()).caches;
-    assert.match(
-      (await rig.sync()).stderr,
-      /^mine: 1 left \(NETWORK\), next try in .* --recheck; /m,
-    );
-    assert.deepEqual((await rig.status()).caches[0], first, "it is left alone until then");
-    rig.ledger("UPDATE caches SET next_at = 0");
-    await rig.synced();
-    const [second] = (await rig.status()).caches;
-    assert.equal(second?.failingSince, first?.failingSince);
-    assert.ok((second?.nextTry ?? 0) > Date.now() + 90_000, "the second time it takes longer");
-    await writeFile(join(rig.nix.dir, "handpick.toml"), config.replace(/http:[^"]*/, proxy.url));
-    assert.equal((await rig.synced()).pushed, 1);
-    assert.equal((await rig.status()).caches[0]?.trouble, undefined);
   });
 
   it("forgets what is withdrawn, and keeps what another selection wants", async () => {

@@ -114,20 +114,6 @@ describe("a cache that turns away after it was asked", { timeout: 60_000 }, () =
     assert.deepEqual(await states(), [["pushed", undefined]]);
   });
 
-  it("ends a push that it refuses, and all that was to be pushed has failed", async () => {
-    const { tool } = await rig.select("unused", [{ packages: ["tool"] }]);
-    cache.onUpload = answering(403);
-    const { status, stdout } = await handpick(rig.nix, ["push", "--json", tool]);
-    assert.equal(status, 3);
-    const events = stdout
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as RunLine);
-    assert.equal(events.find(({ event }) => event === "error")?.error?.code, "CACHE_REFUSED");
-    const { event, pushed, failed } = events.at(-1) ?? {};
-    assert.deepEqual({ event, pushed, failed }, { event: "summary", pushed: 0, failed: 3 });
-  });
-
   it("is not asked to pin what it did not take", async () => {
     const { manifest } = await rig.select("me", [{ packages: ["data"], pin: "data" }]);
     cache.onUpload = answering(400);
@@ -177,10 +163,3 @@ describe("a cache beside another one", { timeout: 60_000 }, () => {
     );
   });
 });
-
-interface RunLine {
-  readonly event?: string;
-  readonly pushed?: number;
-  readonly failed?: number;
-  readonly error?: { readonly code: string };
-}
