@@ -100,7 +100,7 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
       const { status, stderr } = await run(["plan", "--wanted"]);
       await rm(link);
       assert.equal(status, 0, stderr);
-      assert.match(stderr, /nothing is selected; handpick status tells /);
+      assert.match(stderr, /nothing is selected; handpick status shows /);
     });
 
     it("takes - for stdin", async () => {

@@ -12,7 +12,7 @@ import { NOBODY } from "../ordinary-user.ts";
 import { BUNDLE, handpick, isServed, type Result, resultOf, startServe } from "../handpick.ts";
 import { APP_CLOSURE, LiveRig, onceOnly } from "./live-rig.ts";
 
-const READY = "not what is substituted or copied";
+const READY = "not substituted or copied paths";
 
 /** A watch at work, and how it ends. */
 interface Watching {
