@@ -1,4 +1,7 @@
-/** Bounds how much is under way to one host at once; the rest waits in the order it came. */
+/**
+ * Bounds how much is under way to one host at once; the rest waits in the order it came. `maxSockets` of
+ * an agent would not do: a request in its queue looks like one that stands still.
+ */
 export class HostLimit {
   readonly #most: number;
   readonly #shared: HostLimit | undefined;

@@ -27,7 +27,8 @@ export interface HttpClientOptions {
 /**
  * The one HTTP client of all caches. It retries nothing; see `retry.ts`. Of each client 64 requests
  * to one host are under way at once, of all clients together 128; the others wait. There are fewer
- * where the process may open few files.
+ * where the process may open few files. On node:http, since the built-in fetch copies bodies: 2 000 small
+ * POSTs took 1.05 s of CPU and 249 MiB with it, against 0.35 s and 97 MiB.
  */
 export interface HttpClient {
   /**
