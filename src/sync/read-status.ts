@@ -20,7 +20,7 @@ import { type Failure, toFailure } from "../error.ts";
 import { findRisk, findTrouble } from "./find-trouble.ts";
 import { findStarter } from "./starter.ts";
 import type { CacheStatus, Status } from "./status.ts";
-import { type Found, isInPlace, toDo } from "./to-do.ts";
+import { type StatusFacts, isInPlace, toDo } from "./to-do.ts";
 
 export interface StatusOptions {
   /** Why syncs may fail that the folder does not tell, as for its configuration. */
@@ -56,7 +56,7 @@ export async function readStatus(
   };
 }
 
-async function readState(folder: StateFolder, now: number): Promise<Omit<Found, "starter">> {
+async function readState(folder: StateFolder, now: number): Promise<Omit<StatusFacts, "starter">> {
   const links = await readWanted(folder, "read");
   const notice = await readNotice(folder);
   const { paths, known, times, trouble, ...ledger } = readLedger(folder, now);

@@ -7,14 +7,14 @@ import { isUnsettled } from "./due.ts";
 import { type Failure, isLasting } from "../error.ts";
 import type { Status } from "./status.ts";
 
-/** A status without what follows from it. */
-export type Found = Omit<Status, "isInPlace" | "toDo">;
+/** The facts of a status, without the conclusions from them. */
+export type StatusFacts = Omit<Status, "isInPlace" | "toDo">;
 
 /** A starter of syncs has looked at a selection that is so old. */
 const OVERDUE_MS = 10 * 60_000;
 
 /** Returns true if all that is wanted is where it should be, but for what the user's own rules hold back. */
-export function isInPlace({ trouble, selections, unread, caches, paths }: Found): boolean {
+export function isInPlace({ trouble, selections, unread, caches, paths }: StatusFacts): boolean {
   return (
     trouble === undefined &&
     unread === 0 &&
@@ -26,7 +26,7 @@ export function isInPlace({ trouble, selections, unread, caches, paths }: Found)
 
 /** Returns what a person should do now, a command as a rule; undefined for nothing. */
 export async function toDo(
-  found: Found,
+  found: StatusFacts,
   folder: StateFolder,
   now: number,
 ): Promise<string | undefined> {
@@ -51,7 +51,7 @@ function mendAll({ code, hint }: Failure, otherwise: string): string {
 }
 
 /** Mends what does not heal by itself. A check that succeeds is followed by the sync that makes it true. */
-function mend({ caches, selections, paths }: Found, sync: string): string | undefined {
+function mend({ caches, selections, paths }: StatusFacts, sync: string): string | undefined {
   const refusing = caches.find((cache) => isLasting(cache.trouble?.code ?? ""));
   if (refusing !== undefined) {
     const check = `handpick doctor ${refusing.name}`;
@@ -73,7 +73,7 @@ function recheck(sync: string): string | undefined {
 }
 
 async function startSync(
-  { starter, selections, caches, unread: builds }: Found,
+  { starter, selections, caches, unread: builds }: StatusFacts,
   folder: StateFolder,
   { now, sync }: { readonly now: number; readonly sync: string },
 ): Promise<string | undefined> {
