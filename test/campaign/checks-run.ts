@@ -156,6 +156,9 @@ export const pinsAreSetOnce: Check = ({ caches }) =>
     return twice.map((pin) => `${name}: sets pin ${pin} more than once`);
   });
 
+/** Nix's own folder for a build, which a `nix-build` that a signal ends may leave. */
+const FOLDER_OF_NIX = /^nix-build-/;
+
 /** A run that was not killed leaves no temporary file, no mark and no program. */
 export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step, caches }) => {
   const isEarly = signals.length > 0 && isIdle(caches);
@@ -167,7 +170,9 @@ export const nothingIsLeft: Check = ({ signals, temporary, spool, ended, step, c
   const marks = step.command === "sync" ? spool : [];
   return [
     ...left,
-    ...temporary.map((name) => `leaves the temporary ${name}`),
+    ...temporary
+      .filter((name) => signals.length === 0 || !FOLDER_OF_NIX.test(name))
+      .map((name) => `leaves the temporary ${name}`),
     ...marks.map((name) => `leaves ${name} in the spool`),
   ];
 };

@@ -103,6 +103,15 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
   },
   nothingIsLeft: {
     "a temporary file": (evidence) => ({ ...evidence, temporary: ["handpick-exec-1"] }),
+    "a temporary file after a signal": (evidence) => ({
+      ...evidence,
+      signals: ["SIGTERM"],
+      temporary: ["handpick-exec-1"],
+    }),
+    "a temporary folder of a build that no signal ended": (evidence) => ({
+      ...evidence,
+      temporary: ["nix-build-7-0"],
+    }),
     "a mark": (evidence) => ({ ...evidence, spool: ["wanted-home"] }),
     "a program": withEnd({ leftBehind: [{ pid: 7, command: "sleep 9", environment: "" }] }),
   },
@@ -145,6 +154,11 @@ describe("the checks of a campaign", () => {
       });
     }
   }
+
+  it("excuse a run for the folder of a build that its signal ended", () => {
+    const left = { ...sound(), signals: ["SIGTERM"], temporary: ["nix-build-7-0"] } as const;
+    assert.deepEqual(CHECKS["nothingIsLeft"]?.(left), []);
+  });
 
   it("excuse a killed run for uploads that it left", () => {
     const planted = dangling([{ operation: "part-url", narId: "n1" }])(sound());
