@@ -15,7 +15,7 @@ import { TLS_CERTIFICATE, TLS_KEY } from "../../test/fakes/tls.ts";
 import { HandpickError } from "../error.ts";
 import { createHttpClient } from "./http-client.ts";
 import type { HttpClient } from "./http-client.ts";
-import { DEFAULT_TIMEOUTS } from "./http-message.ts";
+import { DEFAULT_TIMEOUTS, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 
 interface Rig extends AsyncDisposable {
@@ -218,6 +218,7 @@ describe("createHttpClient() with a server that fails", () => {
     await assert.rejects(rig.get("/", { maxBytes: 100 }), {
       code: "CACHE_PROTOCOL",
       message: /at most 100 bytes from 127\.0\.0\.1:\d+, received more$/,
+      hint: FOREIGN_HINT,
     });
   });
 

@@ -22,6 +22,8 @@ export interface HttpClientOptions {
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** The next step after answers that no cache of this kind gives. @default {FOREIGN_HINT} */
+  readonly foreignHint?: string | undefined;
 }
 
 /**
@@ -46,7 +48,7 @@ export interface HttpClient {
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const env = options.env ?? process.env;
   const agents = createAgents(env);
-  const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
+  const { timeouts = DEFAULT_TIMEOUTS, foreignHint = FOREIGN_HINT } = options;
   const limit = new HostLimit(REQUESTS_TO_A_HOST, everybody);
   return {
     async request(request) {
@@ -55,11 +57,13 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       for (let redirects = 0; ; redirects++) {
         const route = agents.routeTo(current.url);
         const now = current;
-        const send = () => exchange(now, { ...route, timeouts, env });
+        const send = () => exchange(now, { ...route, timeouts, env, foreignHint });
         const response = await limit.run(now.url.host, now.signal, send);
         const target = redirectTarget(current, response);
         if (target === undefined) return withoutCredentials(response, request);
-        if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");
+        const fault =
+          redirects === MAX_REDIRECTS ? "one redirect after another" : faultOf(target, current);
+        if (fault !== undefined) throw unfollowed(current, fault, foreignHint);
         current = redirected(current, target);
       }
     },
@@ -76,15 +80,18 @@ function redirectTarget({ method, url }: HttpRequest, response: HttpResponse): U
   return URL.parse(location, url.href) ?? undefined;
 }
 
-function redirected(request: HttpRequest, target: URL): HttpRequest {
-  const { url } = request;
+/** Says why a redirect is not followed. */
+function faultOf(target: URL, { url }: HttpRequest): string | undefined {
   const isWeb = target.protocol === "https:" || target.protocol === "http:";
   if (!isWeb || (url.protocol === "https:" && target.protocol === "http:")) {
-    throw unfollowed(request, `a redirect from ${url.protocol}// to ${target.protocol}//`);
+    return `a redirect from ${url.protocol}// to ${target.protocol}//`;
   }
-  if (target.username !== "" || target.password !== "") {
-    throw unfollowed(request, "a redirect with credentials in its URL");
-  }
+  const hasCredentials = target.username !== "" || target.password !== "";
+  return hasCredentials ? "a redirect with credentials in its URL" : undefined;
+}
+
+function redirected(request: HttpRequest, target: URL): HttpRequest {
+  const { url } = request;
   if (target.origin === url.origin) return { ...request, url: target };
   const { authorization: _kept, ...headers } = request.headers ?? {};
   return { ...request, url: target, headers };
@@ -104,10 +111,10 @@ function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): H
   return { ...response, body: Buffer.from(body) };
 }
 
-function unfollowed({ action, url }: HttpRequest, found: string): HandpickError {
+function unfollowed({ action, url }: HttpRequest, found: string, hint: string): HandpickError {
   return new HandpickError(
     "CACHE_PROTOCOL",
     `Cannot ${action}: expected an answer from ${endpointOf(url)}, received ${found}`,
-    { hint: FOREIGN_HINT },
+    { hint },
   );
 }

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
 import { GatheredBytes } from "../gathered-bytes.ts";
-import { endpointOf, FOREIGN_HINT } from "./http-message.ts";
+import { endpointOf } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 import { http, loadHttps } from "./http-modules.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
@@ -19,6 +19,8 @@ const PROGRESS_BYTES = 16 * 1024;
 export interface ExchangeOptions extends Circumstances {
   readonly agent: Agent;
   readonly timeouts: Timeouts;
+  /** The next step after answers that no cache gives. */
+  readonly foreignHint: string;
 }
 
 /**
@@ -31,7 +33,7 @@ export interface ExchangeOptions extends Circumstances {
  */
 export async function exchange(
   request: HttpRequest,
-  { agent, timeouts, ...circumstances }: ExchangeOptions,
+  { agent, timeouts, foreignHint, ...circumstances }: ExchangeOptions,
 ): Promise<HttpResponse> {
   const { signal } = request;
   signal.throwIfAborted();
@@ -44,7 +46,8 @@ export async function exchange(
   };
   const abort = (): void => fail(signal.reason);
   signal.addEventListener("abort", abort, { once: true });
-  const sending: Sending = { outgoing, request, watchdog: new Watchdog(timeouts, fail) };
+  const watchdog = new Watchdog(timeouts, fail);
+  const sending: Sending = { outgoing, request, foreignHint, watchdog };
   const connection = new Connection(outgoing);
   let isIdle = false;
   try {
@@ -69,6 +72,7 @@ export async function exchange(
 interface Sending {
   readonly outgoing: ClientRequest;
   readonly request: HttpRequest;
+  readonly foreignHint: string;
   readonly watchdog: Watchdog;
 }
 
@@ -98,7 +102,7 @@ function sendFrom(offset: number, sending: Sending): void {
 }
 
 function receive(
-  { outgoing, request, watchdog }: Sending,
+  { outgoing, request, watchdog, foreignHint }: Sending,
   { resolve, reject }: PromiseWithResolvers<HttpResponse>,
 ): void {
   const closed = (): void => reject(new Error("the connection was closed without an answer"));
@@ -107,7 +111,7 @@ function receive(
   outgoing.on("response", (incoming) => {
     outgoing.off("close", closed);
     watchdog.answered();
-    readBody(incoming, { request, watchdog }).then((body) => {
+    readBody(incoming, { request, watchdog, foreignHint }).then((body) => {
       const { statusCode: status = 0, headers } = incoming;
       resolve({ action: request.action, status, headers, body });
     }, reject);
@@ -117,7 +121,7 @@ function receive(
 /** By events: iterating over an answer costs twice what reading it does. */
 function readBody(
   incoming: IncomingMessage,
-  { request, watchdog }: Pick<Sending, "request" | "watchdog">,
+  { request, watchdog, foreignHint: hint }: Omit<Sending, "outgoing">,
 ): Promise<Buffer> {
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
@@ -129,7 +133,6 @@ function readBody(
   incoming.on("data", (chunk: Buffer) => {
     if (gathered.size + chunk.byteLength > maxBytes) {
       const rule = `expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`;
-      const hint = FOREIGN_HINT;
       incoming.destroy(new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: ${rule}`, { hint }));
       return;
     }

@@ -45,5 +45,5 @@ export function endpointOf(url: URL): string {
   return `${url.hostname}:${url.port || (url.protocol === "https:" ? "443" : "80")}`;
 }
 
-/** The next step after answers that no cache gives. */
-export const FOREIGN_HINT = "Check that the host of this cache is a Cachix service.";
+/** The next step after answers that no cache gives, where the kind of cache has none of its own. */
+export const FOREIGN_HINT = "Check that this address is that of a binary cache.";
