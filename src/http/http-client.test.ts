@@ -314,6 +314,44 @@ describe("createHttpClient() with a slow server", () => {
   });
 });
 
+describe("createHttpClient() with a large body", () => {
+  const timeouts = { ...DEFAULT_TIMEOUTS, totalMs: 150 };
+  const size = 200_000;
+
+  it("gives more time in all to what is sent", async () => {
+    await using rig = await serve(
+      async (incoming, response) => {
+        await bodyOf(incoming);
+        setTimeout(() => response.end("stored"), 400);
+      },
+      { timeouts },
+    );
+    const body = new Uint8Array(size);
+    await assert.rejects(rig.get("/", { method: "PUT" }), {
+      code: "NETWORK",
+      message: /but the request was not over within 0\.15 s$/,
+    });
+    assert.equal((await rig.get("/", { method: "PUT", body })).body.toString(), "stored");
+  });
+
+  it("gives more time in all to what is received, and ends what trickles then", async () => {
+    await using rig = await serve(
+      (incoming, response) => {
+        response.write("x".repeat(16_384));
+        const trickle = setInterval(() => response.write("x"), 5);
+        const end = setTimeout(() => incoming.url === "/end" && response.end("."), 400);
+        response.on("close", () => (clearInterval(trickle), clearTimeout(end)));
+      },
+      { timeouts },
+    );
+    assert.equal((await rig.get("/end")).body.toString().slice(-1), ".");
+    await assert.rejects(rig.get("/"), {
+      code: "NETWORK",
+      message: /but the request was not over within 1\.15 s$/,
+    });
+  });
+});
+
 describe("createHttpClient() with a signal", () => {
   it("rejects with its reason while an answer is awaited", async () => {
     const arrived = Promise.withResolvers<void>();

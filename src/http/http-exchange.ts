@@ -8,13 +8,12 @@ import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 import { http, loadHttps } from "./http-modules.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
 import type { Circumstances } from "./network-error.ts";
+import { SENT_STEP_BYTES, Watchdog } from "./watchdog.ts";
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 
 /** Small enough that TLS never holds a second copy of a part and that progress is seen. */
-const SLICE_BYTES = 64 * 1024;
-/** Bytes that an answer has to bring to count as progress: single ones could go on for hours. */
-const PROGRESS_BYTES = 16 * 1024;
+const SLICE_BYTES = SENT_STEP_BYTES;
 
 export interface ExchangeOptions extends Circumstances {
   readonly agent: Agent;
@@ -47,14 +46,14 @@ export async function exchange(
   const abort = (): void => fail(signal.reason);
   signal.addEventListener("abort", abort, { once: true });
   const watchdog = new Watchdog(timeouts, fail);
-  const sending: Sending = { outgoing, request, foreignHint, watchdog };
+  const sending: Sending = { outgoing, request, foreignHint, watchdog, isSent: false };
   const connection = new Connection(outgoing);
   let isIdle = false;
   try {
     receive(sending, answer);
     sendFrom(0, sending);
     const response = await answer.promise;
-    isIdle = sending.watchdog.isSent;
+    isIdle = sending.isSent;
     // Caches never ask for the credentials of a proxy, so this is no answer of one.
     if (isProxyRefusal(response.status)) throw refusedByProxy(response.status);
     return response;
@@ -74,6 +73,7 @@ interface Sending {
   readonly request: HttpRequest;
   readonly foreignHint: string;
   readonly watchdog: Watchdog;
+  isSent: boolean;
 }
 
 function start({ url, method, headers, body }: HttpRequest, agent: Agent): ClientRequest {
@@ -91,14 +91,19 @@ function sendFrom(offset: number, sending: Sending): void {
   if (outgoing.destroyed) return;
   const next = offset + SLICE_BYTES;
   if (request.body === undefined || next >= request.body.byteLength) {
-    outgoing.end(request.body?.subarray(offset), () => watchdog.sent());
+    outgoing.end(request.body?.subarray(offset), () => sent(sending));
     return;
   }
   outgoing.write(request.body.subarray(offset, next), (error) => {
     if (error) return; // the request reports it
-    watchdog.progress();
+    watchdog.moved(SLICE_BYTES);
     sendFrom(next, sending);
   });
+}
+
+function sent(sending: Sending): void {
+  sending.isSent = true;
+  sending.watchdog.sent();
 }
 
 function receive(
@@ -121,12 +126,11 @@ function receive(
 /** By events: iterating over an answer costs twice what reading it does. */
 function readBody(
   incoming: IncomingMessage,
-  { request, watchdog, foreignHint: hint }: Omit<Sending, "outgoing">,
+  { request, watchdog, foreignHint: hint }: Omit<Sending, "outgoing" | "isSent">,
 ): Promise<Buffer> {
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const gathered = new GatheredBytes();
-  let progressAt = PROGRESS_BYTES;
   incoming.on("error", reject);
   incoming.on("close", () => reject(new Error("the connection was closed within the answer")));
   incoming.on("end", () => resolve(gathered.bytes()));
@@ -137,9 +141,7 @@ function readBody(
       return;
     }
     gathered.add(chunk);
-    if (gathered.size < progressAt) return;
-    progressAt = gathered.size + PROGRESS_BYTES;
-    watchdog.progress();
+    watchdog.moved(chunk.byteLength);
   });
   return promise;
 }
@@ -169,51 +171,5 @@ class Connection {
   /** Leaves no listener behind on a socket that others use after us. */
   release(): void {
     this.#socket?.off("close", this.#closed.resolve);
-  }
-}
-
-/** Ends a request that stands still, or takes too long altogether. */
-class Watchdog {
-  isSent = false;
-  readonly #timeouts: Timeouts;
-  readonly #fail: (error: Error) => void;
-  readonly #total: NodeJS.Timeout;
-  #current: NodeJS.Timeout;
-  #isAnswered = false;
-
-  constructor(timeouts: Timeouts, fail: (error: Error) => void) {
-    this.#timeouts = timeouts;
-    this.#fail = fail;
-    this.#total = this.#arm(timeouts.totalMs, "the request was not over");
-    this.#current = this.#arm(timeouts.idleMs, "no progress was made");
-  }
-
-  progress(): void {
-    this.#current.refresh();
-  }
-
-  sent(): void {
-    this.isSent = true;
-    if (!this.#isAnswered) this.#next(this.#timeouts.answerMs, "no answer came");
-  }
-
-  answered(): void {
-    this.#isAnswered = true;
-    this.#next(this.#timeouts.idleMs, "the answer made no progress");
-  }
-
-  stop(): void {
-    this.#isAnswered = true; // a late sent() must not arm a timer again
-    clearTimeout(this.#total);
-    clearTimeout(this.#current);
-  }
-
-  #next(ms: number, what: string): void {
-    clearTimeout(this.#current);
-    this.#current = this.#arm(ms, what);
-  }
-
-  #arm(ms: number, what: string): NodeJS.Timeout {
-    return setTimeout(() => this.#fail(new Error(`${what} within ${ms / 1000} s`)), ms);
   }
 }

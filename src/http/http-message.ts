@@ -29,7 +29,7 @@ export interface Timeouts {
   readonly idleMs: number;
   /** From the last byte sent to the first of the answer. */
   readonly answerMs: number;
-  /** The whole of one request, a trickling one too. */
+  /** The whole of one request, a trickling one too; grows by 1 s with every 16 KiB that came through. */
   readonly totalMs: number;
 }
 
