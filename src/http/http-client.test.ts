@@ -1,94 +1,20 @@
 import assert from "node:assert/strict";
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { getEventListeners, once } from "node:events";
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import type { IncomingMessage, RequestListener, Server } from "node:http";
+import type { IncomingMessage, RequestListener } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { createServer as createTcpServer } from "node:net";
-import type { AddressInfo, Server as TcpServer, Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
 import { TLS_CERTIFICATE, TLS_KEY } from "../../test/fakes/tls.ts";
+import { bodyOf, rigFor, serve, serveRaw, trackSockets } from "../../test/http-rig.ts";
 import { HandpickError } from "../error.ts";
 import { createHttpClient } from "./http-client.ts";
-import type { HttpClient } from "./http-client.ts";
 import { DEFAULT_TIMEOUTS, FOREIGN_HINT } from "./http-message.ts";
-import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
-
-interface Rig extends AsyncDisposable {
-  readonly url: URL;
-  readonly client: HttpClient;
-  get(path: string, more?: Partial<HttpRequest>): Promise<HttpResponse>;
-}
-
-interface RigOptions {
-  readonly timeouts?: Timeouts;
-  readonly env?: NodeJS.ProcessEnv;
-}
-
-/** A client and the server it speaks with. */
-async function rigFor(server: Server | TcpServer, options: RigOptions = {}): Promise<Rig> {
-  const { env = {}, timeouts } = options;
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  const client = createHttpClient({ env, timeouts });
-  return {
-    url,
-    client,
-    get: (path, more = {}) =>
-      client.request({
-        action: "read it",
-        method: "GET",
-        url: new URL(path, url),
-        signal: new AbortController().signal,
-        ...more,
-      }),
-    async [Symbol.asyncDispose]() {
-      client.close();
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
-  };
-}
-
-const serve = (listener: RequestListener, options?: RigOptions): Promise<Rig> =>
-  rigFor(createServer(listener), options);
-
-/** A server that reads one request head and then does what it likes with the socket. */
-function serveRaw(talk: (socket: Socket) => void, options?: RigOptions): Promise<Rig> {
-  return rigFor(
-    createTcpServer((socket) => void socket.once("data", () => talk(socket))),
-    options,
-  );
-}
-
-/** The client sockets made from now on that the system still reads memory for. */
-function trackSockets(): Disposable & { readonly open: ReadonlySet<Socket> } {
-  const open = new Set<Socket>();
-  const track = (message: unknown): void => {
-    const { socket } = message as { socket: Socket };
-    open.add(socket);
-    socket.once("close", () => open.delete(socket));
-  };
-  subscribe("net.client.socket", track);
-  return { open, [Symbol.dispose]: () => void unsubscribe("net.client.socket", track) };
-}
-
-async function bodyOf(incoming: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
+import type { HttpResponse, Timeouts } from "./http-message.ts";
 
 describe("createHttpClient()", () => {
   it("sends method, headers and body as given and returns any status", async () => {

@@ -8,12 +8,10 @@ import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
 import { http, loadHttps } from "./http-modules.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
 import type { Circumstances } from "./network-error.ts";
-import { SENT_STEP_BYTES, Watchdog } from "./watchdog.ts";
+import { BodySender, bodySizeOf } from "./request-body.ts";
+import { Watchdog } from "./watchdog.ts";
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
-
-/** Small enough that TLS never holds a second copy of a part and that progress is seen. */
-const SLICE_BYTES = SENT_STEP_BYTES;
 
 export interface ExchangeOptions extends Circumstances {
   readonly agent: Agent;
@@ -28,7 +26,8 @@ export interface ExchangeOptions extends Circumstances {
  *
  * @throws {HandpickError} `NETWORK` if no complete answer arrived in time, `CACHE_PROTOCOL` if it
  *   is larger than `maxBytes`.
- * @throws The reason `request.signal` was aborted with.
+ * @throws {RangeError} If the body has another size than it said.
+ * @throws What a source of the body throws, or the reason `request.signal` was aborted with.
  */
 export async function exchange(
   request: HttpRequest,
@@ -40,93 +39,88 @@ export async function exchange(
   const answer = Promise.withResolvers<HttpResponse>();
   // Rejects by itself, as a request that still waits for its proxy does not notice destroy().
   const fail = (error: unknown): void => {
-    answer.reject(error);
+    const isNetwork = !signal.aborted && !(error instanceof HandpickError);
+    answer.reject(isNetwork ? networkError(request, error, circumstances) : error);
     outgoing.destroy();
   };
   const abort = (): void => fail(signal.reason);
   signal.addEventListener("abort", abort, { once: true });
   const watchdog = new Watchdog(timeouts, fail);
-  const sending: Sending = { outgoing, request, foreignHint, watchdog, isSent: false };
+  const onSourceError = answer.reject;
+  const sender = new BodySender({ outgoing, request, watchdog, onSourceError });
   const connection = new Connection(outgoing);
   let isIdle = false;
   try {
-    receive(sending, answer);
-    sendFrom(0, sending);
+    receive({ outgoing, request, foreignHint, watchdog, sender, resolve: answer.resolve, fail });
+    sender.start();
     const response = await answer.promise;
-    isIdle = sending.isSent;
+    isIdle = sender.isSent;
     // Caches never ask for the credentials of a proxy, so this is no answer of one.
-    if (isProxyRefusal(response.status)) throw refusedByProxy(response.status);
+    if (isProxyRefusal(response.status)) {
+      throw networkError(request, refusedByProxy(response.status), circumstances);
+    }
     return response;
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof HandpickError ? error : networkError(request, error, circumstances);
+    throw error;
   } finally {
-    sending.watchdog.stop();
+    watchdog.stop();
     signal.removeEventListener("abort", abort);
     if (!isIdle) await connection.destroy();
     connection.release();
+    await sender.stop();
   }
 }
 
-interface Sending {
+interface Receiving {
   readonly outgoing: ClientRequest;
   readonly request: HttpRequest;
   readonly foreignHint: string;
   readonly watchdog: Watchdog;
-  isSent: boolean;
+  readonly sender: BodySender;
+  readonly resolve: (response: HttpResponse) => void;
+  readonly fail: (error: unknown) => void;
 }
 
-function start({ url, method, headers, body }: HttpRequest, agent: Agent): ClientRequest {
-  const { request } = url.protocol === "https:" ? loadHttps() : http;
-  const length = body?.byteLength ?? (method === "POST" ? 0 : undefined);
-  return request(url, {
+function start(request: HttpRequest, agent: Agent): ClientRequest {
+  const { url, method, headers } = request;
+  const { request: send } = url.protocol === "https:" ? loadHttps() : http;
+  const size = bodySizeOf(request);
+  return send(url, {
     method,
     agent,
-    headers: { ...headers, ...(length === undefined ? {} : { "content-length": length }) },
+    headers: { ...headers, ...(size === undefined ? {} : { "content-length": size }) },
   });
 }
 
-function sendFrom(offset: number, sending: Sending): void {
-  const { outgoing, request, watchdog } = sending;
-  if (outgoing.destroyed) return;
-  const next = offset + SLICE_BYTES;
-  if (request.body === undefined || next >= request.body.byteLength) {
-    outgoing.end(request.body?.subarray(offset), () => sent(sending));
-    return;
-  }
-  outgoing.write(request.body.subarray(offset, next), (error) => {
-    if (error) return; // the request reports it
-    watchdog.moved(SLICE_BYTES);
-    sendFrom(next, sending);
+function receive(receiving: Receiving): void {
+  const { outgoing, request, watchdog, sender, resolve, fail } = receiving;
+  const closed = (): void => fail(new Error("the connection was closed without an answer"));
+  let isAnswered = false;
+  let cause: unknown;
+  // A body that the server does not read to its end may fail after the answer, which counts.
+  outgoing.on("error", (error) => {
+    cause = error;
+    if (!isAnswered) fail(error);
   });
-}
-
-function sent(sending: Sending): void {
-  sending.isSent = true;
-  sending.watchdog.sent();
-}
-
-function receive(
-  { outgoing, request, watchdog, foreignHint }: Sending,
-  { resolve, reject }: PromiseWithResolvers<HttpResponse>,
-): void {
-  const closed = (): void => reject(new Error("the connection was closed without an answer"));
-  outgoing.on("error", reject);
   outgoing.on("close", closed);
   outgoing.on("response", (incoming) => {
+    isAnswered = true;
     outgoing.off("close", closed);
+    const { statusCode: status = 0, headers } = incoming;
+    sender.answered(status);
     watchdog.answered();
-    readBody(incoming, { request, watchdog, foreignHint }).then((body) => {
-      const { statusCode: status = 0, headers } = incoming;
-      resolve({ action: request.action, status, headers, body });
-    }, reject);
+    readBody(incoming, receiving).then(
+      (body) => resolve({ action: request.action, status, headers, body }),
+      (error: unknown) => fail(cause ?? error),
+    );
   });
 }
 
 /** By events: iterating over an answer costs twice what reading it does. */
 function readBody(
   incoming: IncomingMessage,
-  { request, watchdog, foreignHint: hint }: Omit<Sending, "outgoing" | "isSent">,
+  { request, watchdog, foreignHint: hint }: Receiving,
 ): Promise<Buffer> {
   const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();

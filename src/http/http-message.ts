@@ -7,11 +7,23 @@ export interface HttpRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT";
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent without copying; `content-length` is set from it. */
-  readonly body?: Uint8Array<ArrayBuffer> | undefined;
+  /** Sent without copying; `content-length` is set from its size. */
+  readonly body?: Uint8Array<ArrayBuffer> | StreamBody | undefined;
   /** How much of an answer is accepted, in bytes. @default {1_048_576} */
   readonly maxBytes?: number | undefined;
   readonly signal: AbortSignal;
+}
+
+/** A body that is read while it is sent. */
+export interface StreamBody {
+  /** Without it the body goes in chunks. */
+  readonly sizeBytes: number | undefined;
+  /**
+   * Begins from the start; called once for each request, as soon as there is a connection. A piece is
+   * in use until the next is asked for or the iterator closed. The request settles only when the
+   * iterator is closed, so one that waits long has to heed the signal of the request.
+   */
+  open(): AsyncIterable<Uint8Array>;
 }
 
 /** An answer, whatever its status. */
@@ -29,7 +41,7 @@ export interface Timeouts {
   readonly idleMs: number;
   /** From the last byte sent to the first of the answer. */
   readonly answerMs: number;
-  /** The whole of one request, a trickling one too; grows by 1 s with every 16 KiB that came through. */
+  /** The whole of one request but for the time that the peer waits for us, a trickling one too; grows by 1 s with every 16 KiB that came through. */
   readonly totalMs: number;
 }
 

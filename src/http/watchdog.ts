@@ -11,8 +11,9 @@ const RECEIVED_STEP_BYTES = 16 * 1024;
 const LOWEST_BYTES_PER_SECOND = 16 * 1024;
 
 /**
- * Ends a request that stands still, or takes too long for what has come through. One timer serves
- * both bounds: it is set anew only when it fires or a bound moves ahead of it.
+ * Ends a request that stands still, or takes too long for what has come through; time in which the
+ * peer waits for us does not count. One timer serves both bounds: it is set anew only when it fires
+ * or a bound moves ahead of it.
  */
 export class Watchdog {
   readonly #timeouts: Timeouts;
@@ -24,6 +25,9 @@ export class Watchdog {
   #waitMs: number;
   #waitsFor = "no progress was made";
   #waitsSinceMs = this.#startMs;
+  /** The clock of this class leaves out the time that is ours. */
+  #ownMs = 0;
+  #pausedAtMs: number | undefined;
   #isAnswered = false;
   #isOver = false;
   #timer: NodeJS.Timeout | undefined;
@@ -41,7 +45,19 @@ export class Watchdog {
     this.#movedBytes += bytes;
     if (this.#movedBytes < this.#progressAtBytes) return;
     this.#progressAtBytes = this.#movedBytes + this.#stepBytes;
-    this.#waitsSinceMs = performance.now();
+    this.#waitsSinceMs = this.#nowMs();
+  }
+
+  /** Stops the clock: the peer waits for us. */
+  pause(): void {
+    this.#pausedAtMs ??= performance.now();
+  }
+
+  resume(): void {
+    if (this.#pausedAtMs === undefined) return;
+    this.#ownMs += performance.now() - this.#pausedAtMs;
+    this.#pausedAtMs = undefined;
+    this.#arm();
   }
 
   /** Waits for the head of the answer. */
@@ -65,7 +81,8 @@ export class Watchdog {
   #waitFor(what: string, ms: number): void {
     this.#waitsFor = what;
     this.#waitMs = ms;
-    this.#waitsSinceMs = performance.now();
+    this.#waitsSinceMs = this.#nowMs();
+    this.resume();
     this.#arm();
   }
 
@@ -74,16 +91,21 @@ export class Watchdog {
     if (this.#isOver || this.#timerEndMs <= endMs) return;
     clearTimeout(this.#timer);
     this.#timerEndMs = endMs;
-    this.#timer = setTimeout(() => this.#check(), Math.ceil(endMs - performance.now()));
+    this.#timer = setTimeout(() => this.#check(), Math.ceil(endMs - this.#nowMs()));
   }
 
   #check(): void {
-    const nowMs = performance.now();
-    const totalMs = this.#totalMs();
     this.#timerEndMs = Infinity;
+    if (this.#pausedAtMs !== undefined) return;
+    const nowMs = this.#nowMs();
+    const totalMs = this.#totalMs();
     if (nowMs >= this.#startMs + totalMs) this.#end("the request was not over", totalMs);
     else if (nowMs < this.#waitsSinceMs + this.#waitMs) this.#arm();
     else this.#end(this.#waitsFor, this.#waitMs);
+  }
+
+  #nowMs(): number {
+    return (this.#pausedAtMs ?? performance.now()) - this.#ownMs;
   }
 
   #totalMs(): number {
