@@ -5,7 +5,7 @@ import { HostLimit } from "./host-limit.ts";
 import { createAgents } from "./http-agents.ts";
 import { exchange } from "./http-exchange.ts";
 import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
-import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
 
 /** The user agent, for those who run the caches. */
 const USER_AGENT = `handpick/${VERSION}`;
@@ -36,11 +36,15 @@ export interface HttpClient {
    * Sends one request. GET and HEAD follow up to 5 redirects; `authorization` stays with the
    * origin it was meant for.
    *
+   * @param onSuccess Reads the body of an answer from 200 to 299 as it arrives; the response has an
+   *   empty one then. Without it, and for other answers, the body is read into memory.
    * @throws {HandpickError} `NETWORK` if there was no complete answer, `CACHE_PROTOCOL` if it is
    *   too large or redirects where we must not follow.
+   * @throws {RangeError} If the body of the request has another size than it said.
+   * @throws What the source of that body or `onSuccess` throws, as it is.
    * @throws The reason `request.signal` was aborted with.
    */
-  request(request: HttpRequest): Promise<HttpResponse>;
+  request(request: HttpRequest, onSuccess?: OnSuccess): Promise<HttpResponse>;
   /** Closes idle connections at once and those in use with them. */
   close(): void;
 }
@@ -51,13 +55,13 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { timeouts = DEFAULT_TIMEOUTS, foreignHint = FOREIGN_HINT } = options;
   const limit = new HostLimit(REQUESTS_TO_A_HOST, everybody);
   return {
-    async request(request) {
+    async request(request, onSuccess) {
       const headers = { "user-agent": USER_AGENT, ...request.headers };
       let current: HttpRequest = { ...request, headers };
       for (let redirects = 0; ; redirects++) {
         const route = agents.routeTo(current.url);
         const now = current;
-        const send = () => exchange(now, { ...route, timeouts, env, foreignHint });
+        const send = () => exchange(now, { ...route, timeouts, env, foreignHint, onSuccess });
         const response = await limit.run(now.url.host, now.signal, send);
         const target = redirectTarget(current, response);
         if (target === undefined) return withoutCredentials(response, request);

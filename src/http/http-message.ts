@@ -9,7 +9,10 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent without copying; `content-length` is set from its size. */
   readonly body?: Uint8Array<ArrayBuffer> | StreamBody | undefined;
-  /** How much of an answer is accepted, in bytes. @default {1_048_576} */
+  /**
+   * How much of an answer is accepted, in bytes. Of one that is no success, where successes are read
+   * as they arrive, no more than the default. @default {1_048_576}
+   */
   readonly maxBytes?: number | undefined;
   readonly signal: AbortSignal;
 }
@@ -34,6 +37,15 @@ export interface HttpResponse {
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
+
+/** A success whose body is read while it arrives. */
+export interface StreamedResponse extends Omit<HttpResponse, "body"> {
+  /** For one reader. Throws the error that the request fails with. */
+  readonly body: AsyncIterable<Buffer>;
+}
+
+/** Reads a success; the connection is closed where it settles before the end of the body. */
+export type OnSuccess = (response: StreamedResponse) => Promise<void>;
 
 /** How long a request may stand still. All in milliseconds. */
 export interface Timeouts {

@@ -13,7 +13,7 @@ export interface BodySenderOptions {
   readonly request: HttpRequest;
   readonly watchdog: Watchdog;
   /** Told the error of a source, or of one whose size is another than it said. */
-  readonly onSourceError: (error: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** The size of the body of a request, undefined if that is not known. */
@@ -48,11 +48,11 @@ export class BodySender {
     this.#isOver ||= status >= 300;
   }
 
-  /** Settles when the source is closed. Called as soon as the connection has no use for the body. */
-  async stop(): Promise<void> {
+  /** Settles when the source, if there is one, is closed. Called as soon as no more bytes go. */
+  stop(): Promise<void> | undefined {
     this.#isOver = true;
     this.#giveUpWrite?.();
-    await this.#streaming;
+    return this.#streaming;
   }
 
   #sendFrom(offset: number, body: Uint8Array | undefined): void {
@@ -79,7 +79,7 @@ export class BodySender {
   }
 
   async #stream(body: StreamBody): Promise<void> {
-    const { watchdog, onSourceError } = this.#options;
+    const { watchdog, reject } = this.#options;
     try {
       // A source has nothing to do for a server that cannot be reached. A head that announces no
       // bytes is complete by itself, so it waits as the end of any body does.
@@ -89,7 +89,7 @@ export class BodySender {
       watchdog.resume();
       this.#end(end);
     } catch (error) {
-      if (!this.#isOver) onSourceError(error);
+      if (!this.#isOver) reject(error);
     }
   }
 
