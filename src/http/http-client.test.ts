@@ -1,94 +1,20 @@
 import assert from "node:assert/strict";
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { getEventListeners, once } from "node:events";
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import type { IncomingMessage, RequestListener, Server } from "node:http";
+import type { IncomingMessage, RequestListener } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { createServer as createTcpServer } from "node:net";
-import type { AddressInfo, Server as TcpServer, Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
 import { TLS_CERTIFICATE, TLS_KEY } from "../../test/fakes/tls.ts";
+import { bodyOf, rigFor, serve, serveRaw, trackSockets } from "../../test/http-rig.ts";
 import { HandpickError } from "../error.ts";
 import { createHttpClient } from "./http-client.ts";
-import type { HttpClient } from "./http-client.ts";
-import { DEFAULT_TIMEOUTS } from "./http-message.ts";
-import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
-
-interface Rig extends AsyncDisposable {
-  readonly url: URL;
-  readonly client: HttpClient;
-  get(path: string, more?: Partial<HttpRequest>): Promise<HttpResponse>;
-}
-
-interface RigOptions {
-  readonly timeouts?: Timeouts;
-  readonly env?: NodeJS.ProcessEnv;
-}
-
-/** A client and the server it speaks with. */
-async function rigFor(server: Server | TcpServer, options: RigOptions = {}): Promise<Rig> {
-  const { env = {}, timeouts } = options;
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  const client = createHttpClient({ env, timeouts });
-  return {
-    url,
-    client,
-    get: (path, more = {}) =>
-      client.request({
-        action: "read it",
-        method: "GET",
-        url: new URL(path, url),
-        signal: new AbortController().signal,
-        ...more,
-      }),
-    async [Symbol.asyncDispose]() {
-      client.close();
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
-  };
-}
-
-const serve = (listener: RequestListener, options?: RigOptions): Promise<Rig> =>
-  rigFor(createServer(listener), options);
-
-/** A server that reads one request head and then does what it likes with the socket. */
-function serveRaw(talk: (socket: Socket) => void, options?: RigOptions): Promise<Rig> {
-  return rigFor(
-    createTcpServer((socket) => void socket.once("data", () => talk(socket))),
-    options,
-  );
-}
-
-/** The client sockets made from now on that the system still reads memory for. */
-function trackSockets(): Disposable & { readonly open: ReadonlySet<Socket> } {
-  const open = new Set<Socket>();
-  const track = (message: unknown): void => {
-    const { socket } = message as { socket: Socket };
-    open.add(socket);
-    socket.once("close", () => open.delete(socket));
-  };
-  subscribe("net.client.socket", track);
-  return { open, [Symbol.dispose]: () => void unsubscribe("net.client.socket", track) };
-}
-
-async function bodyOf(incoming: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
+import { DEFAULT_TIMEOUTS, FOREIGN_HINT } from "./http-message.ts";
+import type { HttpResponse, Timeouts } from "./http-message.ts";
 
 describe("createHttpClient()", () => {
   it("sends method, headers and body as given and returns any status", async () => {
@@ -218,6 +144,7 @@ describe("createHttpClient() with a server that fails", () => {
     await assert.rejects(rig.get("/", { maxBytes: 100 }), {
       code: "CACHE_PROTOCOL",
       message: /at most 100 bytes from 127\.0\.0\.1:\d+, received more$/,
+      hint: FOREIGN_HINT,
     });
   });
 
@@ -309,6 +236,44 @@ describe("createHttpClient() with a slow server", () => {
     await assert.rejects(rig.get("/"), {
       code: "NETWORK",
       message: /but the request was not over within 0\.06 s$/,
+    });
+  });
+});
+
+describe("createHttpClient() with a large body", () => {
+  const timeouts = { ...DEFAULT_TIMEOUTS, totalMs: 150 };
+  const size = 200_000;
+
+  it("gives more time in all to what is sent", async () => {
+    await using rig = await serve(
+      async (incoming, response) => {
+        await bodyOf(incoming);
+        setTimeout(() => response.end("stored"), 400);
+      },
+      { timeouts },
+    );
+    const body = new Uint8Array(size);
+    await assert.rejects(rig.get("/", { method: "PUT" }), {
+      code: "NETWORK",
+      message: /but the request was not over within 0\.15 s$/,
+    });
+    assert.equal((await rig.get("/", { method: "PUT", body })).body.toString(), "stored");
+  });
+
+  it("gives more time in all to what is received, and ends what trickles then", async () => {
+    await using rig = await serve(
+      (incoming, response) => {
+        response.write("x".repeat(16_384));
+        const trickle = setInterval(() => response.write("x"), 5);
+        const end = setTimeout(() => incoming.url === "/end" && response.end("."), 400);
+        response.on("close", () => (clearInterval(trickle), clearTimeout(end)));
+      },
+      { timeouts },
+    );
+    assert.equal((await rig.get("/end")).body.toString().slice(-1), ".");
+    await assert.rejects(rig.get("/"), {
+      code: "NETWORK",
+      message: /but the request was not over within 1\.15 s$/,
     });
   });
 });

@@ -5,7 +5,7 @@ import { HostLimit } from "./host-limit.ts";
 import { createAgents } from "./http-agents.ts";
 import { exchange } from "./http-exchange.ts";
 import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
-import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
 
 /** The user agent, for those who run the caches. */
 const USER_AGENT = `handpick/${VERSION}`;
@@ -22,6 +22,8 @@ export interface HttpClientOptions {
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** The next step after answers that no cache of this kind gives. @default {FOREIGN_HINT} */
+  readonly foreignHint?: string | undefined;
 }
 
 /**
@@ -35,11 +37,15 @@ export interface HttpClient {
    * Sends one request. GET and HEAD follow up to 5 redirects; `authorization` stays with the
    * origin it was meant for.
    *
+   * @param onSuccess Reads the body of an answer from 200 to 299 as it arrives; the response has an
+   *   empty one then. Without it, and for other answers, the body is read into memory.
    * @throws {HandpickError} `NETWORK` if there was no complete answer, `CACHE_PROTOCOL` if it is
    *   too large or redirects where we must not follow.
+   * @throws {RangeError} If the body of the request has another size than it said.
+   * @throws What the source of that body or `onSuccess` throws, as it is.
    * @throws The reason `request.signal` was aborted with.
    */
-  request(request: HttpRequest): Promise<HttpResponse>;
+  request(request: HttpRequest, onSuccess?: OnSuccess): Promise<HttpResponse>;
   /** Closes idle connections at once and those in use with them. */
   close(): void;
 }
@@ -47,20 +53,22 @@ export interface HttpClient {
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const env = options.env ?? process.env;
   const agents = createAgents(env);
-  const timeouts = options.timeouts ?? DEFAULT_TIMEOUTS;
+  const { timeouts = DEFAULT_TIMEOUTS, foreignHint = FOREIGN_HINT } = options;
   const limit = new HostLimit(REQUESTS_TO_A_HOST, everybody);
   return {
-    async request(request) {
+    async request(request, onSuccess) {
       const headers = { "user-agent": USER_AGENT, ...request.headers };
       let current: HttpRequest = { ...request, headers };
       for (let redirects = 0; ; redirects++) {
         const route = agents.routeTo(current.url);
         const now = current;
-        const send = () => exchange(now, { ...route, timeouts, env });
+        const send = () => exchange(now, { ...route, timeouts, env, foreignHint, onSuccess });
         const response = await limit.run(now.url.host, now.signal, send);
         const target = redirectTarget(current, response);
         if (target === undefined) return withoutCredentials(response, request);
-        if (redirects === MAX_REDIRECTS) throw unfollowed(current, "one redirect after another");
+        const fault =
+          redirects === MAX_REDIRECTS ? "one redirect after another" : faultOf(target, current);
+        if (fault !== undefined) throw unfollowed(current, fault, foreignHint);
         current = redirected(current, target);
       }
     },
@@ -77,15 +85,18 @@ function redirectTarget({ method, url }: HttpRequest, response: HttpResponse): U
   return URL.parse(location, url.href) ?? undefined;
 }
 
-function redirected(request: HttpRequest, target: URL): HttpRequest {
-  const { url } = request;
+/** Says why a redirect is not followed. */
+function faultOf(target: URL, { url }: HttpRequest): string | undefined {
   const isWeb = target.protocol === "https:" || target.protocol === "http:";
   if (!isWeb || (url.protocol === "https:" && target.protocol === "http:")) {
-    throw unfollowed(request, `a redirect from ${url.protocol}// to ${target.protocol}//`);
+    return `a redirect from ${url.protocol}// to ${target.protocol}//`;
   }
-  if (target.username !== "" || target.password !== "") {
-    throw unfollowed(request, "a redirect with credentials in its URL");
-  }
+  const hasCredentials = target.username !== "" || target.password !== "";
+  return hasCredentials ? "a redirect with credentials in its URL" : undefined;
+}
+
+function redirected(request: HttpRequest, target: URL): HttpRequest {
+  const { url } = request;
   if (target.origin === url.origin) return { ...request, url: target };
   const { authorization: _kept, ...headers } = request.headers ?? {};
   return { ...request, url: target, headers };
@@ -105,10 +116,10 @@ function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): H
   return { ...response, body: Buffer.from(body) };
 }
 
-function unfollowed({ action, url }: HttpRequest, found: string): HandpickError {
+function unfollowed({ action, url }: HttpRequest, found: string, hint: string): HandpickError {
   return new HandpickError(
     "CACHE_PROTOCOL",
     `Cannot ${action}: expected an answer from ${endpointOf(url)}, received ${found}`,
-    { hint: FOREIGN_HINT },
+    { hint },
   );
 }

@@ -1,144 +1,91 @@
-import type { Agent, ClientRequest, IncomingMessage } from "node:http";
+import type { Agent, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
-import { GatheredBytes } from "../gathered-bytes.ts";
-import { endpointOf, FOREIGN_HINT } from "./http-message.ts";
-import type { HttpRequest, HttpResponse, Timeouts } from "./http-message.ts";
+import { AnswerReceiver } from "./answer-receiver.ts";
+import { BodySender, bodySizeOf } from "./body-sender.ts";
+import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
 import { http, loadHttps } from "./http-modules.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
 import type { Circumstances } from "./network-error.ts";
-
-const DEFAULT_MAX_BYTES = 1024 * 1024;
-
-/** Small enough that TLS never holds a second copy of a part and that progress is seen. */
-const SLICE_BYTES = 64 * 1024;
-/** Bytes that an answer has to bring to count as progress: single ones could go on for hours. */
-const PROGRESS_BYTES = 16 * 1024;
+import { Watchdog } from "./watchdog.ts";
 
 export interface ExchangeOptions extends Circumstances {
   readonly agent: Agent;
   readonly timeouts: Timeouts;
+  /** The next step after answers that no cache gives. */
+  readonly foreignHint: string;
+  readonly onSuccess: OnSuccess | undefined;
 }
 
 /**
  * Sends one request and reads its answer, once: no redirect, no retry. Settles only when the
- * memory of the body is no longer in use.
+ * memory of the body is no longer in use, and source and reader have come to their end.
  *
  * @throws {HandpickError} `NETWORK` if no complete answer arrived in time, `CACHE_PROTOCOL` if it
  *   is larger than `maxBytes`.
- * @throws The reason `request.signal` was aborted with.
+ * @throws {RangeError} If the body has another size than it said.
+ * @throws What the source of the body or `onSuccess` throws, or the reason `request.signal` was aborted with.
  */
 export async function exchange(
   request: HttpRequest,
-  { agent, timeouts, ...circumstances }: ExchangeOptions,
+  { agent, timeouts, foreignHint, onSuccess, ...circumstances }: ExchangeOptions,
 ): Promise<HttpResponse> {
   const { signal } = request;
   signal.throwIfAborted();
   const outgoing = start(request, agent);
-  const answer = Promise.withResolvers<HttpResponse>();
+  const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
+  let failure: unknown;
   // Rejects by itself, as a request that still waits for its proxy does not notice destroy().
-  const fail = (error: unknown): void => {
-    answer.reject(error);
+  const fail = (error: unknown): unknown => {
+    failure ??= signal.aborted ? signal.reason : asNetworkError(error, request, circumstances);
+    reject(failure);
     outgoing.destroy();
+    return failure;
   };
-  const abort = (): void => fail(signal.reason);
+  const abort = (): void => void fail(signal.reason);
   signal.addEventListener("abort", abort, { once: true });
-  const sending: Sending = { outgoing, request, watchdog: new Watchdog(timeouts, fail) };
+  const watchdog = new Watchdog(timeouts, fail);
+  const around = { outgoing, request, foreignHint, onSuccess, watchdog, resolve, reject, fail };
+  const sender = new BodySender(around);
+  const receiver = new AnswerReceiver(around);
   const connection = new Connection(outgoing);
-  let isIdle = false;
   try {
-    receive(sending, answer);
-    sendFrom(0, sending);
-    const response = await answer.promise;
-    isIdle = sending.watchdog.isSent;
+    receiver.start(sender);
+    sender.start();
+    const response = await promise;
     // Caches never ask for the credentials of a proxy, so this is no answer of one.
-    if (isProxyRefusal(response.status)) throw refusedByProxy(response.status);
+    if (isProxyRefusal(response.status)) {
+      throw networkError(request, refusedByProxy(response.status), circumstances);
+    }
     return response;
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof HandpickError ? error : networkError(request, error, circumstances);
+    throw error;
   } finally {
-    sending.watchdog.stop();
+    watchdog.stop();
     signal.removeEventListener("abort", abort);
-    if (!isIdle) await connection.destroy();
+    if (!sender.isSent || !receiver.isRead) await connection.destroy();
     connection.release();
+    const [sending, receiving] = [sender.stop(), receiver.stop()];
+    if (sending !== undefined) await sending;
+    if (receiving !== undefined) await receiving;
   }
 }
 
-interface Sending {
-  readonly outgoing: ClientRequest;
-  readonly request: HttpRequest;
-  readonly watchdog: Watchdog;
+function asNetworkError(error: unknown, request: HttpRequest, around: Circumstances): unknown {
+  return error instanceof HandpickError ? error : networkError(request, error, around);
 }
 
-function start({ url, method, headers, body }: HttpRequest, agent: Agent): ClientRequest {
-  const { request } = url.protocol === "https:" ? loadHttps() : http;
-  const length = body?.byteLength ?? (method === "POST" ? 0 : undefined);
-  return request(url, {
+function start(request: HttpRequest, agent: Agent): ClientRequest {
+  const { url, method, headers } = request;
+  const { request: send } = url.protocol === "https:" ? loadHttps() : http;
+  const size = bodySizeOf(request);
+  return send(url, {
     method,
     agent,
-    headers: { ...headers, ...(length === undefined ? {} : { "content-length": length }) },
+    headers: { ...headers, ...(size === undefined ? {} : { "content-length": size }) },
   });
-}
-
-function sendFrom(offset: number, sending: Sending): void {
-  const { outgoing, request, watchdog } = sending;
-  if (outgoing.destroyed) return;
-  const next = offset + SLICE_BYTES;
-  if (request.body === undefined || next >= request.body.byteLength) {
-    outgoing.end(request.body?.subarray(offset), () => watchdog.sent());
-    return;
-  }
-  outgoing.write(request.body.subarray(offset, next), (error) => {
-    if (error) return; // the request reports it
-    watchdog.progress();
-    sendFrom(next, sending);
-  });
-}
-
-function receive(
-  { outgoing, request, watchdog }: Sending,
-  { resolve, reject }: PromiseWithResolvers<HttpResponse>,
-): void {
-  const closed = (): void => reject(new Error("the connection was closed without an answer"));
-  outgoing.on("error", reject);
-  outgoing.on("close", closed);
-  outgoing.on("response", (incoming) => {
-    outgoing.off("close", closed);
-    watchdog.answered();
-    readBody(incoming, { request, watchdog }).then((body) => {
-      const { statusCode: status = 0, headers } = incoming;
-      resolve({ action: request.action, status, headers, body });
-    }, reject);
-  });
-}
-
-/** By events: iterating over an answer costs twice what reading it does. */
-function readBody(
-  incoming: IncomingMessage,
-  { request, watchdog }: Pick<Sending, "request" | "watchdog">,
-): Promise<Buffer> {
-  const { action, url, maxBytes = DEFAULT_MAX_BYTES } = request;
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  const gathered = new GatheredBytes();
-  let progressAt = PROGRESS_BYTES;
-  incoming.on("error", reject);
-  incoming.on("close", () => reject(new Error("the connection was closed within the answer")));
-  incoming.on("end", () => resolve(gathered.bytes()));
-  incoming.on("data", (chunk: Buffer) => {
-    if (gathered.size + chunk.byteLength > maxBytes) {
-      const rule = `expected at most ${maxBytes} bytes from ${endpointOf(url)}, received more`;
-      const hint = FOREIGN_HINT;
-      incoming.destroy(new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: ${rule}`, { hint }));
-      return;
-    }
-    gathered.add(chunk);
-    if (gathered.size < progressAt) return;
-    progressAt = gathered.size + PROGRESS_BYTES;
-    watchdog.progress();
-  });
-  return promise;
 }
 
 /**
@@ -166,51 +113,5 @@ class Connection {
   /** Leaves no listener behind on a socket that others use after us. */
   release(): void {
     this.#socket?.off("close", this.#closed.resolve);
-  }
-}
-
-/** Ends a request that stands still, or takes too long altogether. */
-class Watchdog {
-  isSent = false;
-  readonly #timeouts: Timeouts;
-  readonly #fail: (error: Error) => void;
-  readonly #total: NodeJS.Timeout;
-  #current: NodeJS.Timeout;
-  #isAnswered = false;
-
-  constructor(timeouts: Timeouts, fail: (error: Error) => void) {
-    this.#timeouts = timeouts;
-    this.#fail = fail;
-    this.#total = this.#arm(timeouts.totalMs, "the request was not over");
-    this.#current = this.#arm(timeouts.idleMs, "no progress was made");
-  }
-
-  progress(): void {
-    this.#current.refresh();
-  }
-
-  sent(): void {
-    this.isSent = true;
-    if (!this.#isAnswered) this.#next(this.#timeouts.answerMs, "no answer came");
-  }
-
-  answered(): void {
-    this.#isAnswered = true;
-    this.#next(this.#timeouts.idleMs, "the answer made no progress");
-  }
-
-  stop(): void {
-    this.#isAnswered = true; // a late sent() must not arm a timer again
-    clearTimeout(this.#total);
-    clearTimeout(this.#current);
-  }
-
-  #next(ms: number, what: string): void {
-    clearTimeout(this.#current);
-    this.#current = this.#arm(ms, what);
-  }
-
-  #arm(ms: number, what: string): NodeJS.Timeout {
-    return setTimeout(() => this.#fail(new Error(`${what} within ${ms / 1000} s`)), ms);
   }
 }

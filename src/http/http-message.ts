@@ -7,11 +7,26 @@ export interface HttpRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT";
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent without copying; `content-length` is set from it. */
-  readonly body?: Uint8Array<ArrayBuffer> | undefined;
-  /** How much of an answer is accepted, in bytes. @default {1_048_576} */
+  /** Sent without copying; `content-length` is set from its size. */
+  readonly body?: Uint8Array<ArrayBuffer> | StreamBody | undefined;
+  /**
+   * How much of an answer is accepted, in bytes. Of one that is no success, where successes are read
+   * as they arrive, no more than the default. @default {1_048_576}
+   */
   readonly maxBytes?: number | undefined;
   readonly signal: AbortSignal;
+}
+
+/** A body that is read while it is sent. */
+export interface StreamBody {
+  /** Without it the body goes in chunks. */
+  readonly sizeBytes: number | undefined;
+  /**
+   * Begins from the start; called once for each request, as soon as there is a connection. A piece is
+   * in use until the next is asked for or the iterator closed. The request settles only when the
+   * iterator is closed, so one that waits long has to heed the signal of the request.
+   */
+  open(): AsyncIterable<Uint8Array>;
 }
 
 /** An answer, whatever its status. */
@@ -23,13 +38,22 @@ export interface HttpResponse {
   readonly body: Buffer;
 }
 
+/** A success whose body is read while it arrives. */
+export interface StreamedResponse extends Omit<HttpResponse, "body"> {
+  /** For one reader. Throws the error that the request fails with. */
+  readonly body: AsyncIterable<Buffer>;
+}
+
+/** Reads a success; the connection is closed where it settles before the end of the body. */
+export type OnSuccess = (response: StreamedResponse) => Promise<void>;
+
 /** How long a request may stand still. All in milliseconds. */
 export interface Timeouts {
   /** Without progress while connecting, sending (64 KiB) or receiving (16 KiB, or all of it). */
   readonly idleMs: number;
   /** From the last byte sent to the first of the answer. */
   readonly answerMs: number;
-  /** The whole of one request, a trickling one too. */
+  /** The whole of one request but for the time that the peer waits for us, a trickling one too; grows by 1 s with every 16 KiB that came through. */
   readonly totalMs: number;
 }
 
@@ -45,5 +69,5 @@ export function endpointOf(url: URL): string {
   return `${url.hostname}:${url.port || (url.protocol === "https:" ? "443" : "80")}`;
 }
 
-/** The next step after answers that no cache gives. */
-export const FOREIGN_HINT = "Check that the host of this cache is a Cachix service.";
+/** The next step after answers that no cache gives, where the kind of cache has none of its own. */
+export const FOREIGN_HINT = "Check that this address is that of a binary cache.";

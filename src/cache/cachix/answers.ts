@@ -5,8 +5,8 @@ import { quote } from "../../nix/format-error.ts";
 import { DEFAULT_STORE_DIR } from "../../nix/store-path.ts";
 import type { CacheInfo } from "../contract.ts";
 import { excerpt } from "../../http/excerpt.ts";
-import { FOREIGN_HINT } from "../../http/http-message.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
+import { FOREIGN_HINT } from "./cachix-url.ts";
 
 /** Identifies one multipart upload at the service. */
 export interface UploadIds {

@@ -90,6 +90,15 @@ describe("info() of a Cachix cache", () => {
     }
   });
 
+  it("says that it has to be a Cachix service where an answer is too large", async () => {
+    await using rig = await createCachixRig();
+    const hint = "Check that the host of this cache is a Cachix service.";
+    rig.fake.next("info").reply(200, { body: "x".repeat(1024 * 1024 + 1) });
+    await assert.rejects(rig.cache.info(signal), { code: "CACHE_PROTOCOL", hint });
+    rig.fake.next("info").reply(200, { body: "[]" });
+    await assert.rejects(rig.cache.info(signal), { code: "CACHE_PROTOCOL", hint });
+  });
+
   it("hints at a token where there is none", async () => {
     await using rig = await createCachixRig({ token: undefined });
     rig.fake.next("info").reply(401);

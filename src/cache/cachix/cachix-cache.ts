@@ -27,7 +27,7 @@ import {
 import { CachixApi } from "./cachix-api.ts";
 import type { Call, Patience } from "./cachix-api.ts";
 import { CachixUpload } from "./cachix-upload.ts";
-import { DEFAULT_HOST, isCachixOwn, parseHost } from "./cachix-url.ts";
+import { DEFAULT_HOST, FOREIGN_HINT, isCachixOwn, parseHost } from "./cachix-url.ts";
 import { MISSING_BATCH, missingCall } from "./missing.ts";
 import { pinsCall, sendPin } from "./pin.ts";
 
@@ -102,7 +102,7 @@ class CachixCache implements Cache {
     const base = parseHost(options.host ?? DEFAULT_HOST);
     this.#hidesIncomplete = isCachixOwn(base);
     this.#hasOwnHost = base.href !== parseHost(DEFAULT_HOST).href;
-    const client = createHttpClient({ env, timeouts });
+    const client = createHttpClient({ env, timeouts, foreignHint: FOREIGN_HINT });
     this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random, onRetry });
   }
 

@@ -3,6 +3,9 @@ import { HandpickError } from "../../error.ts";
 /** Where the API of Cachix is unless told otherwise. */
 export const DEFAULT_HOST = "https://cachix.org";
 
+/** The next step after answers that Cachix never gives. */
+export const FOREIGN_HINT = "Check that the host of this cache is a Cachix service.";
+
 const CACHIX_URL = /^cachix:\/\/([0-9A-Za-z][0-9A-Za-z._-]{0,99})\/?$/;
 
 /**

@@ -1,6 +1,5 @@
 import { HandpickError } from "../../error.ts";
 import type { UploadPart } from "../contract.ts";
-import { FOREIGN_HINT } from "../../http/http-message.ts";
 import type { HttpRequest, HttpResponse } from "../../http/http-message.ts";
 import { isRetryable } from "../../http/retry.ts";
 import {
@@ -11,6 +10,7 @@ import {
   statusError,
   statusMessage,
 } from "../../http/status-error.ts";
+import { FOREIGN_HINT } from "./cachix-url.ts";
 
 const LONGEST_ETAG = 1024;
 
