@@ -1,0 +1,187 @@
+import type { Stats } from "node:fs";
+import { access, constants, lstat, mkdir, rename, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+import type { Clock } from "../../clock.ts";
+import { HandpickError } from "../../error.ts";
+import { kindOf, UnfitFileError } from "../../files/open-file.ts";
+import { isAbsent, readBounded, readFailure } from "../../files/read-bounded.ts";
+import { systemCode } from "../../files/system-code.ts";
+import { syncDirectory } from "../../files/write-whole.ts";
+import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
+import { type Format, FormatError } from "../../nix/format-error.ts";
+import { CACHE_INFO_NAME } from "../binary-cache.ts";
+import { PartialFiles } from "./partial-files.ts";
+
+/** In bytes. */
+const LONGEST_CACHE_INFO = 64 * 1024;
+/** The NARs of a cache. */
+export const NAR_DIR = "nar";
+/** Folders that Nix makes when it opens a cache, also to read: one that may not write needs them there. */
+const EMPTY_DIRS = ["log", "realisations"];
+
+/**
+ * The folder of a cache, as Nix writes and reads it:
+ *
+ *     nix-cache-info      the store that it is of
+ *     HASH.narinfo        a path, as soon as it is whole and durable
+ *     nar/                compressed NARs, each named for its own hash
+ *     log/ realisations/  empty
+ *     .partial/ nar/.partial/   files that are not whole yet
+ *
+ * Nothing in it is a link, or it is refused: a disk may have been made by somebody else.
+ */
+export class CacheFolder {
+  readonly dir: string;
+  readonly url: string;
+  readonly narDir: string;
+  readonly narInfos: PartialFiles;
+  readonly nars: PartialFiles;
+
+  constructor(dir: string) {
+    this.dir = resolve(dir);
+    this.url = pathToFileURL(this.dir).href;
+    this.narDir = join(this.dir, NAR_DIR);
+    this.narInfos = new PartialFiles(this.dir);
+    this.nars = new PartialFiles(this.narDir);
+  }
+
+  /**
+   * Returns true if the folder is there. One that is not can be made if the folder that it goes to exists:
+   * a disk that is not mounted has not even that, as a rule.
+   *
+   * @throws {HandpickError} `CACHE_NOT_FOUND` if it is no folder, `CACHE_UNAVAILABLE` if it cannot be made.
+   */
+  async exists(): Promise<boolean> {
+    const status = await orAbsent(stat(this.dir));
+    if (status?.isDirectory() === true) return true;
+    if (status !== undefined) throw this.#noFolder(`it is ${kindOf(status)}`);
+    const link = await orAbsent(lstat(this.dir));
+    if (link?.isSymbolicLink() === true) throw this.#noFolder("it is a link that leads nowhere");
+    if ((await orAbsent(stat(dirname(this.dir))))?.isDirectory() === true) return false;
+    throw new HandpickError(
+      "CACHE_UNAVAILABLE",
+      `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(dirname(this.dir))} does not exist`,
+      { hint: "Mount the disk that it is on, or make that folder." },
+    );
+  }
+
+  /**
+   * Reads `nix-cache-info`; one that is absent says nothing.
+   *
+   * @throws {FormatError} If it is something else.
+   */
+  async info(): Promise<NixCacheInfo> {
+    const file = join(this.dir, CACHE_INFO_NAME);
+    const limits = { maxBytes: LONGEST_CACHE_INFO, format: "nix-cache-info" } as const;
+    const text = await readText(file, limits);
+    return parseNixCacheInfo(text ?? "");
+  }
+
+  /** Returns true if this user may write there, or make it. */
+  async isWritable(): Promise<boolean> {
+    const present = (await this.exists())
+      ? [this.dir, ...((await orAbsent(lstat(this.narDir))) === undefined ? [] : [this.narDir])]
+      : [dirname(this.dir)];
+    const answers = await Promise.all(
+      present.map((folder) =>
+        access(folder, constants.W_OK | constants.X_OK).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    return answers.every(Boolean);
+  }
+
+  /**
+   * Makes the folder ready for writing, and what is missing in it.
+   *
+   * @returns The store that it is of.
+   * @throws {HandpickError} As {@link exists} does, and `CACHE_NOT_FOUND` if a part of it is a link or a file.
+   * @throws The error of the file system.
+   */
+  async prepare(storeDir: string, clock: Clock): Promise<string> {
+    const isNew = !(await this.exists());
+    if (isNew) await make(this.dir);
+    const made: boolean[] = [];
+    for (const name of EMPTY_DIRS) made.push(await make(join(this.dir, name)));
+    for (const folder of [this.narInfos.dir, this.narDir, this.nars.dir]) {
+      made.push(await make(folder));
+      const status = await lstat(folder);
+      if (!status.isDirectory()) throw this.#foreign(folder, status);
+    }
+    const found = (await this.info()).storeDir;
+    if (found === undefined) await this.#writeInfo(storeDir);
+    if (found === undefined || made.includes(true)) await syncDirectory(this.dir);
+    if (isNew) await syncDirectory(dirname(this.dir));
+    await Promise.all([this.narInfos.sweep(clock.now()), this.nars.sweep(clock.now())]);
+    return found ?? storeDir;
+  }
+
+  async #writeInfo(storeDir: string): Promise<void> {
+    const file = this.narInfos.create(CACHE_INFO_NAME);
+    try {
+      await file.write(Buffer.from(printNixCacheInfo({ storeDir })), 0);
+      await file.finish();
+      await rename(file.path, join(this.dir, CACHE_INFO_NAME));
+    } finally {
+      await file.remove();
+    }
+  }
+
+  #noFolder(found: string): HandpickError {
+    return new HandpickError(
+      "CACHE_NOT_FOUND",
+      `Cannot use ${JSON.stringify(this.dir)} as a cache: expected a folder, ${found}`,
+      { hint: "Correct the URL of the cache, or remove what is there." },
+    );
+  }
+
+  #foreign(folder: string, status: Stats): HandpickError {
+    return new HandpickError(
+      "CACHE_NOT_FOUND",
+      `Cannot use the folder ${JSON.stringify(folder)} of a cache: expected a folder, it is ${kindOf(status)}`,
+      { hint: "Look at it; handpick follows no link inside a cache." },
+    );
+  }
+}
+
+/**
+ * Reads a text of a cache; undefined if there is none.
+ *
+ * @throws {FormatError} If it is something else than a file of that size: a link, a pipe, a folder.
+ * @throws The error of the file system.
+ */
+export async function readText(
+  file: string,
+  { maxBytes, format }: { readonly maxBytes: number; readonly format: Format },
+): Promise<string | undefined> {
+  try {
+    return await orAbsent(readBounded(file, maxBytes, { noFollow: true, regularOnly: true }));
+  } catch (cause) {
+    if (!(cause instanceof UnfitFileError || cause instanceof TypeError)) throw cause;
+    const message = `Cannot read ${JSON.stringify(file)}: ${readFailure(cause)}`;
+    throw new FormatError(format, message, { cause });
+  }
+}
+
+/** Waits for a look at a file; undefined if there is none. */
+export async function orAbsent<T>(looked: Promise<T>): Promise<T | undefined> {
+  return await looked.catch((error: unknown) => {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  });
+}
+
+/** Makes a folder that others may use as the umask says; false if something has the name. */
+async function make(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder);
+    return true;
+  } catch (error) {
+    if (systemCode(error) !== "EEXIST") throw error;
+    return false;
+  }
+}

@@ -1,0 +1,28 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { cacheConformance } from "../../../test/cache-conformance.ts";
+import { tempDir } from "../../../test/temp.ts";
+import { narInfoName } from "../binary-cache.ts";
+import { createFileCache } from "./file-cache.ts";
+
+cacheConformance({
+  name: "createFileCache()",
+  async setup() {
+    const temp = await tempDir();
+    const dir = join(temp.dir, "cache");
+    const cache = createFileCache({ name: "mine", dir });
+    return {
+      cache,
+      isServed: (hashPart) =>
+        stat(join(dir, narInfoName(hashPart))).then(
+          () => true,
+          () => false,
+        ),
+      async [Symbol.asyncDispose]() {
+        await cache[Symbol.asyncDispose]();
+        await temp[Symbol.asyncDispose]();
+      },
+    };
+  },
+});

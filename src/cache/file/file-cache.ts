@@ -1,0 +1,150 @@
+import { access, constants, lstat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { systemClock, type Clock } from "../../clock.ts";
+import { HandpickError } from "../../error.ts";
+import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
+import { orAborted } from "../../or-aborted.ts";
+import { narInfoName } from "../binary-cache.ts";
+import type { Cache, CacheInfo, CacheTraits, Upload, UploadRequest } from "../contract.ts";
+import { forEachConcurrent } from "../for-each-concurrent.ts";
+import { CacheFolder, orAbsent } from "./cache-folder.ts";
+import { fileError, type FileErrorOptions } from "./file-error.ts";
+import { FileUpload } from "./file-upload.ts";
+import { FolderCommits } from "./folder-commits.ts";
+import { LONGEST_NARINFO } from "./file-reader.ts";
+
+const TRAITS: CacheTraits = {
+  compressions: new Set(["zstd", "xz", "none"]),
+  closureRule: "client",
+  signer: "client",
+  parts: {
+    minBytes: 1,
+    maxParts: Number.MAX_SAFE_INTEGER,
+    md5: false,
+    lifetimeMs: undefined,
+  },
+};
+
+/** Looks at files at once: Node has four threads for them, and some keep those busy. */
+const LOOKS_AT_ONCE = 32;
+
+export interface FileCacheOptions {
+  /** The name users gave it in the configuration, for messages. */
+  readonly name: string;
+  /** Absolute; made when something is written first. A link to a folder is followed, one in it is not. */
+  readonly dir: string;
+  /** The store that a new cache is of. @default {"/nix/store"} */
+  readonly storeDir?: string | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/** Opens a cache that is a folder, as `file:///DIR` names it. Nothing is looked at or made yet. */
+export function createFileCache(options: FileCacheOptions): Cache {
+  return new FileCache(options);
+}
+
+class FileCache implements Cache {
+  readonly name: string;
+  readonly traits = TRAITS;
+  readonly #label: string;
+  readonly #folder: CacheFolder;
+  readonly #storeDir: string;
+  readonly #clock: Clock;
+  readonly #commits: { readonly nars: FolderCommits; readonly narInfos: FolderCommits };
+  /** The store that the cache is of, once it can be written to. */
+  #prepared: Promise<string> | undefined;
+
+  constructor({ name, dir, storeDir, clock }: FileCacheOptions) {
+    this.name = name;
+    this.#label = `cache ${JSON.stringify(name)}`;
+    this.#folder = new CacheFolder(dir);
+    this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
+    this.#clock = clock ?? systemClock;
+    this.#commits = {
+      nars: new FolderCommits(this.#folder.narDir),
+      narInfos: new FolderCommits(this.#folder.dir),
+    };
+  }
+
+  async info(signal: AbortSignal): Promise<CacheInfo> {
+    const looking = { action: `look up ${this.#label}`, isReading: true, signal };
+    return await this.#explained(looking, async () => ({
+      readUrl: this.#folder.url,
+      storeDir: (await this.#folder.info()).storeDir ?? this.#storeDir,
+      publicKeys: undefined,
+      isPublic: false,
+      writable: await this.#folder.isWritable(),
+      preferredCompression: undefined,
+    }));
+  }
+
+  async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
+    const asked = new Set(hashParts);
+    const looking = { action: `look into ${this.#label}`, isReading: true, signal };
+    return await this.#explained(looking, async () => {
+      if (!(await this.#folder.exists())) return asked;
+      const found = new Set<HashPart>();
+      await forEachConcurrent(asked, { limit: LOOKS_AT_ONCE, signal }, async (hashPart) => {
+        if (await this.#has(hashPart)) found.add(hashPart);
+      });
+      return asked.difference(found);
+    });
+  }
+
+  async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
+    const [folder, label, commits] = [this.#folder, this.#label, this.#commits];
+    const storeDir = await this.#prepare(signal);
+    if (storeDirOf(request.info.path) === storeDir) {
+      return new FileUpload({ label, folder, commits, request });
+    }
+    throw new HandpickError(
+      "STORE_UNSUPPORTED",
+      `Cannot write ${request.info.path} to ${label}: it holds paths of ${storeDir}`,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled([
+      this.#commits.nars[Symbol.asyncDispose](),
+      this.#commits.narInfos[Symbol.asyncDispose](),
+    ]);
+  }
+
+  /** Makes the folder ready for writing, once; after a failure again. */
+  async #prepare(signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted();
+    const prepared = (this.#prepared ??= this.#folder.prepare(this.#storeDir, this.#clock));
+    const forget = (error: unknown): never => {
+      this.#prepared = undefined;
+      throw error;
+    };
+    const action = `write to ${this.#label}`;
+    return await this.#explained({ action, signal }, () => prepared.catch(forget));
+  }
+
+  /** A narinfo that is empty, as after a power cut, or that nobody can read is replaced. */
+  async #has(hashPart: HashPart): Promise<boolean> {
+    const file = join(this.#folder.dir, narInfoName(hashPart));
+    const status = await orAbsent(lstat(file));
+    if (status?.isFile() !== true || status.size === 0 || status.size > LONGEST_NARINFO) {
+      return false;
+    }
+    return await access(file, constants.R_OK).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #explained<T>(
+    { signal, ...options }: Omit<FileErrorOptions, "dir"> & { readonly signal: AbortSignal },
+    task: () => Promise<T>,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    try {
+      return await orAborted(task(), signal);
+    } catch (error) {
+      throw await fileError(error, { ...options, dir: this.#folder.dir });
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import { lstat, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+import { HandpickError } from "../../error.ts";
+import { openFile } from "../../files/open-file.ts";
+import type { NixCacheInfo } from "../../nix/cache-info.ts";
+import { FormatError, quote } from "../../nix/format-error.ts";
+import { parseNarInfo, type NarInfo } from "../../nix/narinfo.ts";
+import { hashPartOf, nameOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
+import { orAborted } from "../../or-aborted.ts";
+import { narInfoName } from "../binary-cache.ts";
+import type { CacheReader } from "../contract.ts";
+import { CacheFolder, readText } from "./cache-folder.ts";
+import { fileError } from "./file-error.ts";
+
+/** In bytes; no narinfo that Nix or handpick writes comes near. */
+export const LONGEST_NARINFO: number = 2 ** 20;
+
+const CHUNK_BYTES = 1 << 20;
+const REGULAR = { noFollow: true, regularOnly: true } as const;
+
+/** A folder as Nix reads it. */
+export interface FileReader extends CacheReader {
+  /**
+   * The file that a narinfo names, in chunks of at most 1 MiB.
+   *
+   * @param options.range The bytes to read, both ends included. @default {all}
+   * @throws {HandpickError} `CACHE_PROTOCOL` if it is not, or may not be, in the folder.
+   */
+  nar(url: string, options: NarOptions): AsyncIterable<Uint8Array>;
+}
+
+export interface NarOptions {
+  readonly signal: AbortSignal;
+  readonly range?: readonly [first: number, last: number];
+}
+
+/**
+ * Opens a cache that is a folder for reading. Whatever is in the folder, nothing outside of it is read, and
+ * nothing waits for a pipe or fills the memory.
+ *
+ * @param dir Absolute. A link to a folder is followed, one in it is not.
+ */
+export function createFileReader({ dir }: { readonly dir: string }): FileReader {
+  return new FolderReader(dir);
+}
+
+class FolderReader implements FileReader {
+  readonly url: string;
+  readonly #folder: CacheFolder;
+
+  constructor(dir: string) {
+    this.#folder = new CacheFolder(dir);
+    this.url = this.#folder.url;
+  }
+
+  async info(signal: AbortSignal): Promise<NixCacheInfo> {
+    const action = `read nix-cache-info of ${this.url}`;
+    return await this.#explained(action, signal, async () => {
+      const info = await this.#folder.info();
+      if (info.storeDir === undefined) await stat(this.#folder.dir);
+      return info;
+    });
+  }
+
+  async narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined> {
+    const action = `read the narinfo of ${JSON.stringify(nameOf(path))} in ${this.url}`;
+    return await this.#explained(action, signal, async () => {
+      const file = join(this.#folder.dir, narInfoName(hashPartOf(path)));
+      const text = await readText(file, { maxBytes: LONGEST_NARINFO, format: "narinfo" });
+      if (text !== undefined) return narInfoIn(text, path, file);
+      // A folder that is gone lacks nothing: it does not answer.
+      await stat(this.#folder.dir);
+      return undefined;
+    });
+  }
+
+  async *nar(url: string, { signal, range }: NarOptions): AsyncIterable<Uint8Array> {
+    const action = `read ${quote(url)} of ${this.url}`;
+    const read = <T>(task: () => Promise<T>): Promise<T> => this.#explained(action, signal, task);
+    const path = await read(() => this.#inside(url, action));
+    await using file = await read(() => openFile(path, REGULAR));
+    const { size } = file.status;
+    const [first, last] = range ?? [0, size - 1];
+    if (first > 0 && first >= size) throw damaged(action, `it has ${size} bytes`);
+    const end = Math.min(last + 1, size);
+    for (let offset = first; offset < end;) {
+      const chunk = new Uint8Array(Math.min(CHUNK_BYTES, end - offset));
+      const { bytesRead } = await read(() => file.handle.read(chunk, 0, chunk.length, offset));
+      if (bytesRead === 0) throw damaged(action, `it became shorter than ${end} bytes`);
+      yield chunk.subarray(0, bytesRead);
+      offset += bytesRead;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  /**
+   * Where the file is that a narinfo names.
+   *
+   * @throws {HandpickError} `CACHE_PROTOCOL` if it is not, or may not be, in the folder.
+   */
+  async #inside(url: string, action: string): Promise<string> {
+    const names = url.split("/");
+    const isPlain = names.every((name) => name !== "" && name !== "." && name !== "..");
+    if (!isPlain || url.includes("\0")) throw damaged(action, "it does not lie in the cache");
+    const path = join(this.#folder.dir, ...names);
+    for (let folder = dirname(path); folder.length > this.#folder.dir.length;) {
+      if ((await lstat(folder)).isSymbolicLink()) throw damaged(action, "a folder of it is a link");
+      folder = dirname(folder);
+    }
+    return path;
+  }
+
+  async #explained<T>(action: string, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    try {
+      return await orAborted(task(), signal);
+    } catch (error) {
+      if (error instanceof FormatError) throw error;
+      throw await fileError(error, { action, dir: this.#folder.dir, isReading: true });
+    }
+  }
+}
+
+/** @throws {FormatError} If it is none, or that of another path. */
+function narInfoIn(text: string, path: StorePath, file: string): NarInfo {
+  const narInfo = parseNarInfo(text, { storeDir: storeDirOf(path) });
+  if (narInfo.storePath === path) return narInfo;
+  const message = `Cannot read ${JSON.stringify(file)}: expected that of ${path}, found that of ${narInfo.storePath}`;
+  throw new FormatError("narinfo", message);
+}
+
+function damaged(action: string, found: string): HandpickError {
+  return new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: ${found}`);
+}

@@ -1,0 +1,162 @@
+import { randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import { type FileHandle, lstat, open, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import { affordable } from "../../files/open-files.ts";
+
+/**
+ * How old a file is that nobody writes any more. A writer that lives touches its file within minutes;
+ * a day is also more than clocks of two machines, or the time zone of a FAT disk, are apart.
+ */
+export const ABANDONED_MS: number = 24 * 60 * 60 * 1000;
+
+/** Files that stay open while their paths wait for references. */
+const OPEN_FILES = 64;
+
+const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+const KNOWN_FILE = constants.O_WRONLY | constants.O_NOFOLLOW;
+
+/**
+ * The folder `.partial`, where files are until they are whole: on the file system of the folder that it
+ * is in, so that a rename takes them there. A killed process leaves files here and nowhere else.
+ */
+export class PartialFiles {
+  readonly dir: string;
+  readonly #open = new OpenFiles(affordable(OPEN_FILES, 1));
+
+  constructor(parent: string) {
+    this.dir = join(parent, ".partial");
+  }
+
+  /** Names a new file; nothing is made yet. */
+  create(name: string): PartialFile {
+    return new PartialFile(join(this.dir, `${name}-${randomUUID()}`), this.#open);
+  }
+
+  /** Removes what others began and left at least {@link ABANDONED_MS} ago. Best effort. */
+  async sweep(nowMs: number): Promise<void> {
+    for (const name of await readdir(this.dir).catch(() => [])) {
+      const file = join(this.dir, name);
+      const status = await lstat(file).catch(() => undefined);
+      if (status === undefined || status.isDirectory()) continue;
+      if (nowMs - status.mtimeMs >= ABANDONED_MS)
+        await rm(file, { force: true }).catch(() => undefined);
+    }
+  }
+}
+
+/** A file that is not whole yet. */
+export class PartialFile {
+  readonly path: string;
+  /** Bytes that were written. */
+  sizeBytes = 0;
+  readonly #open: OpenFiles;
+  #handle: Promise<FileHandle> | undefined;
+  /** Settles once a handle that was released has everything on disk. */
+  #released: Promise<void> | undefined;
+  #isMade = false;
+  #isRemoved = false;
+  #users = 0;
+
+  constructor(path: string, open: OpenFiles) {
+    this.path = path;
+    this.#open = open;
+  }
+
+  get isIdle(): boolean {
+    return this.#users === 0;
+  }
+
+  /** Writes all of `bytes`; several writes at once are fine. */
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    if (this.#isRemoved) throw new Error(`${this.path} was given up`);
+    this.#users += 1;
+    this.#open.add(this);
+    try {
+      this.#handle ??= this.#openFile();
+      await writeAll(await this.#handle, bytes, offset);
+      this.sizeBytes += bytes.length;
+    } finally {
+      this.#users -= 1;
+    }
+    await this.#open.releaseSurplus();
+  }
+
+  /** Closes the file once everything is on disk; a later write opens it again. */
+  async finish(): Promise<void> {
+    const handle = this.#takeHandle();
+    const before = this.#released;
+    this.#released = (async () => {
+      await before;
+      if (handle !== undefined) await syncAndClose(await handle);
+    })();
+    await this.#released;
+  }
+
+  /** Gives the file up. */
+  async remove(): Promise<void> {
+    this.#isRemoved = true;
+    const handle = await this.#takeHandle()?.catch(() => undefined);
+    await handle?.close();
+    if (this.#isMade) await rm(this.path, { force: true });
+  }
+
+  #takeHandle(): Promise<FileHandle> | undefined {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    this.#open.delete(this);
+    return handle;
+  }
+
+  async #openFile(): Promise<FileHandle> {
+    if (this.#isMade) return await open(this.path, KNOWN_FILE);
+    this.#isMade = true;
+    // Readable as the umask says: the cache is for others too.
+    return await open(this.path, NEW_FILE, 0o666);
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const rest = bytes.length - done;
+    done += (await handle.write(bytes, done, rest, offset + done)).bytesWritten;
+  }
+}
+
+async function syncAndClose(handle: FileHandle): Promise<void> {
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Bounds how many files are open while nothing is written to them. */
+class OpenFiles {
+  readonly #limit: number;
+  /** The one that was used last is last. */
+  readonly #files = new Set<PartialFile>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  add(file: PartialFile): void {
+    this.#files.delete(file);
+    this.#files.add(file);
+  }
+
+  delete(file: PartialFile): void {
+    this.#files.delete(file);
+  }
+
+  /** Closes the files that were idle longest. A failure is kept for whoever finishes the file. */
+  async releaseSurplus(): Promise<void> {
+    while (this.#files.size > this.#limit) {
+      const idle = this.#files.values().find((file) => file.isIdle);
+      if (idle === undefined) return;
+      await idle.finish().catch(() => undefined);
+    }
+  }
+}
