@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 import type { Cache } from "../src/cache/contract.ts";
-import { hashPartOf } from "../src/nix/store-path.ts";
-import type { HashPart } from "../src/nix/store-path.ts";
+import type { NarInfo } from "../src/nix/narinfo.ts";
+import { hashPartOf, storeDirOf } from "../src/nix/store-path.ts";
+import type { HashPart, StorePath } from "../src/nix/store-path.ts";
 import { sampleUpload } from "./sample-upload.ts";
 import type { SampleUpload } from "./sample-upload.ts";
 
@@ -12,6 +15,10 @@ export interface ConformanceRig extends AsyncDisposable {
   readonly cache: Cache;
   /** Whether readers of the cache get the narinfo of this path now. */
   isServed(hashPart: HashPart): Promise<boolean>;
+  /** The narinfo that readers get of a path that is served. */
+  readonly narInfo?: (path: StorePath) => Promise<NarInfo | undefined>;
+  /** Leaves of a published path what a power cut or a careless hand may leave. */
+  readonly damage?: (hashPart: HashPart) => Promise<void>;
 }
 
 export interface ConformanceOptions {
@@ -26,6 +33,8 @@ export function cacheConformance({ name, setup }: ConformanceOptions): void {
     testInfo(setup);
     testMissing(setup);
     testPublish(setup);
+    testReaders(setup);
+    testOrder(setup);
     testAbort(setup);
     testPin(setup);
   });
@@ -42,6 +51,7 @@ function testInfo(setup: Setup): void {
     assert.equal(info.writable, true);
     assert.equal(URL.canParse(info.readUrl), true);
     assert.equal(info.readUrl.endsWith("/"), false);
+    assert.equal(info.storeDir, storeDirOf(sampleUpload({ name: "a" }).storePath));
   });
 
   it("rejects with the reason of a signal that is aborted already", async () => {
@@ -121,12 +131,68 @@ function testPublish(setup: Setup): void {
     await publish(rig.cache, app);
     assert.equal(await rig.isServed(hashOf(app)), true);
   });
+}
 
+function testReaders(setup: Setup): void {
+  it("takes every compression that it says it takes", async () => {
+    await using rig = await setup();
+    for (const compression of rig.cache.traits.compressions) {
+      const sample = sampleUpload({ name: compression, compression });
+      await publish(rig.cache, sample);
+      assert.equal(await rig.isServed(hashOf(sample)), true, compression);
+    }
+  });
+
+  it("gives readers the record of the path, and where it does not sign all signatures in order", async (t) => {
+    await using rig = await setup();
+    if (rig.narInfo === undefined) return t.skip("the rig reads no narinfo of this backend");
+    const lib = sampleUpload({ name: "lib" });
+    const signatures = ["ours-1", "stranger-1"].map(
+      (name) => `${name}:${randomBytes(64).toString("base64")}`,
+    );
+    const own = sampleUpload({ name: "app" }).storePath;
+    const references = [lib.storePath, own];
+    const app = sampleUpload({ name: "app", references, signatures });
+    await publish(rig.cache, lib);
+    await publish(rig.cache, app);
+    const found = await rig.narInfo(app.storePath);
+    assert.equal(found?.storePath, app.storePath);
+    assert.equal(found.narHash, app.request.info.narHash);
+    assert.equal(found.fileHash, app.packed.fileHash);
+    assert.deepEqual(new Set(found.references), new Set(references));
+    if (rig.cache.traits.signer === "client") assert.deepEqual(found.signatures, signatures);
+  });
+
+  it("replaces the narinfo of a path that is published again", async (t) => {
+    await using rig = await setup();
+    if (rig.narInfo === undefined) return t.skip("the rig reads no narinfo of this backend");
+    const sample = sampleUpload({ name: "again" });
+    const signatures = [`late-1:${randomBytes(64).toString("base64")}`];
+    await publish(rig.cache, sample);
+    await publish(rig.cache, sampleUpload({ name: "again", signatures }));
+    const found = await rig.narInfo(sample.storePath);
+    if (rig.cache.traits.signer === "client") assert.deepEqual(found?.signatures, signatures);
+  });
+
+  it("lacks a path that was damaged, and serves it once it is published again", async (t) => {
+    await using rig = await setup();
+    if (rig.damage === undefined) return t.skip("the rig damages nothing of this backend");
+    const sample = sampleUpload({ name: "damaged" });
+    await publish(rig.cache, sample);
+    await rig.damage(hashOf(sample));
+    assert.equal(await isMissing(rig.cache, sample), true);
+    await publish(rig.cache, sample);
+    assert.equal(await isMissing(rig.cache, sample), false);
+    assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
+  });
+}
+
+function testOrder(setup: Setup): void {
   it("hides a path whose reference is missing, if that is the cache's own rule", async (t) => {
     await using rig = await setup();
     await rig.cache.info(signal);
-    if (rig.cache.traits.closureRule === "client")
-      return t.skip("the client publishes in order here");
+    const isOurs = rig.cache.traits.closureRule === "client";
+    if (isOurs) return t.skip("the client publishes in order here");
     const lib = sampleUpload({ name: "lib" });
     const app = sampleUpload({ name: "app", references: [lib.storePath] });
     await publish(rig.cache, app);
@@ -134,6 +200,32 @@ function testPublish(setup: Setup): void {
     assert.equal(await rig.isServed(hashOf(app)), false);
     await publish(rig.cache, lib);
     assert.equal(await rig.isServed(hashOf(app)), true);
+  });
+
+  it("shows no path before its references to anybody who watches, when they are published in order", async () => {
+    await using rig = await setup();
+    const chain: SampleUpload[] = [];
+    for (let n = 0; n < 8; n += 1) {
+      const references = chain.slice(-1).map(({ storePath }) => storePath);
+      chain.push(sampleUpload({ name: `chain-${n}`, references }));
+    }
+    let isOver = false;
+    const watched = (async () => {
+      // From the end: a path that is served was so before its reference is asked for.
+      do {
+        await nextTurn();
+        let isReferrerServed = false;
+        for (const sample of chain.toReversed()) {
+          const isServed = await rig.isServed(hashOf(sample));
+          assert.ok(isServed || !isReferrerServed, `${sample.storePath} is not served`);
+          isReferrerServed = isServed;
+        }
+      } while (!isOver);
+    })();
+    for (const sample of chain) await publish(rig.cache, sample);
+    isOver = true;
+    await watched;
+    assert.deepEqual(await rig.cache.missing(chain.map(hashOf), signal), new Set());
   });
 }
 

@@ -1,7 +1,8 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { zstdCompressSync } from "node:zlib";
 
-import type { PackedFile, UploadPart, UploadRequest } from "../src/cache/contract.ts";
+import type { Compression, PackedFile, UploadPart, UploadRequest } from "../src/cache/contract.ts";
 import { encodeBase32 } from "../src/nix/base32.ts";
 import { sha256FromDigest } from "../src/nix/hash.ts";
 import { NAR_MAGIC, narFileHead, narFileTail } from "../src/nix/nar-encode.ts";
@@ -27,7 +28,15 @@ export interface SampleOptions {
   readonly parts?: number;
   readonly info?: Partial<PathInfo>;
   readonly signatures?: readonly string[];
+  /** @default {"zstd"} */
+  readonly compression?: Compression;
 }
+
+const COMPRESSORS: Readonly<Record<Compression, (nar: Buffer) => Buffer>> = {
+  zstd: (nar) => zstdCompressSync(nar),
+  xz: (nar) => execFileSync("xz", ["--stdout"], { input: nar }),
+  none: (nar) => nar,
+};
 
 /** Makes the NAR of one small file, its narinfo and its parts. */
 export function sampleUpload({
@@ -36,11 +45,12 @@ export function sampleUpload({
   parts = 1,
   info = {},
   signatures = [],
+  compression = "zstd",
 }: SampleOptions): SampleUpload {
   const contents = Buffer.from(`The contents of ${name}\n`);
   const head = narFileHead(contents.length, false);
   const nar = Buffer.concat([NAR_MAGIC, head, contents, narFileTail(contents.length)]);
-  const file = zstdCompressSync(nar);
+  const file = COMPRESSORS[compression](nar);
   const hashPart = encodeBase32(sha256(name).subarray(0, 20));
   const storePath = fromBaseName(`${hashPart}-${name}`);
   const partSize = Math.ceil(file.length / parts);
@@ -67,7 +77,7 @@ export function sampleUpload({
         contentAddress: undefined,
         ...info,
       },
-      compression: "zstd",
+      compression,
       signatures,
     },
     packed: {

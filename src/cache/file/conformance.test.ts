@@ -1,10 +1,11 @@
-import { stat } from "node:fs/promises";
+import { stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 
 import { cacheConformance } from "../../../test/cache-conformance.ts";
 import { tempDir } from "../../../test/temp.ts";
 import { narInfoName } from "../binary-cache.ts";
 import { createFileCache } from "./file-cache.ts";
+import { createFileReader } from "./file-reader.ts";
 
 cacheConformance({
   name: "createFileCache()",
@@ -19,6 +20,8 @@ cacheConformance({
           () => true,
           () => false,
         ),
+      narInfo: (path) => createFileReader({ dir }).narInfo(path, new AbortController().signal),
+      damage: (hashPart) => truncate(join(dir, narInfoName(hashPart))),
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();
         await temp[Symbol.asyncDispose]();
