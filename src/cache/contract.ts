@@ -161,4 +161,18 @@ export interface CacheReader extends AsyncDisposable {
    * @throws {HandpickError} Of the network, or of the cache.
    */
   narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
+
+  /**
+   * The file that a narinfo names, as it arrives.
+   *
+   * @param url As in the narinfo.
+   * @throws {HandpickError} `CACHE_PROTOCOL` if it is not, or may not be, there.
+   */
+  nar(url: string, options: NarOptions): AsyncIterable<Uint8Array>;
+}
+
+export interface NarOptions {
+  readonly signal: AbortSignal;
+  /** The bytes to read, both ends included. @default {all} */
+  readonly range?: readonly [first: number, last: number];
 }

@@ -9,7 +9,7 @@ import { parseNarInfo, type NarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, nameOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
 import { orAborted } from "../../or-aborted.ts";
 import { narInfoName } from "../binary-cache.ts";
-import type { CacheReader } from "../contract.ts";
+import type { CacheReader, NarOptions } from "../contract.ts";
 import { CacheFolder, readText } from "./cache-folder.ts";
 import { fileError } from "./file-error.ts";
 
@@ -19,33 +19,17 @@ export const LONGEST_NARINFO: number = 2 ** 20;
 const CHUNK_BYTES = 1 << 20;
 const REGULAR = { noFollow: true, regularOnly: true } as const;
 
-/** A folder as Nix reads it. */
-export interface FileReader extends CacheReader {
-  /**
-   * The file that a narinfo names, in chunks of at most 1 MiB.
-   *
-   * @param options.range The bytes to read, both ends included. @default {all}
-   * @throws {HandpickError} `CACHE_PROTOCOL` if it is not, or may not be, in the folder.
-   */
-  nar(url: string, options: NarOptions): AsyncIterable<Uint8Array>;
-}
-
-export interface NarOptions {
-  readonly signal: AbortSignal;
-  readonly range?: readonly [first: number, last: number];
-}
-
 /**
  * Opens a cache that is a folder for reading. Whatever is in the folder, nothing outside of it is read, and
  * nothing waits for a pipe or fills the memory.
  *
  * @param dir Absolute. A link to a folder is followed, one in it is not.
  */
-export function createFileReader({ dir }: { readonly dir: string }): FileReader {
+export function createFileReader({ dir }: { readonly dir: string }): CacheReader {
   return new FolderReader(dir);
 }
 
-class FolderReader implements FileReader {
+class FolderReader implements CacheReader {
   readonly url: string;
   readonly #folder: CacheFolder;
 

@@ -2,14 +2,19 @@ import { type Clock, systemClock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
 import { excerpt } from "../../http/excerpt.ts";
 import { createHttpClient, type HttpClient } from "../../http/http-client.ts";
-import { endpointOf, type HttpResponse, type Timeouts } from "../../http/http-message.ts";
+import {
+  endpointOf,
+  type HttpResponse,
+  type StreamedResponse,
+  type Timeouts,
+} from "../../http/http-message.ts";
 import { retry, type RetryNotice, type RetryOptions } from "../../http/retry.ts";
-import { isSuccess, statusError } from "../../http/status-error.ts";
+import { isSuccess, statusError, statusMessage } from "../../http/status-error.ts";
 import { type NixCacheInfo, parseNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
 import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
-import type { CacheReader } from "../contract.ts";
+import type { CacheReader, NarOptions } from "../contract.ts";
 
 const TIMEOUTS: Timeouts = { idleMs: 15_000, answerMs: 15_000, totalMs: 30_000 };
 /**
@@ -78,8 +83,43 @@ class HttpReader implements CacheReader {
     return response && readNarInfo(response, path);
   }
 
+  async *nar(text: string, { signal, range }: NarOptions): AsyncIterable<Uint8Array> {
+    const url = this.#narUrl(text);
+    const [first, last] = range ?? [0, Infinity];
+    const action = `read a NAR of ${this.#options.role} ${endpointOf(url)}`;
+    const arrived = Promise.withResolvers<StreamedResponse>();
+    const used = Promise.withResolvers<void>();
+    const headers = range === undefined ? {} : { range: `bytes=${first}-${last}` };
+    const request = { action, method: "GET", url, headers, maxBytes: Infinity, signal } as const;
+    const running = this.#client.request(request, async (response) => {
+      arrived.resolve(response);
+      await used.promise;
+    });
+    running.then((response) => arrived.reject(narError(response)), arrived.reject);
+    try {
+      const { status, body } = await arrived.promise;
+      // A server that knows no ranges answers 200 and sends all.
+      const skipped = status === 206 ? 0 : first;
+      yield* slice(body, [skipped, last - first + skipped]);
+    } finally {
+      used.resolve();
+      await running.catch(() => undefined); // told by the body, if it was read so far
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#client.close();
+  }
+
+  /** Nix follows addresses of other servers as well. */
+  #narUrl(text: string): URL {
+    const url = URL.parse(text, this.#base.href);
+    const isWeb = url?.protocol === "https:" || url?.protocol === this.#base.protocol;
+    if (url !== null && isWeb && url.username === "" && url.password === "") return url;
+    throw new HandpickError(
+      "CACHE_PROTOCOL",
+      `Cannot read a NAR of ${this.#options.role} ${this.url}: expected a URL of ${this.#base.protocol}// without credentials, found ${excerpt(text)}`,
+    );
   }
 
   /** Undefined where it is not there. */
@@ -96,6 +136,25 @@ class HttpReader implements CacheReader {
     if (ABSENT.includes(response.status)) return undefined;
     if (!isSuccess(response)) throw statusError(response);
     return response;
+  }
+}
+
+function narError(response: HttpResponse): HandpickError {
+  if (!ABSENT.includes(response.status)) return statusError(response);
+  return new HandpickError("CACHE_PROTOCOL", statusMessage(response));
+}
+
+/** The bytes from `first` to `last`, both included. */
+async function* slice(
+  body: AsyncIterable<Uint8Array>,
+  [first, last]: readonly [first: number, last: number],
+): AsyncIterable<Uint8Array> {
+  let offset = 0;
+  for await (const piece of body) {
+    const wanted = piece.subarray(Math.max(first - offset, 0), last + 1 - offset);
+    offset += piece.length;
+    if (wanted.length > 0) yield wanted;
+    if (offset > last) return;
   }
 }
 
