@@ -209,7 +209,7 @@ function testOrder(setup: Setup): void {
       const references = chain.slice(-1).map(({ storePath }) => storePath);
       chain.push(sampleUpload({ name: `chain-${n}`, references }));
     }
-    let isOver = false;
+    const over = new AbortController();
     const watched = (async () => {
       // From the end: a path that is served was so before its reference is asked for.
       do {
@@ -220,10 +220,10 @@ function testOrder(setup: Setup): void {
           assert.ok(isServed || !isReferrerServed, `${sample.storePath} is not served`);
           isReferrerServed = isServed;
         }
-      } while (!isOver);
+      } while (!over.signal.aborted);
     })();
     for (const sample of chain) await publish(rig.cache, sample);
-    isOver = true;
+    over.abort();
     await watched;
     assert.deepEqual(await rig.cache.missing(chain.map(hashOf), signal), new Set());
   });
