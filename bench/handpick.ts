@@ -32,6 +32,17 @@ export interface PushCheck {
   readonly paths: number;
 }
 
+/** Writes a configuration whose cache is the sink. */
+export async function writeConfig({ sink, workDir }: Bench): Promise<string> {
+  const folder = join(workDir, "handpick");
+  await mkdir(folder, { recursive: true });
+  const config = join(folder, "handpick.toml");
+  const settings = { url: "cachix://bench", host: sink.url, "token-env": "BENCH_TOKEN" };
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  await writeFile(config, `[caches.bench]\n${lines.join("\n")}\n`);
+  return config;
+}
+
 /**
  * Pushes one or more closures to the sink, as a user would.
  *
@@ -42,13 +53,8 @@ export async function push(
   path: string | readonly string[],
   check: PushCheck,
 ): Promise<Finished> {
-  const { sink, workDir } = bench;
-  const folder = join(workDir, "handpick");
-  await mkdir(folder, { recursive: true });
-  const config = join(folder, "handpick.toml");
-  const settings = { url: "cachix://bench", host: sink.url, "token-env": "BENCH_TOKEN" };
-  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-  await writeFile(config, `[caches.bench]\n${lines.join("\n")}\n`);
+  const { sink } = bench;
+  const config = await writeConfig(bench);
   sink.reset(check.mode);
   const env = { BENCH_TOKEN: "token" };
   const finished = await runNode(bench, [PROGRAM, "push", "-c", config, ...[path].flat()], env);

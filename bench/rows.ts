@@ -5,6 +5,7 @@ import { packRow } from "./rows/pack.ts";
 import { pushRow } from "./rows/push.ts";
 import { severalRow } from "./rows/several.ts";
 import { startRow } from "./rows/start.ts";
+import { syncRow } from "./rows/sync.ts";
 import { tinyDelayedRow, tinyRow } from "./rows/tiny.ts";
 
 /** The rows of the table, in its order. */
@@ -15,6 +16,7 @@ export const ROWS: readonly Row[] = [
   tinyDelayedRow,
   tinyRow,
   nothingRow,
+  syncRow,
   memoryRow,
   startRow,
 ];
