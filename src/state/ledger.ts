@@ -77,6 +77,8 @@ const CHECK_CACHE = `
 /** The knowledge of this machine about paths in caches. Caches are asked in the end. */
 export class Ledger implements Disposable {
   readonly #db: DatabaseSync;
+  /** As long as nothing changes them: a sync asks for all of them six times. */
+  #entries: readonly Entry[] | undefined;
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
@@ -94,8 +96,9 @@ export class Ledger implements Disposable {
   }
 
   /** @throws {LedgerDamage} If there is something else; as the others here do. */
-  entries(): Entry[] {
-    return this.#db.prepare("SELECT * FROM entries ORDER BY cache, path").all().map(toEntry);
+  entries(): readonly Entry[] {
+    const all = "SELECT * FROM entries ORDER BY cache, path";
+    return (this.#entries ??= this.#db.prepare(all).all().map(toEntry));
   }
 
   caches(): CacheEntry[] {
@@ -142,6 +145,7 @@ export class Ledger implements Disposable {
 
   /** Makes the entries those of `wanted`, by cache: new paths wait, others are forgotten. */
   want(wanted: ReadonlyMap<string, ReadonlySet<StorePath>>, at: number): void {
+    this.#entries = undefined;
     const names = JSON.stringify([...wanted.keys()]);
     this.#transaction(() => {
       for (const [table, column] of [
@@ -164,6 +168,7 @@ export class Ledger implements Disposable {
 
   /** Records what became of paths of one cache. */
   record(cache: string, outcomes: readonly Outcome[], at: number): void {
+    this.#entries = undefined;
     const update = this.#db.prepare(RECORD);
     this.#transaction(() => {
       for (const { path, state, trouble, byUs = false } of outcomes) {
