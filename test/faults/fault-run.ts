@@ -56,6 +56,8 @@ export async function pushGraph(
     token: new Secret(token),
     env: {},
     clock,
+    // Bounded for a user who waits; on a busy machine an upload is given up later.
+    abortMs: 30_000,
   });
   const events: RunEvent[] = [];
   const { signal } = new AbortController();
