@@ -56,7 +56,7 @@ describe("parseConfig()", () => {
           host: "http://127.0.0.1:8080",
           tokenFile: "/run/secrets/cachix",
           tokenEnv: "MY_TOKEN",
-          dhallFile: "/run/secrets/cachix.dhall",
+          clientFile: "/run/secrets/cachix.dhall",
           signingKeyFile: "/run/secrets/key",
           sign: "own",
           upstreams: ["https://cache.nixos.org"],

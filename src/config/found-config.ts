@@ -1,10 +1,10 @@
 import { quote } from "../nix/format-error.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
+import { KINDS, kindOf } from "../cache/kinds.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
 import { untrusted } from "./found-file.ts";
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
-const CACHIX = /^(?:[a-z0-9-]+\.)?cachix\.org$/;
 
 /**
  * Makes a configuration that was found in the working folder what it may be: caches, and rules besides
@@ -35,36 +35,32 @@ function assertHarmless({ name, tokenEnv, upstreams = [] }: CacheConfig, file: s
   if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
 }
 
-function isKnownUpstream(url: string): boolean {
-  const { hostname } = new URL(url);
-  if (LOOPBACK.test(hostname)) return true;
-  return isCachixHost(url) || url.replace(/\/$/, "") === "https://cache.nixos.org";
-}
-
-/** Servers of Cachix itself, by TLS on its usual port. */
-function isCachixHost(url: string): boolean {
-  const { protocol, hostname, port } = new URL(url);
-  return protocol === "https:" && port === "" && CACHIX.test(hostname);
+function isKnownUpstream(text: string): boolean {
+  const url = new URL(text);
+  if (LOOPBACK.test(url.hostname)) return true;
+  if (KINDS.some((kind) => kind.isOwnHost(url))) return true;
+  return text.replace(/\/$/, "") === "https://cache.nixos.org";
 }
 
 /** The server that a cache is opened at, and what is known of servers. */
 export interface UsedHost {
-  /** Wherever it was named; undefined for Cachix's own. */
+  /** Wherever it was named; undefined for that of the service. */
   readonly host: string | undefined;
-  /** The host that the user's own `cachix.dhall` names. */
+  /** The host that the user's own configuration of the kind's client names. */
   readonly usersHost: string | undefined;
 }
 
 /**
  * Decides about credentials that the cache's own settings do not bring: variables and the
- * user's `cachix.dhall`. For a found file's sake they go to Cachix, and where the user's
- * own `cachix.dhall` leads; never elsewhere, this machine included, where anybody may listen.
+ * user's own configuration of the kind's client. For a found file's sake they go to the service itself, and
+ * where that configuration leads; never elsewhere, this machine included, where anybody may listen.
  */
 export function mayHaveDefaults(
-  { foundFile }: CacheConfig,
+  { url, foundFile }: CacheConfig,
   { host, usersHost }: UsedHost,
 ): boolean {
-  if (foundFile === undefined || host === undefined || isCachixHost(host)) return true;
+  if (foundFile === undefined || host === undefined) return true;
+  if (kindOf(url)?.isOwnHost(new URL(host)) === true) return true;
   return usersHost !== undefined && new URL(usersHost).href === new URL(host).href;
 }
 

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 
+import { urlForms } from "../cache/kinds.ts";
 import { chooseCache, searchSentences } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type FindConfigOptions, loadConfig, ownFiles } from "../config/find-config.ts";
@@ -37,7 +38,7 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
     if (config.isFound) return foundOutcome(config, options);
     if (config.file !== undefined) return ok(config.file);
     if (request.caches.length > 0) return ok("no file found, and none needed");
-    const hint = `Write ${ownFiles(request)[0]}, or name a cache: cachix://NAME`;
+    const hint = `Write ${ownFiles(request)[0]}, or name a cache: ${urlForms()}`;
     return warning("no file found", [hint, ...searchSentences(config)].join(". "));
   });
   yield await checkStarter(request);

@@ -1,5 +1,6 @@
 import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
 import { excerpt } from "../http/excerpt.ts";
+import { kindOf } from "../cache/kinds.ts";
 import { openCache } from "../cache/open-cache.ts";
 import type { RetryNotice } from "../http/retry.ts";
 import { cacheNames, chooseCache } from "../config/choose-cache.ts";
@@ -77,7 +78,7 @@ export async function openConfigured(
 ): Promise<OpenedCache> {
   const credentials = await readCredentials(config, { env, uid });
   if (config.optional && credentials.token === undefined) throw noToken(config, credentials);
-  const cache = openCache({
+  const cache = await openCache({
     name: config.name,
     url: config.url,
     host: credentials.host,
@@ -147,9 +148,9 @@ function noToken(config: CacheConfig, { warnings }: Credentials): HandpickError 
 }
 
 /** Says where a token for a cache may come from. */
-export function tokenHint({ foundFile }: CacheConfig): string {
+export function tokenHint({ url, foundFile }: CacheConfig): string {
   return foundFile === undefined
-    ? "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org."
+    ? (kindOf(url)?.token?.hint ?? "Set token-file in the configuration.")
     : `Set token-file to a file in the folder of ${foundFile}. ${namingHint(foundFile)}`;
 }
 

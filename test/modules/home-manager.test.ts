@@ -246,7 +246,7 @@ describe(
         const config = join(home, ".config/handpick/config.toml");
         const { caches } = parseConfig(await readFile(config, "utf8"), config);
         assert.deepEqual(
-          caches.map(({ name, url, dhallFile }) => [name, url, dhallFile]),
+          caches.map(({ name, url, clientFile }) => [name, url, clientFile]),
           [["mycache", "cachix://mycache", dhall]],
         );
         const manifest = await readFile(
