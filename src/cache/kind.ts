@@ -18,6 +18,13 @@ export interface CacheKind {
   canonicalUrl(url: string): string;
   /** Returns the URL that is meant by a text which is none of this kind; undefined if it means something else. */
   guessUrl(text: string): string | undefined;
+  /** Returns the folder of this machine that is the cache; undefined for one on a server. */
+  folderOf(url: string): string | undefined;
+  /**
+   * True if what is wanted goes there only by a table of a configuration that is believed: the URL that
+   * a selection names could be any place.
+   */
+  readonly needsTable: boolean;
   /** The keys that its table has besides those of every kind. */
   readonly keys: ReadonlySet<KindKey>;
   /** Undefined if it takes no token. */
@@ -32,6 +39,10 @@ export interface CacheKind {
   isOwnHost(host: URL): boolean;
   /** Caches that readers have besides, where the configuration does not say. */
   readonly upstreams: readonly string[];
+  /** Says what to do where we may not write to it. */
+  readonly readOnlyHint: string;
+  /** Says how readers come to trust our key; undefined where keys are registered with the cache. */
+  readonly noKeysHint: string | undefined;
   /** Opens a cache; nothing is sent yet. A kind that is slow to load loads its parts here. */
   open(options: OpenCacheOptions): Cache | Promise<Cache>;
 }
@@ -93,6 +104,8 @@ export interface OpenCacheOptions {
   /** Base URL of the server. @default {that of the service} */
   readonly host?: string | undefined;
   readonly token?: Secret | undefined;
+  /** The store that a cache is of which does not say, or is yet to be made. @default {"/nix/store"} */
+  readonly storeDir?: string | undefined;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly clock?: Clock | undefined;

@@ -2,7 +2,7 @@ import { HandpickError } from "../error.ts";
 import { bareUrl, quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
 import { cacheUrlFault, canonicalUrl, guessCacheUrl } from "../cache/cache-url.ts";
-import { urlForms } from "../cache/kinds.ts";
+import { kindOf, urlForms } from "../cache/kinds.ts";
 import type { CacheConfig, Config } from "./config.ts";
 import { namingHint } from "./found-file.ts";
 
@@ -21,6 +21,31 @@ export function chooseCache(config: Config, to?: string): CacheConfig {
   if (configured !== undefined) return configured;
   if (isUrl) return cacheAt(to);
   throw unknown(to, config);
+}
+
+/**
+ * The cache that a pick names: the same, but for a URL that only a table of the configuration may give.
+ * A selection may come from anybody's code, and could name any folder.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` as well if the URL has no table and needs one.
+ */
+export function wantedCache(config: Config, name: string): CacheConfig {
+  if (!lacksTable(config, name)) return chooseCache(config, name);
+  const url = canonicalUrl(name);
+  const message = `Cannot use cache ${quote(url)}, which a selection names: it is not in the configuration`;
+  const file = config.file ?? "the configuration";
+  throw new HandpickError("CACHE_UNKNOWN", message, {
+    hint: [
+      `If you want it there, add [caches.NAME] with url = ${JSON.stringify(url)} to ${file}.`,
+      ...searchSentences(config),
+    ].join(" "),
+  });
+}
+
+/** Returns true for a URL that counts only with a table, and has none. */
+export function lacksTable({ caches }: Config, name: string): boolean {
+  if (kindOf(name)?.needsTable !== true) return false;
+  return !caches.some(({ url }) => url === canonicalUrl(name));
 }
 
 function unknown(to: string, config: Config): HandpickError {

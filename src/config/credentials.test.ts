@@ -139,6 +139,26 @@ describe("readCredentials()", () => {
     assert.deepEqual([token, signingKey, host], [undefined, undefined, undefined]);
   });
 
+  it("takes a signing key with a name for a kind without tokens, and nothing else", async () => {
+    await put("cachix/cachix.dhall", '{ authToken = "t", hostname = "http://h" }');
+    await put("systemd/mine", "token-of-the-unit");
+    const env = {
+      CACHIX_AUTH_TOKEN: "t",
+      CACHIX_SIGNING_KEY: CACHIX_KEY,
+      CREDENTIALS_DIRECTORY: join(dir, "systemd"),
+    };
+    const url = "file:///srv/cache";
+    const { token, signingKey, host, warnings } = await read({ url }, env);
+    assert.deepEqual([token, signingKey, host, warnings], [undefined, undefined, undefined, []]);
+    const signingKeyFile = await put("key", NIX_KEY);
+    assert.equal((await read({ url, signingKeyFile }, env)).signingKey?.name, "tools-1");
+    await put("key", CACHIX_KEY);
+    await assert.rejects(read({ url, signingKeyFile }, env), {
+      code: "KEY_INVALID",
+      message: `Cannot use the signing key from file ${signingKeyFile}: it has no name`,
+    });
+  });
+
   it("takes the server from the configuration, else from cachix.dhall", async () => {
     await put("cachix/cachix.dhall", '{ hostname = "http://dhall" }');
     assert.equal((await read({})).host, "http://dhall");

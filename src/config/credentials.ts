@@ -255,7 +255,8 @@ function toKey(
   { cache, kind }: Pick<Search, "cache" | "kind">,
 ): SecretKey {
   try {
-    return parseSecretKey(text, kind?.key.defaultName(cache.url));
+    const key = parseSecretKey(text, kind?.key.defaultName(cache.url));
+    if (key.name !== undefined) return key;
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
     const message = `Cannot use the signing key from ${source}: ${faultOf(cause)}`;
@@ -264,4 +265,11 @@ function toKey(
       hint: "Give it as name:base64 or as base64 alone, 64 bytes, as handpick keygen writes it.",
     });
   }
+  throw new HandpickError(
+    "KEY_INVALID",
+    `Cannot use the signing key from ${source}: it has no name`,
+    {
+      hint: "Readers find the key by its name: write NAME: before it, as handpick keygen does.",
+    },
+  );
 }

@@ -2,7 +2,7 @@ import { quote } from "../nix/format-error.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { KINDS, kindOf } from "../cache/kinds.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
-import { untrusted } from "./found-file.ts";
+import { isInProject, untrusted } from "./found-file.ts";
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
@@ -10,11 +10,11 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
  * Makes a configuration that was found in the working folder what it may be: caches, and rules besides
  * those of the user. Its folder may have come with somebody's checkout; docs/trust.md says what it may.
  *
- * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream elsewhere.
+ * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream or a folder elsewhere.
  */
-export function asFound(config: Config, own: Config): Config {
+export async function asFound(config: Config, own: Config): Promise<Config> {
   const { file: foundFile = "handpick.toml" } = config;
-  for (const cache of config.caches) assertHarmless(cache, foundFile);
+  for (const cache of config.caches) await assertHarmless(cache, foundFile);
   return {
     ...config,
     isFound: true,
@@ -25,7 +25,8 @@ export function asFound(config: Config, own: Config): Config {
   };
 }
 
-function assertHarmless({ name, tokenEnv, upstreams = [] }: CacheConfig, file: string): void {
+async function assertHarmless(cache: CacheConfig, file: string): Promise<void> {
+  const { name, url, tokenEnv, upstreams = [] } = cache;
   const refuse = (found: string): never => {
     const rule = `it was found and not named, and its cache ${quote(name)} ${found}`;
     throw untrusted(`Cannot use configuration ${file}: ${rule}`, file);
@@ -33,6 +34,10 @@ function assertHarmless({ name, tokenEnv, upstreams = [] }: CacheConfig, file: s
   if (tokenEnv !== undefined) refuse(`takes the variable ${tokenEnv} as a token`);
   const stranger = upstreams.find((url) => !isKnownUpstream(url));
   if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
+  const folder = kindOf(url)?.folderOf(url);
+  if (folder !== undefined && !(await isInProject(folder, file))) {
+    refuse(`would write to ${folder}, which is outside of its folder`);
+  }
 }
 
 function isKnownUpstream(text: string): boolean {

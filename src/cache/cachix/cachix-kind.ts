@@ -14,6 +14,8 @@ export const cachixKind: CacheKind = {
       : undefined,
   canonicalUrl: (url) => `cachix://${parseCachixUrl(url)}`,
   guessUrl: guessCachixUrl,
+  folderOf: () => undefined,
+  needsTable: false,
   keys: new Set(["host", "token-file", "token-env", "dhall-file"]),
   token: {
     variable: "CACHIX_AUTH_TOKEN",
@@ -36,5 +38,7 @@ export const cachixKind: CacheKind = {
   isOwnHost: isCachixOwn,
   // The service itself leaves out what its own upstreams have.
   upstreams: [],
+  readOnlyHint: "Make a token with write access to this cache.",
+  noKeysHint: undefined,
   open: ({ url, ...options }) => createCachixCache({ ...options, cacheName: parseCachixUrl(url) }),
 };
