@@ -23,6 +23,7 @@ let
     toJSON
     unsafeDiscardStringContext
     ;
+  inherit (import ./cache-url.nix) forms isCacheUrl;
 
   # Names that src/nix/manifest.ts and links allow. Others are refused here, so that the evaluation
   # fails, rather than the program that reads the manifest later.
@@ -33,7 +34,7 @@ let
     else
       throw "handpick: Cannot make a manifest: ${what}: expected ${rule}, found ${toJSON value}";
   nameOk = name: match "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}" name != null;
-  cacheOk = cache: match "(cachix://)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}" cache != null;
+  cacheOk = cache: match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" cache != null || isCacheUrl cache;
   closureOk = closure: elem closure [ "runtime" "self" "build" ];
   triggerOk = trigger: elem trigger [ "auto" "none" ];
 
@@ -84,7 +85,7 @@ let
         if caches == null then
           null
         else
-          map (require "caches" "the name of a cache or cachix://NAME" cacheOk) caches;
+          map (require "caches" "the name of a cache, ${forms}" cacheOk) caches;
     };
 
   # From the arguments that all functions take to what goes into the file.

@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
 
+import { fileUrl } from "../src/cache/file/file-url.ts";
 import { bundle } from "./build.ts";
 import { childEnv, ROOT } from "./command.ts";
 
@@ -65,19 +66,14 @@ async function tryIt(): Promise<void> {
   const [greet = "", diary = ""] = await shellVariables();
 
   say("A fresh machine: an empty store that trusts this cache only, signatures required");
-  const fresh = `local?root=${join(dir, "fresh")}`;
-  const nixConfig = [
-    `substituters = ${url}`,
-    `trusted-public-keys = ${publicKey}`,
-    "require-sigs = true",
-    "build-users-group =",
-    "sandbox = false",
-  ].join("\n");
-  const freshEnv = { NIX_REMOTE: fresh, NIX_CONFIG: nixConfig, HOME: join(dir, "home") };
+  const freshEnv = freshMachine("fresh", url, publicKey);
   await nix("nix-store", ["--realise", greet, "--add-root", "fresh-greet"], freshEnv);
   await nix("nix-store", ["--verify", "--check-contents"], freshEnv);
   const copied = join(dir, "fresh", greet);
   show(`sh ${copied}`, await run("sh", [copied], { quiet: true }));
+
+  say("A folder, as on a USB disk, is a cache as well: push to it, and read it back");
+  await tryFolder(greet);
 
   say("The third package was never sent");
   const answer = await fetch(`${url}/${basename(diary).slice(0, 32)}.narinfo`);
@@ -98,6 +94,31 @@ async function tryIt(): Promise<void> {
   const served = await fetch(`${url}/${basename(letter).slice(0, 32)}.narinfo`);
   if (served.status !== 200) throw new Error("The cache lacks a path that was declared");
   say("Done. Your own cache is one line away: handpick push --to cachix://NAME ./result");
+}
+
+async function tryFolder(path: string): Promise<void> {
+  const disk = fileUrl(join(dir, "disk"));
+  const table = `[caches.disk]\nurl = "${disk}"\nsigning-key-file = "disk.sec"\n`;
+  await writeFile(join(dir, "disk.toml"), table);
+  const keygen = ["keygen", "disk-1", "--out", "disk.sec"];
+  const publicKey = await run(join(bin, "handpick"), keygen, { quiet: true });
+  show(`handpick ${keygen.join(" ")}`, publicKey);
+  await type(["push", "--config", "disk.toml", path]);
+  const reader = freshMachine("reader", disk, publicKey);
+  await nix("nix-store", ["--realise", path, "--add-root", "disk-greet"], reader);
+}
+
+/** The environment of a machine with an empty store, which trusts one cache only. */
+function freshMachine(name: string, url: string, publicKey: string): Record<string, string> {
+  const nixConfig = [
+    `substituters = ${url}`,
+    `trusted-public-keys = ${publicKey.trim()}`,
+    "require-sigs = true",
+    "build-users-group =",
+    "sandbox = false",
+  ].join("\n");
+  const store = `local?root=${join(dir, name)}`;
+  return { NIX_REMOTE: store, NIX_CONFIG: nixConfig, HOME: join(dir, "home") };
 }
 
 interface TryCache extends AsyncDisposable {

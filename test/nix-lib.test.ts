@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { describe, it } from "node:test";
 import { stripVTControlCharacters } from "node:util";
 
+import { cacheUrlFault } from "../src/cache/cache-url.ts";
 import { type Manifest, parseManifest } from "../src/nix/manifest.ts";
 import { handpick, isServed, startServe } from "./handpick.ts";
 import { codeBlocks, readProject, ROOT } from "./markdown.ts";
@@ -108,6 +109,8 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ { package = pkgs.words; pins = 1; } ];`, "argument '?pins"],
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
       [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "file://x";`, "file:///DIR, found .*://x"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "file:///a/../b";`, "file:///DIR, found"],
       [`packages = [ pkgs.words ]; trigger = "x";`, 'trigger: .* found "x"', "shellHookFile"],
       [`packages = [ pkgs.words ];`, "expected cache or caches, found neither", "cachixPackages"],
     ] as const;
@@ -117,6 +120,15 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       assert.notEqual(result.status, 0, text);
       assert.match(stripVTControlCharacters(result.stderr), new RegExp(message));
     }
+  });
+
+  it("takes the URL of any kind for a cache", async () => {
+    await using nix = await createTestNix();
+    const caches = ["mine", "cachix://mine", "file:///srv/a%20b/c++", "file:///srv/"];
+    const text = `handpick.manifest { name = "m"; packages = [ pkgs.words ]; caches = builtins.fromJSON ''${JSON.stringify(caches)}''; }`;
+    const { picks } = await manifestOf(nix, text);
+    assert.deepEqual(picks[0]?.caches, caches);
+    for (const url of caches.slice(1)) assert.equal(cacheUrlFault(url), undefined);
   });
 
   it("is pushed by its link: what it names and needs, and nothing else", async () => {

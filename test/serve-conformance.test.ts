@@ -26,7 +26,13 @@ async function setup(): Promise<ServeRig> {
   const token = (await readFile(server.tokenFile, "utf8")).trim();
   const { url } = server;
   const cache = cleanup.use(
-    openCache({ name: "own", url: "cachix://acme", host: url, token: new Secret(token), env: {} }),
+    await openCache({
+      name: "own",
+      url: "cachix://acme",
+      host: url,
+      token: new Secret(token),
+      env: {},
+    }),
   );
   const owned = cleanup.move();
   return {
@@ -72,7 +78,7 @@ describe("startServer() and createCachixCache()", () => {
     const { signal } = new AbortController();
     const host = rig.url;
     const hashPart = hashPartOf(sampleUpload({ name: "a" }).storePath);
-    await using wrong = openCache({
+    await using wrong = await openCache({
       name: "w",
       url: "cachix://acme",
       host,
@@ -81,7 +87,7 @@ describe("startServer() and createCachixCache()", () => {
     });
     await assert.rejects(wrong.info(signal), { code: "CACHE_NOT_FOUND" });
     await assert.rejects(wrong.missing([hashPart], signal), { code: "CACHE_NOT_FOUND" });
-    await using other = openCache({ name: "o", url: "cachix://other", host, env: {} });
+    await using other = await openCache({ name: "o", url: "cachix://other", host, env: {} });
     await assert.rejects(other.info(signal), { code: "CACHE_NOT_FOUND" });
   });
 });

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmod, chown, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { TLSSocket } from "node:tls";
 import { after, before, beforeEach, describe, it } from "node:test";
 
+import { fileUrl } from "../src/cache/file/file-url.ts";
 import { startFakeCachix } from "./fakes/cachix.ts";
 import type { FakeCachix } from "./fakes/cachix.ts";
 import { handpick, type Result } from "./handpick.ts";
@@ -377,6 +378,28 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
   row("names upstreams", async (title) => {
     await found(atTheirs(), 'upstreams = ["http://evil.example"]');
     await refusedBy(title);
+  });
+
+  row("has a cache file:// in its folder", async (title) => {
+    const folder = join(project, "new/cache");
+    await mkdir(join(project, "new"));
+    await writeFile(file, `[caches.its]\nurl = "${fileUrl(folder)}"\n`);
+    const result = await run(["push", path]);
+    assert.equal(result.status, 0, result.stderr);
+    assertSaid(title, result);
+    assert.ok((await readdir(folder)).includes("nix-cache-info"));
+    assert.deepEqual(sent(), { ours: nobody, theirs: nobody });
+  });
+
+  row("has a cache file:// elsewhere", async (title) => {
+    const elsewhere = join(rig.nix.dir, "elsewhere");
+    await mkdir(elsewhere, { recursive: true });
+    await symlink(elsewhere, join(project, "link"));
+    for (const folder of [elsewhere, join(project, "link"), join(project, "link/new")]) {
+      await writeFile(file, `[caches.its]\nurl = "${fileUrl(folder)}"\n`);
+      await refusedBy(title);
+    }
+    assert.deepEqual(await readdir(elsewhere), []);
   });
 
   row("lies in a folder", async () => {

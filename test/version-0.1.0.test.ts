@@ -42,7 +42,7 @@ describe("what was written for 0.1.0", () => {
       [["https://cache.nixos.org"], "zstd", 3],
     );
     assert.deepEqual(
-      [other?.tokenEnv, other?.dhallFile, other?.compression],
+      [other?.tokenEnv, other?.clientFile, other?.compression],
       ["OTHER_TOKEN", join(homedir(), ".config/cachix/cachix.dhall"), "xz"],
     );
     const { exclude, maxNarSize, onHole } = config.rules;

@@ -3,9 +3,12 @@
 let
   cfg = config.services.handpick;
   inherit (lib) concatLists concatStringsSep mapAttrsToList;
+  urls = import ../cache-url.nix;
 
   known = lib.unique (lib.attrNames cfg.caches ++ lib.attrNames (cfg.settings.caches or { }));
-  isKnown = cache: lib.elem cache known || lib.hasPrefix "cachix://" cache;
+  configured = mapAttrsToList (_: { url, ... }: url) cfg.caches;
+  # What is wanted goes to a folder only by a table.
+  isKnown = cache: lib.elem cache (known ++ configured) || lib.hasPrefix "cachix://" cache;
   isName = name: builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null && builtins.match "[0-9]+" name == null;
 
   # { where = "the option"; caches = what it names; }
@@ -33,6 +36,21 @@ let
     map ({ where, caches }: map (cache: { inherit where cache; }) (lib.filter (cache: !isKnown cache) caches)) named
   );
   strayBuilds = lib.filter (cache: !lib.elem cache known) cfg.builds.caches;
+
+  kindOptions = lib.unique (concatLists (map ({ options, ... }: options) urls.kinds));
+  strayOptions = concatLists (
+    mapAttrsToList (
+      cache: given:
+      let
+        kind = urls.kindOf given.url;
+        isStray = option: kind != null && given.${option} != null && !lib.elem option kind.options;
+      in
+      map (option: {
+        inherit cache option;
+        inherit (kind) form;
+      }) (lib.filter isStray kindOptions)
+    ) cfg.caches
+  );
 
   secrets = concatLists (
     mapAttrsToList (
@@ -67,9 +85,13 @@ in
         message = "Cannot use the cache services.handpick.caches.\"${cache}\": expected a name of up to 64 letters, digits and ._-, not a number only";
       }) (lib.attrNames cfg.caches)
       ++ mapAttrsToList (cache: { url, ... }: {
-        assertion = lib.hasPrefix "cachix://" url;
-        message = "Cannot use services.handpick.caches.${cache}.url: expected cachix://NAME, NAME being that of the cache at Cachix, found \"${url}\"";
+        assertion = urls.isCacheUrl url;
+        message = "Cannot use services.handpick.caches.${cache}.url: expected ${urls.meanings}, found \"${url}\"";
       }) cfg.caches
+      ++ map ({ cache, option, form }: {
+        assertion = false;
+        message = "Cannot use services.handpick.caches.${cache}.${option}: a cache of ${form} takes none";
+      }) strayOptions
       ++ map ({ where, cache }: {
         assertion = false;
         message = "Cannot use services.handpick.${where}: expected ${concatStringsSep ", " known} or cachix://NAME, found \"${cache}\"";

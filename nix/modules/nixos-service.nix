@@ -34,6 +34,8 @@ let
     ) cfg.caches
   );
 
+  folders = lib.filter (lib.hasPrefix "file://") (lib.mapAttrsToList (_: { url, ... }: url) cfg.caches);
+
   select = pkgs.writeShellScript "handpick-select" common.select;
 
   settings = config.nix.settings or { };
@@ -46,6 +48,11 @@ in
         assertion = lib.hasPrefix "/" file;
         message = "Cannot use services.handpick.caches: expected the full name of a file, found \"${file}\"; the service has no home";
       }) credentials
+      ++ map (url: {
+        # It stands in a unit, where other characters have a meaning.
+        assertion = builtins.match "file://[A-Za-z0-9._~+,=:@/-]+" url != null;
+        message = "Cannot use services.handpick.caches: expected a folder of letters, digits and ._~+,=:@- for the service, found \"${url}\"";
+      }) folders
       ++ [
         {
           assertion = lib.any (user: lib.elem user (allowed ++ settings.trusted-users or [ ])) [
@@ -101,7 +108,10 @@ in
         StateDirectory = "handpick";
         StateDirectoryMode = "0700";
         CacheDirectory = "handpick";
-        UMask = "0077";
+        # Readers of a folder are others; the state folder is closed to them as a whole.
+        UMask = if folders == [ ] then "0077" else "0022";
+        # Without a disk that is not there, the unit starts all the same.
+        ReadWritePaths = map (url: "-${lib.removePrefix "file://" url}") folders;
         LoadCredential = map ({ id, file }: "${id}:${lib.replaceStrings [ "%" ] [ "%%" ] file}") credentials;
         # In place of a file that is not there, which would make the unit fail.
         SetCredential = map ({ id, ... }: "${id}:\\n") credentials;

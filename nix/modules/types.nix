@@ -77,7 +77,7 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache, such as `cachix://NAME`.";
+        description = "The cache: `cachix://NAME`, or `file:///DIR` for a folder.";
         example = "cachix://mycache";
       };
       host = optional types.str {
@@ -103,8 +103,21 @@ rec {
         example = "/home/me/secrets/cachix.dhall";
       };
       signingKeyFile = optional secretFile {
-        description = "File with the key to sign with; without one the cache signs.";
+        description = "File with the key to sign with; without one Cachix signs, and a folder gets the signatures of the store only.";
         example = "/run/secrets/cache-key";
+      };
+      sign = mkOption {
+        type = types.enum [
+          "all"
+          "own"
+          "none"
+        ];
+        default = "all";
+        description = ''
+          The signatures that readers get: `all`, those of the store and ours; `own`, ours only; `none`, those of
+          the store only.
+        '';
+        example = "own";
       };
       upstreams = mkOption {
         type = types.listOf types.str;
@@ -158,7 +171,7 @@ rec {
         '';
       };
       caches = optional (types.listOf types.str) {
-        description = "Names of caches of this configuration, or `cachix://NAME`; `null` for all that are configured.";
+        description = "Names or URLs of caches of this configuration, or `cachix://NAME`; `null` for all that are configured.";
         example = [ "mine" ];
       };
       exclude = mkOption {

@@ -14,24 +14,25 @@ describe("openCache()", () => {
       host: fake.url,
       env: {},
     };
-    await using cache = openCache(options);
+    await using cache = await openCache(options);
     assert.equal(cache.name, "mine");
     await cache.info(new AbortController().signal);
     assert.equal(fake.requests[0]?.headers["user-agent"], "handpick/dev");
   });
 
-  it("refuses every other kind of cache with a hint", () => {
-    for (const url of ["s3://bucket", "https://h", "file:///srv", "attic://h/c", "mine", ""]) {
-      assert.throws(() => openCache({ name: "mine", url, env: {} }), {
+  it("refuses every other kind of cache with a hint", async () => {
+    for (const url of ["s3://bucket", "https://h", "attic://h/c", "file:/srv", "mine", ""]) {
+      await assert.rejects(openCache({ name: "mine", url, env: {} }), {
         code: "CACHE_URL_UNSUPPORTED",
-        hint: "This version pushes to cachix://NAME only.",
+        hint: "This version pushes to cachix://NAME or file:///DIR only.",
       });
     }
   });
 
-  it("shows of a URL it cannot open no more than the scheme", () => {
+  it("shows of a URL it cannot open no more than the scheme", async () => {
     const url = "https://user:secret@host/";
-    assert.throws(() => openCache({ name: "mine", url }), { message: /^(?!.*secret).* https:$/ });
+    const message = /^(?!.*secret).* https:$/;
+    await assert.rejects(openCache({ name: "mine", url }), { message });
   });
 });
 

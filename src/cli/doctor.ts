@@ -28,6 +28,7 @@ export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
     examples: [
       ["handpick doctor", "check all there is"],
       ["handpick doctor cachix://mycache", "check a cache before configuring it"],
+      ["handpick doctor file:///mnt/usb/cache", "the same for a folder"],
     ],
     action: async (args, options) => {
       const checks: Check[] = [];

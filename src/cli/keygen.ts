@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path";
 
+import { kindOf } from "../cache/kinds.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 
 import { userConfigDir } from "../home-directory.ts";
@@ -84,10 +85,12 @@ async function makeAndRegister(
   const note = quietly(options, io);
   const named = { file: options.config, env, cwd, uid };
   const config = await loadConfig({ ...named, serves: "arguments", to: [to], note });
-  const opened = await openConfigured(chooseCache(config, to), io);
+  const cacheConfig = chooseCache(config, to);
+  const opened = await openConfigured(cacheConfig, io);
   await using cache = opened.cache;
   if (cache.registerKey === undefined) {
-    throw new HandpickError("USAGE", `Cache "${cache.name}" does not take signing keys`);
+    const message = `Cannot register a key with cache "${cache.name}": this kind has no keys to register`;
+    throw new HandpickError("USAGE", message, { hint: kindOf(cacheConfig.url)?.noKeysHint });
   }
   await withMissingToken(opened, () => cache.info(io.signal));
   // First the file, then the cache: a registered key whose secret is lost would lock readers out.

@@ -94,7 +94,15 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
     const opened = await openConfigured(configured, io);
     await using cache = opened.cache;
     const { pins } = cache;
-    if (pins === undefined) throw new HandpickError("USAGE", `Cache "${cache.name}" has no pins`);
+    if (pins === undefined) {
+      throw new HandpickError(
+        "USAGE",
+        `Cannot pin in cache "${cache.name}": this kind has no pins`,
+        {
+          hint: "What is pushed there stays until somebody removes it.",
+        },
+      );
+    }
     await withMissingToken(opened, async () => {
       assertWritable(opened, await cache.info(signal), store.storeDir);
       await pins.set(request, signal);

@@ -1,5 +1,7 @@
 import { resolve } from "node:path";
 
+import { cacheUrlFault } from "../cache/cache-url.ts";
+import { kindOf } from "../cache/kinds.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
@@ -33,7 +35,7 @@ export interface PathOptions extends CommonOptions, InputOptions {
 export const PATH_OPTIONS: readonly OptionSpec[] = [
   [
     "-t, --to <cache>",
-    "Cache name, or URL such as cachix://NAME; may be given more than once " +
+    "Cache name, or URL: cachix://NAME or file:///DIR; may be given more than once " +
       "(default: as manifests say, else the first)",
     "repeatable",
   ],
@@ -139,13 +141,18 @@ async function assertNoCaches(
   cwd: string,
 ): Promise<void> {
   for (const word of words) {
-    const isCache = word.startsWith("cachix://") || caches.some(({ name }) => name === word);
+    const isCache = isCacheUrl(word) || caches.some(({ name }) => name === word);
     if (!isCache || (await exists(resolve(cwd, word)))) continue;
     const message = `Cannot select ${quoteUrl(word)}: it is a cache, and not a path`;
     throw new HandpickError("USAGE", message, {
       hint: `Name the cache by an option: --to ${printable(word)}.`,
     });
   }
+}
+
+/** Returns false for `file:///DIR#name`, a package of a flake. */
+function isCacheUrl(word: string): boolean {
+  return kindOf(word) !== undefined && cacheUrlFault(word) === undefined;
 }
 
 /** The selections of this machine; there has to be one. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { cacheNames, chooseCache } from "./choose-cache.ts";
+import { cacheNames, chooseCache, wantedCache } from "./choose-cache.ts";
 import { parseConfig } from "./config.ts";
 
 const EMPTY = parseConfig("", "/c.toml");
@@ -26,8 +26,9 @@ describe("chooseCache()", () => {
       host: undefined,
       tokenFile: undefined,
       tokenEnv: undefined,
-      dhallFile: undefined,
+      clientFile: undefined,
       signingKeyFile: undefined,
+      sign: "all",
       upstreams: undefined,
       compression: undefined,
       compressionLevel: undefined,
@@ -49,6 +50,16 @@ describe("chooseCache()", () => {
       assert.throws(() => chooseCache(EMPTY, spelling), { hint: "Did you mean cachix://x?" });
     }
     assert.throws(() => chooseCache(TWO, "mine.cachix.org"), { hint: 'Did you mean "mine"?' });
+  });
+
+  it("suggests the URL of a folder that is named as a path", () => {
+    assert.throws(() => chooseCache(EMPTY, "/mnt/usb/cache"), {
+      code: "CACHE_UNKNOWN",
+      hint: "Did you mean file:///mnt/usb/cache?",
+    });
+    const usb = parseConfig('[caches.usb]\nurl = "file:///mnt/usb"', "/c.toml");
+    assert.throws(() => chooseCache(usb, "/mnt/usb"), { hint: 'Did you mean "usb"?' });
+    assert.equal(chooseCache(usb, "file:////mnt/usb/").name, "usb");
   });
 
   it("says where a configuration was looked for, and why that of the project was not taken", () => {
@@ -91,6 +102,21 @@ describe("chooseCache()", () => {
       code: "CACHE_URL_UNSUPPORTED",
       message: "Cannot use the URL of the cache: it must not contain a user name or password",
     });
+  });
+});
+
+describe("wantedCache()", () => {
+  it("takes a folder only by a table, and a cachix:// without one", () => {
+    assert.equal(wantedCache(EMPTY, "cachix://mine").url, "cachix://mine");
+    assert.throws(() => wantedCache(TWO, "file:///srv/./cache/"), {
+      code: "CACHE_UNKNOWN",
+      message:
+        'Cannot use cache "file:///srv/cache", which a selection names: it is not in the configuration',
+      hint: 'If you want it there, add [caches.NAME] with url = "file:///srv/cache" to /c.toml.',
+    });
+    const usb = parseConfig('[caches.usb]\nurl = "file:///srv/cache"', "/c.toml");
+    assert.equal(wantedCache(usb, "file:///srv/cache/").name, "usb");
+    assert.equal(wantedCache(usb, "usb").name, "usb");
   });
 });
 

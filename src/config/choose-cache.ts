@@ -1,7 +1,8 @@
 import { HandpickError } from "../error.ts";
 import { bareUrl, quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
-import { cacheUrlFault, canonicalUrl, isCacheName } from "../cache/cache-url.ts";
+import { cacheUrlFault, canonicalUrl, guessCacheUrl } from "../cache/cache-url.ts";
+import { kindOf, urlForms } from "../cache/kinds.ts";
 import type { CacheConfig, Config } from "./config.ts";
 import { namingHint } from "./found-file.ts";
 
@@ -13,22 +14,55 @@ import { namingHint } from "./found-file.ts";
  *   `CACHE_URL_UNSUPPORTED` if `to` is not a proper URL.
  */
 export function chooseCache(config: Config, to?: string): CacheConfig {
-  const { caches, file } = config;
+  const { caches } = config;
   if (to === undefined) return caches[0] ?? throwNoCache(config);
   const isUrl = to.includes("://");
   const configured = caches.find(({ name, url }) => name === to || url === canonicalUrl(to));
   if (configured !== undefined) return configured;
   if (isUrl) return cacheAt(to);
+  throw unknown(to, config);
+}
+
+/**
+ * The cache that a pick names: the same, but for a URL that only a table of the configuration may give.
+ * A selection may come from anybody's code, and could name any folder.
+ *
+ * @throws {HandpickError} `CACHE_UNKNOWN` as well if the URL has no table and needs one.
+ */
+export function wantedCache(config: Config, name: string): CacheConfig {
+  if (!lacksTable(config, name)) return chooseCache(config, name);
+  const url = canonicalUrl(name);
+  const message = `Cannot use cache ${quote(url)}, which a selection names: it is not in the configuration`;
+  const file = config.file ?? "the configuration";
+  throw new HandpickError("CACHE_UNKNOWN", message, {
+    hint: [
+      `If you want it there, add [caches.NAME] with url = ${JSON.stringify(url)} to ${file}.`,
+      ...searchSentences(config),
+    ].join(" "),
+  });
+}
+
+/** Returns true for a URL that counts only with a table, and has none. */
+export function lacksTable({ caches }: Config, name: string): boolean {
+  if (kindOf(name)?.needsTable !== true) return false;
+  return !caches.some(({ url }) => url === canonicalUrl(name));
+}
+
+function unknown(to: string, config: Config): HandpickError {
+  const { caches, file } = config;
   const names = caches.map(({ name }) => name);
-  const meant = /^(?:cachix:)?([\w-]+)(?:\.cachix\.org)?$/.exec(to)?.[1] ?? to;
-  const best = names.includes(meant) ? meant : nearest(to, names);
-  const url = isCacheName(meant) ? `cachix://${meant}` : "cachix://NAME";
+  const guessed = guessCacheUrl(to);
+  const isMeant = ({ name, url }: CacheConfig): boolean =>
+    guessed !== undefined && (url === guessed || guessed.endsWith(`://${name}`));
+  const best = caches.find(isMeant)?.name ?? nearest(to, names);
+  const url = guessed ?? urlForms();
   const choice =
     names.length === 0
       ? `Did you mean ${url}?`
       : `Name one of ${names.join(", ")} in ${file}, or a URL such as ${url}.`;
   const hint = best === undefined ? choice : `Did you mean ${quote(best)}?`;
-  throw new HandpickError("CACHE_UNKNOWN", `Cannot find cache ${quote(to)} in the configuration`, {
+  const message = `Cannot find cache ${quote(to)} in the configuration`;
+  return new HandpickError("CACHE_UNKNOWN", message, {
     hint: [hint, ...searchSentences(config)].join(" "),
   });
 }
@@ -52,7 +86,7 @@ function throwNoCache(config: Config): never {
   const hint =
     config.search?.serves === "wanted"
       ? "Add [caches.NAME] to the configuration."
-      : "Pass --to cachix://NAME, or add [caches.NAME] to the configuration.";
+      : `Pass --to ${urlForms()}, or add [caches.NAME] to the configuration.`;
   throw new HandpickError("CACHE_UNKNOWN", "Cannot choose a cache: none is configured", {
     hint: [hint, ...searchSentences(config)].join(" "),
   });
@@ -82,7 +116,7 @@ function cacheAt(text: string): CacheConfig {
       "CACHE_URL_UNSUPPORTED",
       `Cannot use the URL of the cache: it ${fault}`,
       {
-        hint: "Pass a URL such as cachix://NAME; tokens come from files or the environment.",
+        hint: `Pass a URL such as ${urlForms()}; tokens come from files or the environment.`,
       },
     );
   }
@@ -93,7 +127,7 @@ function cacheAt(text: string): CacheConfig {
     host: undefined,
     tokenFile: undefined,
     tokenEnv: undefined,
-    dhallFile: undefined,
+    clientFile: undefined,
     signingKeyFile: undefined,
     sign: "all",
     upstreams: undefined,

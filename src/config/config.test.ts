@@ -56,7 +56,7 @@ describe("parseConfig()", () => {
           host: "http://127.0.0.1:8080",
           tokenFile: "/run/secrets/cachix",
           tokenEnv: "MY_TOKEN",
-          dhallFile: "/run/secrets/cachix.dhall",
+          clientFile: "/run/secrets/cachix.dhall",
           signingKeyFile: "/run/secrets/key",
           sign: "own",
           upstreams: ["https://cache.nixos.org"],
@@ -140,6 +140,40 @@ describe("parseConfig()", () => {
       assert.ok(
         failure(text).message.endsWith(`: ${key} is a key of a newer handpick than this one`),
       );
+    }
+  });
+
+  it("names a key that makes no sense for the kind of the cache", () => {
+    for (const line of [
+      'token-file = "t"',
+      'token-env = "T"',
+      'host = "http://h"',
+      'dhall-file = "d"',
+    ]) {
+      const key = line.split(" ", 1)[0] ?? "";
+      const { code, message } = failure(`[caches.usb]\nurl = "file:///srv/cache"\n${line}`);
+      assert.equal(code, "CONFIG_INVALID");
+      assert.match(
+        message,
+        new RegExp(`:3:1: caches\\.usb\\.${key} is no key for a cache of file://$`),
+      );
+    }
+    const text =
+      '[caches.usb]\nurl = "file:////srv/a%20b/"\nsigning-key-file = "/k"\noptional = true';
+    const [usb] = parseConfig(text, FILE, {}).caches;
+    assert.deepEqual([usb?.url, usb?.signingKeyFile], ["file:///srv/a%20b", "/k"]);
+  });
+
+  it("refuses a URL that its kind cannot read, by its own rule", () => {
+    for (const [url, rule] of [
+      ["file://srv/cache", /caches\.usb\.url must have three slashes/],
+      [
+        "file:///srv?compression=xz",
+        /url must not have parameters, found "compression"; set compr/,
+      ],
+      ["cachix://a/b", /url must be cachix:\/\/NAME/],
+    ] as const) {
+      assert.match(failure(`[caches.usb]\nurl = "${url}"`).message, rule);
     }
   });
 

@@ -17,7 +17,7 @@ export interface CacheRef {
    * this identifies the cache in plans, in reports and in the ledger.
    */
   readonly name: string;
-  /** In one spelling: `cachix://NAME` without a slash at the end. */
+  /** In one spelling, as `canonicalUrl` gives it. */
   readonly url: string;
 }
 
@@ -30,11 +30,11 @@ export interface CacheConfig extends CacheRef {
   readonly tokenFile: string | undefined;
   /** Name of the environment variable that holds the token. */
   readonly tokenEnv: string | undefined;
-  /** A `cachix.dhall` elsewhere than where Cachix's client has it. */
-  readonly dhallFile: string | undefined;
+  /** The configuration of the kind's client, such as a `cachix.dhall`, elsewhere than where the client has it. */
+  readonly clientFile: string | undefined;
   readonly signingKeyFile: string | undefined;
   readonly sign: Sign;
-  /** Undefined if the file does not say; consumers then have cache.nixos.org. */
+  /** Undefined if the file does not say: it goes by the kind then. */
   readonly upstreams: readonly string[] | undefined;
   readonly compression: Compression | undefined;
   readonly compressionLevel: number | undefined;
@@ -162,7 +162,7 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     host: table.host,
     tokenFile: absolute(table["token-file"]),
     tokenEnv: table["token-env"],
-    dhallFile: absolute(table["dhall-file"]),
+    clientFile: absolute(table["dhall-file"]),
     signingKeyFile: absolute(table["signing-key-file"]),
     sign: table.sign,
     upstreams: table.upstreams,

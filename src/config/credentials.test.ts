@@ -18,7 +18,7 @@ const CACHE: CacheConfig = {
   host: undefined,
   tokenFile: undefined,
   tokenEnv: undefined,
-  dhallFile: undefined,
+  clientFile: undefined,
   signingKeyFile: undefined,
   sign: "all",
   upstreams: undefined,
@@ -96,20 +96,20 @@ describe("readCredentials()", () => {
     const systemd = { CREDENTIALS_DIRECTORY: join(dir, "systemd") };
     const key = await put("systemd/signing-key@mine", NIX_KEY);
     const dhall = await put("systemd/cachix.dhall@mine", '{ authToken = "from-systemd" }');
-    const unreadable = { signingKeyFile: "/root/key", dhallFile: "/root/cachix.dhall" };
+    const unreadable = { signingKeyFile: "/root/key", clientFile: "/root/cachix.dhall" };
     const found = await read(unreadable, systemd);
     assert.deepEqual([found.keySource, found.tokenSource], [`file ${key}`, `file ${dhall}`]);
     assert.equal(found.token?.reveal(), "from-systemd");
   });
 
   it("takes the cachix.dhall that the configuration names, which has to be there", async () => {
-    const dhallFile = await put("elsewhere.dhall", '{ authToken = "t", hostname = "http://h" }');
+    const clientFile = await put("elsewhere.dhall", '{ authToken = "t", hostname = "http://h" }');
     await put("cachix/cachix.dhall", '{ authToken = "unused" }');
-    const found = await read({ dhallFile });
-    assert.deepEqual([found.tokenSource, found.host], [`file ${dhallFile}`, "http://h"]);
+    const found = await read({ clientFile });
+    assert.deepEqual([found.tokenSource, found.host], [`file ${clientFile}`, "http://h"]);
     const absent = join(dir, "absent");
-    await assert.rejects(read({ dhallFile: absent }), { code: "TOKEN_MISSING" });
-    const known = { dhallFile: absent, host: "http://h" };
+    await assert.rejects(read({ clientFile: absent }), { code: "TOKEN_MISSING" });
+    const known = { clientFile: absent, host: "http://h" };
     const env = { CACHIX_AUTH_TOKEN: "t" };
     assert.match((await read(known, env)).warnings.join(), /absent is ignored: .* does not exist$/);
   });
@@ -137,6 +137,26 @@ describe("readCredentials()", () => {
     const env = { CACHIX_AUTH_TOKEN: "t", CACHIX_SIGNING_KEY: CACHIX_KEY };
     const { token, signingKey, host } = await read({ url: "attic://server/tools" }, env);
     assert.deepEqual([token, signingKey, host], [undefined, undefined, undefined]);
+  });
+
+  it("takes a signing key with a name for a kind without tokens, and nothing else", async () => {
+    await put("cachix/cachix.dhall", '{ authToken = "t", hostname = "http://h" }');
+    await put("systemd/mine", "token-of-the-unit");
+    const env = {
+      CACHIX_AUTH_TOKEN: "t",
+      CACHIX_SIGNING_KEY: CACHIX_KEY,
+      CREDENTIALS_DIRECTORY: join(dir, "systemd"),
+    };
+    const url = "file:///srv/cache";
+    const { token, signingKey, host, warnings } = await read({ url }, env);
+    assert.deepEqual([token, signingKey, host, warnings], [undefined, undefined, undefined, []]);
+    const signingKeyFile = await put("key", NIX_KEY);
+    assert.equal((await read({ url, signingKeyFile }, env)).signingKey?.name, "tools-1");
+    await put("key", CACHIX_KEY);
+    await assert.rejects(read({ url, signingKeyFile }, env), {
+      code: "KEY_INVALID",
+      message: `Cannot use the signing key from file ${signingKeyFile}: it has no name`,
+    });
   });
 
   it("takes the server from the configuration, else from cachix.dhall", async () => {
@@ -282,8 +302,8 @@ describe("readCredentials()", () => {
     const { token, signingKey } = await read(own, env);
     assert.deepEqual([token?.reveal(), signingKey?.name], ["project", "tools-1"]);
     const text = '{ authToken = "t", hostname = "http://h" }';
-    const dhallFile = await put("project/its.dhall", text);
-    const found = await read({ foundFile, dhallFile }, env);
+    const clientFile = await put("project/its.dhall", text);
+    const found = await read({ foundFile, clientFile }, env);
     assert.deepEqual([found.token?.reveal(), found.host], ["t", "http://h"]);
     const outside = await put("outside", "OUTSIDE");
     const link = join(dir, "project/link");
@@ -294,7 +314,7 @@ describe("readCredentials()", () => {
         code: "CONFIG_UNTRUSTED",
         message,
       });
-      await assert.rejects(read({ ...own, dhallFile: file }), {
+      await assert.rejects(read({ ...own, clientFile: file }), {
         code: "CONFIG_UNTRUSTED",
         message,
       });
@@ -305,16 +325,16 @@ describe("readCredentials()", () => {
 
   it("lets no variable into a found file's cachix.dhall", async () => {
     const foundFile = join(dir, "handpick.toml");
-    const dhallFile = await put("its.dhall", "{ authToken = env:ANY as Text }");
-    assert.equal((await read({ dhallFile }, { ANY: "t" })).token?.reveal(), "t");
+    const clientFile = await put("its.dhall", "{ authToken = env:ANY as Text }");
+    assert.equal((await read({ clientFile }, { ANY: "t" })).token?.reveal(), "t");
     const message = /found and not named takes no variables$/;
     const hint = `If you trust it, name it: --config ${foundFile}`;
     const refusal = { code: "CONFIG_UNTRUSTED", message, hint };
-    await assert.rejects(read({ dhallFile, foundFile }, { ANY: "t" }), refusal);
+    await assert.rejects(read({ clientFile, foundFile }, { ANY: "t" }), refusal);
   });
 
   it("takes an optional cache without its files for one without a token", async () => {
-    const absent = { tokenFile: join(dir, "absent"), dhallFile: join(dir, "absent.dhall") };
+    const absent = { tokenFile: join(dir, "absent"), clientFile: join(dir, "absent.dhall") };
     assert.equal((await read({ ...absent, optional: true })).token, undefined);
     await assert.rejects(read(absent), { code: "TOKEN_MISSING" });
     const tokenFile = await put("token", "t");

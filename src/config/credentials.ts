@@ -2,17 +2,15 @@ import { isAbsolute, join } from "node:path";
 import { HandpickError } from "../error.ts";
 import { faultOf, FormatError, quote } from "../nix/format-error.ts";
 import { parseSecretKey, type SecretKey } from "../nix/key.ts";
-import { cachixName, isCacheName } from "../cache/cache-url.ts";
+import { isCacheName } from "../cache/cache-url.ts";
+import type { CacheKind, ClientConfig, ClientFile } from "../cache/kind.ts";
+import { KINDS, kindOf } from "../cache/kinds.ts";
 import type { CacheConfig, Config } from "./config.ts";
-import { type CachixDhall, cachixDhallPath, parseCachixDhall } from "../cache/cachix/dhall.ts";
 import { mayHaveDefaults } from "./found-config.ts";
 import { withNamingHint } from "./found-file.ts";
 import { readSecretFile, type SecretFile, secretFileError } from "./secret-file.ts";
 import { Secret } from "../secret.ts";
 import { tokenFault } from "./token.ts";
-
-const TOKEN_VARIABLE = "CACHIX_AUTH_TOKEN";
-const KEY_VARIABLE = "CACHIX_SIGNING_KEY";
 
 /** Token, key and host for a cache, and the source of each. */
 export interface Credentials {
@@ -42,16 +40,16 @@ interface FoundFile extends Found {
   readonly path: string;
 }
 
-interface FoundDhall extends CachixDhall {
+interface FoundClient extends ClientConfig {
   readonly source: string;
-  /** True if the cache's own settings name it, rather than systemd or Cachix's client. */
+  /** True if the cache's own settings name it, rather than systemd or the client. */
   readonly isNamed: boolean;
 }
 
 interface Search extends CredentialsOptions {
   readonly cache: CacheConfig;
-  /** The name at the service; undefined if this is not a Cachix cache. */
-  readonly cachix: string | undefined;
+  /** Undefined if no kind has the URL: only what the settings of the cache name counts then. */
+  readonly kind: CacheKind | undefined;
   readonly warnings: string[];
 }
 
@@ -62,46 +60,46 @@ interface SearchAll extends Search {
 
 /**
  * Finds token, signing key and server of a cache. The token is looked for in
- * `$CREDENTIALS_DIRECTORY/<cache name>`, `token-file` and `token-env`, for Cachix also in
- * `CACHIX_AUTH_TOKEN` and a `cachix.dhall`; the key in `$CREDENTIALS_DIRECTORY/signing-key@<cache
- * name>` and `signing-key-file`, for Cachix also in `CACHIX_SIGNING_KEY` and `cachix.dhall`. That one
- * is `$CREDENTIALS_DIRECTORY/cachix.dhall@<cache name>`, `dhall-file`, or that of Cachix's client. A found
- * configuration has no part in `$CREDENTIALS_DIRECTORY`: it would name what it takes there.
+ * `$CREDENTIALS_DIRECTORY/<cache name>`, `token-file` and `token-env`, then in the variable of its kind and
+ * the configuration of its kind's own client; the key in `$CREDENTIALS_DIRECTORY/signing-key@<cache
+ * name>` and `signing-key-file`, then in variable and configuration as well. The client's configuration
+ * is `$CREDENTIALS_DIRECTORY/<its name>@<cache name>`, the file that the table names, or that of the client. A
+ * found configuration has no part in `$CREDENTIALS_DIRECTORY`: it would name what it takes there.
  * Empty values count as absent. What the settings of the cache do not name counts only where
- * {@link mayHaveDefaults} lets it go.
+ * {@link mayHaveDefaults} lets it go. A kind without tokens gets none.
  *
- * @throws {HandpickError} `TOKEN_MISSING` if `token-file` or `dhall-file` is missing or empty and the cache
- *   is not optional; `CONFIG_UNREADABLE` if a named file cannot be read; `CONFIG_UNTRUSTED` if a found
- *   configuration may not name it; `CONFIG_INVALID` if a token is none or `cachix.dhall` cannot be
- *   understood; `KEY_INVALID` if a key is none. No message quotes a secret.
+ * @throws {HandpickError} `TOKEN_MISSING` if the file of a token or of the client is named and missing or
+ *   empty, and the cache is not optional; `CONFIG_UNREADABLE` if a named file cannot be read;
+ *   `CONFIG_UNTRUSTED` if a found configuration may not name it; `CONFIG_INVALID` if a token is none or
+ *   the client's configuration cannot be understood; `KEY_INVALID` if a key is none. No message quotes a
+ *   secret.
  */
 export async function readCredentials(
   cache: CacheConfig,
   { env, uid }: CredentialsOptions,
 ): Promise<Credentials> {
-  const search = { cache, env, uid, cachix: cachixName(cache.url) };
-  const dhallWarnings: string[] = [];
-  const { dhall, error } = await tryDhall({ ...search, warnings: dhallWarnings });
-  const host = cache.host ?? dhall?.hostname;
-  const usersHost = dhall?.isNamed === false ? dhall.hostname : undefined;
+  const search = { cache, env, uid, kind: kindOf(cache.url) };
+  const clientWarnings: string[] = [];
+  const { client, error } = await tryClient({ ...search, warnings: clientWarnings });
+  const host = cache.host ?? client?.host;
+  const usersHost = client?.isNamed === false ? client.host : undefined;
   const defaults = mayHaveDefaults(cache, { host, usersHost });
   const warnings: string[] = [];
   const all = { ...search, warnings, defaults };
   const ownToken = await findToken(all);
   if (error !== undefined && (ownToken === undefined || cache.host === undefined)) throw error;
   const ownKey = await findKey(all);
-  const usable = dhall?.isNamed === true || defaults ? dhall : undefined;
-  const token = ownToken ?? foundIn(usable?.authToken, usable);
-  const listed = usable?.binaryCaches.findLast(({ name }) => name === search.cachix);
-  const key = ownKey ?? foundIn(listed?.secretKey, usable);
+  const usable = client?.isNamed === true || defaults ? client : undefined;
+  const token = ownToken ?? foundIn(usable?.token, usable);
+  const key = ownKey ?? foundIn(usable?.signingKey, usable);
   if (!defaults && token === undefined) warnings.push(withheld(cache, host));
   return {
     token: token && toToken(token),
     tokenSource: token?.source,
-    signingKey: key && toKey(key, search.cachix),
+    signingKey: key && toKey(key, search),
     keySource: key?.source,
     host,
-    warnings: [...warnings, ...dhallWarnings],
+    warnings: [...warnings, ...clientWarnings],
   };
 }
 
@@ -112,12 +110,14 @@ function withheld({ foundFile }: CacheConfig, host = ""): string {
 
 /** The environment for programs that are started: without the variables that hold credentials. */
 export function withoutSecrets(env: NodeJS.ProcessEnv, { caches }: Config): NodeJS.ProcessEnv {
-  const secret = [TOKEN_VARIABLE, KEY_VARIABLE, ...caches.map(({ tokenEnv }) => tokenEnv)];
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.includes(name)));
+  const ofKinds = KINDS.flatMap(({ token, key }) => [token?.variable, key.variable]);
+  const secret = new Set([...ofKinds, ...caches.map(({ tokenEnv }) => tokenEnv)]);
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
 }
 
 async function findToken(search: SearchAll): Promise<Found | undefined> {
-  const { cache, env, cachix, defaults } = search;
+  const { cache, env, kind, defaults } = search;
+  if (kind !== undefined && kind.token === undefined) return undefined;
   const given = defaults
     ? await fromSystemd(search, { id: cache.name, content: "token" })
     : undefined;
@@ -133,13 +133,13 @@ async function findToken(search: SearchAll): Promise<Found | undefined> {
     search.warnings.push(`variable ${cache.tokenEnv}, named by token-env, is not set`);
   }
   return (
-    (cache.tokenEnv === undefined ? undefined : fromVariable(search, cache.tokenEnv)) ??
-    (cachix === undefined || !defaults ? undefined : fromVariable(search, TOKEN_VARIABLE))
+    fromVariable(search, cache.tokenEnv) ??
+    (defaults ? fromVariable(search, kind?.token?.variable) : undefined)
   );
 }
 
 async function findKey(search: SearchAll): Promise<Found | undefined> {
-  const { cache, cachix, defaults } = search;
+  const { cache, kind, defaults } = search;
   const id = `signing-key@${cache.name}`;
   const given = defaults ? await fromSystemd(search, { id, content: "signing key" }) : undefined;
   if (given !== undefined) return given;
@@ -150,11 +150,11 @@ async function findKey(search: SearchAll): Promise<Found | undefined> {
     if (text === "") throw secretFileError("KEY_INVALID", file, { found: "it is empty" });
     throw secretFileError("CONFIG_UNREADABLE", file, { found: "it does not exist" });
   }
-  return cachix === undefined || !defaults ? undefined : fromVariable(search, KEY_VARIABLE);
+  return defaults ? fromVariable(search, kind?.key.variable) : undefined;
 }
 
-function fromVariable({ env, warnings }: Search, name: string): Found | undefined {
-  const text = env[name]?.trim();
+function fromVariable({ env, warnings }: Search, name: string | undefined): Found | undefined {
+  const text = name === undefined ? undefined : env[name]?.trim();
   if (text) return { text, source: `variable ${name}` };
   if (text === "") warnings.push(`variable ${name} is empty and counts as not set`);
   return undefined;
@@ -181,41 +181,42 @@ async function fromSystemd(
 }
 
 /**
- * The `cachix.dhall`. One that cannot be understood is passed over only if nothing of it can matter
- * but the key: without it we might send a token to the wrong server.
+ * Reads the configuration of the kind's client. One that cannot be understood is passed over only if
+ * nothing of it can matter but the key: without it we might send a token to the wrong server.
  */
-async function tryDhall(
+async function tryClient(
   search: Search,
-): Promise<{ readonly dhall?: FoundDhall; readonly error?: HandpickError }> {
-  const { cache, cachix, env, warnings } = search;
-  if (cachix === undefined) return {};
+): Promise<{ readonly client?: FoundClient; readonly error?: HandpickError }> {
+  const { cache, kind, env, warnings } = search;
+  if (kind?.client === undefined) return {};
   try {
-    const found = await readDhallFile(search);
+    const found = await readClientFile(search, kind.client);
     if (found === undefined) return {};
     const { path, source, isNamed } = found;
     // A variable in a file of somebody's checkout could be any secret of ours.
     const known = isNamed && cache.foundFile !== undefined ? undefined : env;
-    const dhall = parseCachixDhall(found.text, { file: path, env: known });
-    warnings.push(...dhall.warnings);
-    return { dhall: { ...dhall, source, isNamed } };
+    const client = kind.client.parse(found.text, { file: path, env: known, url: cache.url });
+    warnings.push(...client.warnings);
+    return { client: { ...client, source, isNamed } };
   } catch (error) {
     if (!(error instanceof HandpickError)) throw error;
     if (error.code === "CONFIG_UNTRUSTED") throw withNamingHint(error, cache.foundFile);
-    const path = cache.dhallFile ?? cachixDhallPath(env);
+    const path = cache.clientFile ?? kind.client.path(env);
     warnings.push(`file ${path} is ignored: ${error.message}`);
     return { error };
   }
 }
 
-async function readDhallFile(
+async function readClientFile(
   search: Search,
+  client: ClientFile,
 ): Promise<(FoundFile & { readonly isNamed: boolean }) | undefined> {
   const { cache, env } = search;
-  const id = `cachix.dhall@${cache.name}`;
+  const id = `${client.name}@${cache.name}`;
   const given = await fromSystemd(search, { id, content: "configuration" });
   if (given !== undefined) return { ...given, isNamed: false };
-  const isNamed = cache.dhallFile !== undefined;
-  const path = cache.dhallFile ?? cachixDhallPath(env);
+  const isNamed = cache.clientFile !== undefined;
+  const path = cache.clientFile ?? client.path(env);
   const file = secretFile(isNamed ? search : believed(search), { path, content: "configuration" });
   const text = await readSecretFile(file);
   if (text !== undefined) return { text, path, source: `file ${path}`, isNamed };
@@ -236,8 +237,8 @@ function secretFile(
   return { path, content: `the ${content} of cache ${quote(name)}`, uid, env, foundFile, warnings };
 }
 
-function foundIn(secret: Secret | undefined, dhall: FoundDhall | undefined): Found | undefined {
-  return secret && dhall && { text: secret.reveal().trim(), source: dhall.source };
+function foundIn(secret: Secret | undefined, client: FoundClient | undefined): Found | undefined {
+  return secret && client && { text: secret.reveal().trim(), source: client.source };
 }
 
 function toToken({ text, source }: Found): Secret {
@@ -249,9 +250,13 @@ function toToken({ text, source }: Found): Secret {
   });
 }
 
-function toKey({ text, source }: Found, cachix: string | undefined): SecretKey {
+function toKey(
+  { text, source }: Found,
+  { cache, kind }: Pick<Search, "cache" | "kind">,
+): SecretKey {
   try {
-    return parseSecretKey(text, cachix === undefined ? undefined : `${cachix}.cachix.org-1`);
+    const key = parseSecretKey(text, kind?.key.defaultName(cache.url));
+    if (key.name !== undefined) return key;
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
     const message = `Cannot use the signing key from ${source}: ${faultOf(cause)}`;
@@ -260,4 +265,11 @@ function toKey({ text, source }: Found, cachix: string | undefined): SecretKey {
       hint: "Give it as name:base64 or as base64 alone, 64 bytes, as handpick keygen writes it.",
     });
   }
+  throw new HandpickError(
+    "KEY_INVALID",
+    `Cannot use the signing key from ${source}: it has no name`,
+    {
+      hint: "Readers find the key by its name: write NAME: before it, as handpick keygen does.",
+    },
+  );
 }

@@ -5,6 +5,8 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { asOrdinaryUser, NOBODY } from "../../test/ordinary-user.ts";
+import { fileUrl } from "../cache/file/file-url.ts";
+import type { HandpickError } from "../error.ts";
 import type { Config } from "./config.ts";
 import { assertConfigFile, loadConfig, type LoadConfigOptions, ownFiles } from "./find-config.ts";
 
@@ -158,6 +160,34 @@ describe("loadConfig()", () => {
       const message = new RegExp(stranger.replaceAll(".", "\\."));
       await assert.rejects(load(), { code: "CONFIG_UNTRUSTED", message });
       assert.equal((await load({ file })).caches[0]?.upstreams?.length, 4);
+    }
+  });
+
+  it("takes a folder from a project's file only inside its own, wherever links lead", async () => {
+    const project = join(dir, "p q");
+    await mkdir(join(dir, "elsewhere"));
+    await mkdir(project);
+    await mkdir(join(project, "inside"));
+    await symlink("../elsewhere", join(project, "out"));
+    await symlink("inside", join(project, "in"));
+    await symlink("nothing", join(project, "broken"));
+    await symlink("loop", join(project, "loop"));
+    const at = (folder: string): Promise<string> =>
+      put("p q/handpick.toml", `[caches.c]\nurl = "${fileUrl(folder)}"\n`);
+    for (const name of ["inside", "in", "in/new", "new/er/still"]) {
+      await at(join(project, name));
+      assert.equal((await load({ cwd: project })).caches[0]?.url, fileUrl(join(project, name)));
+    }
+    const outside = ["out", "out/new", "broken", "broken/x", "loop"];
+    for (const folder of [...outside.map((name) => join(project, name)), project, dir, "/srv/c"]) {
+      const file = await at(folder);
+      await assert.rejects(load({ cwd: project }), (error: HandpickError) => {
+        assert.equal(error.code, "CONFIG_UNTRUSTED");
+        assert.ok(error.message.includes(`would write to ${folder}, which is outside`), folder);
+        assert.match(error.hint ?? "", /--config '.*handpick\.toml'$/);
+        return true;
+      });
+      assert.equal((await load({ file })).caches[0]?.url, fileUrl(folder));
     }
   });
 

@@ -60,7 +60,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<Config> {
   const text = await readIfThere(project, () => readFoundConfig(request));
   const search = { serves, looked, skipped: undefined };
   if (text === undefined) return { ...own, search };
-  const found = { ...asFound(parseConfig(text, project, env), own), search };
+  const found = { ...(await asFound(parseConfig(text, project, env), own)), search };
   note?.(foundNote(found, options.to));
   return found;
 }

@@ -1,20 +1,20 @@
 import { quote } from "../nix/format-error.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
+import { KINDS, kindOf } from "../cache/kinds.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
-import { untrusted } from "./found-file.ts";
+import { isInProject, untrusted } from "./found-file.ts";
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
-const CACHIX = /^(?:[a-z0-9-]+\.)?cachix\.org$/;
 
 /**
  * Makes a configuration that was found in the working folder what it may be: caches, and rules besides
  * those of the user. Its folder may have come with somebody's checkout; docs/trust.md says what it may.
  *
- * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream elsewhere.
+ * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream or a folder elsewhere.
  */
-export function asFound(config: Config, own: Config): Config {
+export async function asFound(config: Config, own: Config): Promise<Config> {
   const { file: foundFile = "handpick.toml" } = config;
-  for (const cache of config.caches) assertHarmless(cache, foundFile);
+  for (const cache of config.caches) await assertHarmless(cache, foundFile);
   return {
     ...config,
     isFound: true,
@@ -25,7 +25,8 @@ export function asFound(config: Config, own: Config): Config {
   };
 }
 
-function assertHarmless({ name, tokenEnv, upstreams = [] }: CacheConfig, file: string): void {
+async function assertHarmless(cache: CacheConfig, file: string): Promise<void> {
+  const { name, url, tokenEnv, upstreams = [] } = cache;
   const refuse = (found: string): never => {
     const rule = `it was found and not named, and its cache ${quote(name)} ${found}`;
     throw untrusted(`Cannot use configuration ${file}: ${rule}`, file);
@@ -33,38 +34,38 @@ function assertHarmless({ name, tokenEnv, upstreams = [] }: CacheConfig, file: s
   if (tokenEnv !== undefined) refuse(`takes the variable ${tokenEnv} as a token`);
   const stranger = upstreams.find((url) => !isKnownUpstream(url));
   if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
+  const folder = kindOf(url)?.folderOf(url);
+  if (folder !== undefined && !(await isInProject(folder, file))) {
+    refuse(`would write to ${folder}, which is outside of its folder`);
+  }
 }
 
-function isKnownUpstream(url: string): boolean {
-  const { hostname } = new URL(url);
-  if (LOOPBACK.test(hostname)) return true;
-  return isCachixHost(url) || url.replace(/\/$/, "") === "https://cache.nixos.org";
-}
-
-/** Servers of Cachix itself, by TLS on its usual port. */
-function isCachixHost(url: string): boolean {
-  const { protocol, hostname, port } = new URL(url);
-  return protocol === "https:" && port === "" && CACHIX.test(hostname);
+function isKnownUpstream(text: string): boolean {
+  const url = new URL(text);
+  if (LOOPBACK.test(url.hostname)) return true;
+  if (KINDS.some((kind) => kind.isOwnHost(url))) return true;
+  return text.replace(/\/$/, "") === "https://cache.nixos.org";
 }
 
 /** The server that a cache is opened at, and what is known of servers. */
 export interface UsedHost {
-  /** Wherever it was named; undefined for Cachix's own. */
+  /** Wherever it was named; undefined for that of the service. */
   readonly host: string | undefined;
-  /** The host that the user's own `cachix.dhall` names. */
+  /** The host that the user's own configuration of the kind's client names. */
   readonly usersHost: string | undefined;
 }
 
 /**
  * Decides about credentials that the cache's own settings do not bring: variables and the
- * user's `cachix.dhall`. For a found file's sake they go to Cachix, and where the user's
- * own `cachix.dhall` leads; never elsewhere, this machine included, where anybody may listen.
+ * user's own configuration of the kind's client. For a found file's sake they go to the service itself, and
+ * where that configuration leads; never elsewhere, this machine included, where anybody may listen.
  */
 export function mayHaveDefaults(
-  { foundFile }: CacheConfig,
+  { url, foundFile }: CacheConfig,
   { host, usersHost }: UsedHost,
 ): boolean {
-  if (foundFile === undefined || host === undefined || isCachixHost(host)) return true;
+  if (foundFile === undefined || host === undefined) return true;
+  if (kindOf(url)?.isOwnHost(new URL(host)) === true) return true;
   return usersHost !== undefined && new URL(usersHost).href === new URL(host).href;
 }
 

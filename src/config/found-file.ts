@@ -1,8 +1,9 @@
 import type { Stats } from "node:fs";
 import { lstat, realpath, stat } from "node:fs/promises";
-import { dirname, sep } from "node:path";
+import { basename, dirname, join, sep } from "node:path";
 import { HandpickError } from "../error.ts";
 import { isAbsent, readBounded } from "../files/read-bounded.ts";
+import { systemCode } from "../files/system-code.ts";
 import { shellWord } from "./shell-word.ts";
 
 /** The user who runs handpick. */
@@ -81,6 +82,27 @@ export async function readInProject(file: NamedInProject): Promise<string | unde
   };
   const options = { regularOnly: true, noFollow: true, inspect };
   return await readBounded(real, file.maxBytes, options).catch(ignoreAbsence);
+}
+
+/**
+ * Returns true if a folder, there or yet to be made, is inside the folder of a found `handpick.toml`, wherever
+ * links lead.
+ */
+export async function isInProject(folder: string, foundFile: string): Promise<boolean> {
+  try {
+    const project = await realpath(dirname(foundFile));
+    return isBelow(await realPlace(folder), project);
+  } catch (error) {
+    // A link to nothing or in a circle, a file or a locked folder on the way: nobody can tell.
+    if (systemCode(error) === undefined) throw error;
+    return false;
+  }
+}
+
+/** The real name of a folder; one that is not there is in the nearest one above it that is. */
+async function realPlace(path: string): Promise<string> {
+  const isThere = (await lstat(path).catch(ignoreAbsence)) !== undefined;
+  return isThere ? await realpath(path) : join(await realPlace(dirname(path)), basename(path));
 }
 
 /** The same error with the way to allow it, for what was refused by a reader that does not know of the file. */

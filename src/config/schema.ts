@@ -3,7 +3,10 @@ import type { Compression } from "../cache/contract.ts";
 import { quote } from "../nix/format-error.ts";
 import { isGlob } from "../nix/glob.ts";
 import { nearest } from "../nix/nearest.ts";
-import { cacheUrlFault, isCacheName, serverUrlFault } from "../cache/cache-url.ts";
+import { cacheUrlFault, isCacheName } from "../cache/cache-url.ts";
+import type { KindKey } from "../cache/kind.ts";
+import { kindOf } from "../cache/kinds.ts";
+import { serverUrlFault } from "../cache/server-url.ts";
 import { parseSize } from "./size.ts";
 
 /** The signatures that a narinfo gets: those of the store and ours, ours only, or those of the store only. */
@@ -50,7 +53,7 @@ export interface Violation {
 /** Holds what a TOML parser returned against the schema of `handpick.toml`. */
 export function checkTables(value: unknown): ConfigTables | Violation {
   const result = v.safeParse(fileSchema, value);
-  if (result.success) return strayCache(result.output) ?? result.output;
+  if (result.success) return strayKey(result.output) ?? strayCache(result.output) ?? result.output;
   const issue = result.issues.find(isUnknownKey) ?? result.issues[0];
   const keys = (issue.path ?? []).map(({ key }) => (typeof key === "number" ? key : String(key)));
   if (isUnknownKey(issue)) return { keys, rule: unknownKeyRule(keys) };
@@ -58,6 +61,19 @@ export function checkTables(value: unknown): ConfigTables | Violation {
     return { keys: keys.slice(0, -1), rule: `needs the key ${issue.expected}` };
   }
   return { keys, rule: issue.message };
+}
+
+const KIND_KEYS: readonly KindKey[] = ["host", "token-file", "token-env", "dhall-file"];
+
+/** A key that makes no sense for the kind of its cache. */
+function strayKey({ caches }: ConfigTables): Violation | undefined {
+  for (const [name, table] of Object.entries(caches)) {
+    const kind = kindOf(table.url);
+    const key = KIND_KEYS.find((key) => table[key] !== undefined && kind?.keys.has(key) === false);
+    if (kind === undefined || key === undefined) continue;
+    return { keys: ["caches", name, key], rule: `is no key for a cache of ${kind.scheme}://` };
+  }
+  return undefined;
 }
 
 function strayCache({ caches, builds }: ConfigTables): Violation | undefined {

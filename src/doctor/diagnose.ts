@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
 
-import { chooseCache, searchSentences } from "../config/choose-cache.ts";
+import { urlForms } from "../cache/kinds.ts";
+import { chooseCache, lacksTable, searchSentences, wantedCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type FindConfigOptions, loadConfig, ownFiles } from "../config/find-config.ts";
-import { namingHint } from "../config/found-file.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { idleExcludes } from "../plan/idle-excludes.ts";
 import { stateFolder } from "../state/state-folder.ts";
@@ -12,8 +12,15 @@ import { openStore } from "../store/open-store.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
 import { idleCaches } from "../run/idle-caches.ts";
-import { assertWritable, compressionFor, openConfigured } from "../run/open-caches.ts";
+import {
+  assertWritable,
+  compressionFor,
+  lacksToken,
+  openConfigured,
+  tokenHint,
+} from "../run/open-caches.ts";
 import type { OpenedCache, OpenOptions } from "../run/open-caches.ts";
+import { isUnsigned, SIGN_HINT } from "../run/signatures.ts";
 import { holdWanted } from "../sync/wanted-picks.ts";
 
 export interface DiagnoseRequest extends OpenOptions {
@@ -37,7 +44,7 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
     if (config.isFound) return foundOutcome(config, options);
     if (config.file !== undefined) return ok(config.file);
     if (request.caches.length > 0) return ok("no file found, and none needed");
-    const hint = `Write ${ownFiles(request)[0]}, or name a cache: cachix://NAME`;
+    const hint = `Write ${ownFiles(request)[0]}, or name a cache: ${urlForms()}`;
     return warning("no file found", [hint, ...searchSentences(config)].join(". "));
   });
   yield await checkStarter(request);
@@ -81,7 +88,7 @@ async function checkOfWanted(request: DiagnoseRequest): Promise<Outcome> {
   await using opened = await openStore({ store, env, signal });
   const surroundings = { store: opened, config, env, uid };
   await using wanted = await holdWanted({ links, builds: [] }, surroundings);
-  for (const name of wanted.planned.flatMap(({ caches }) => caches)) chooseCache(config, name);
+  for (const name of wanted.planned.flatMap(({ caches }) => caches)) wantedCache(config, name);
   return ok("none configured, and selections name their own");
 }
 
@@ -121,7 +128,7 @@ async function* checkCache(
       return ok("optional, and there is no token: nothing is asked");
     }
     opened = await openConfigured(chosen, request);
-    return credentialsOutcome(opened);
+    return credentialsOutcome(opened, !lacksTable(config, name));
   });
   yield credentials;
   if (chosen === undefined || opened === undefined) return;
@@ -136,18 +143,22 @@ async function* checkCache(
   });
 }
 
-function credentialsOutcome({ config, credentials }: OpenedCache): Outcome {
+function credentialsOutcome(opened: OpenedCache, isConfigured: boolean): Outcome {
+  const { config, credentials } = opened;
   const { token, tokenSource, signingKey, keySource, warnings } = credentials;
-  if (token === undefined) {
-    const { foundFile } = config;
-    const hint =
-      foundFile === undefined
-        ? "Set token-file, or CACHIX_AUTH_TOKEN in the environment"
-        : namingHint(foundFile);
-    return warning(["no token", ...warnings].join("; "), hint);
+  if (lacksToken(config, credentials)) {
+    return warning(["no token", ...warnings].join("; "), tokenHint(config));
   }
-  const signs =
-    signingKey === undefined ? "" : `, signing key from ${keySource ?? "configuration"}`;
-  const text = `token from ${tokenSource ?? "configuration"}${signs}`;
-  return warnings[0] === undefined ? ok(text) : warning(text, warnings.join("; "));
+  const parts = [
+    token === undefined ? "no token needed" : `token from ${tokenSource ?? "configuration"}`,
+  ];
+  if (signingKey !== undefined) parts.push(`signing key from ${keySource ?? "configuration"}`);
+  if (!isConfigured) parts.push("selections need a table for it in the configuration");
+  const text = parts.join(", ");
+  if (warnings.length > 0) return warning(text, warnings.join("; "));
+  if (!isUnsigned(opened)) return ok(text);
+  return warning(
+    `${text}, and nothing is signed: Nix refuses to read what has no signature`,
+    SIGN_HINT,
+  );
 }

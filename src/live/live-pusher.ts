@@ -1,4 +1,4 @@
-import { cacheNames, chooseCache } from "../config/choose-cache.ts";
+import { cacheNames, chooseCache, wantedCache } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
@@ -129,9 +129,10 @@ export class LivePusher implements AsyncDisposable {
 
   /** Returns what kept the cache from it all, if something did. */
   async #tryCache(name: string, held: HeldPicks): Promise<Failure | undefined> {
-    const { config, signal } = this.#options;
+    const { config, signal, to } = this.#options;
+    const choose = to.length > 0 ? chooseCache : wantedCache;
     try {
-      return await runCache(chooseCache(config, name), held, {
+      return await runCache(choose(config, name), held, {
         ...this.#options,
         onWarning: (text) => this.#warn(text),
         onDecided: ({ plan }) => {

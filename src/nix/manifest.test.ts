@@ -13,7 +13,7 @@ const FULL = {
     {
       ...PICK,
       closure: "build",
-      caches: ["mine", "cachix://ours"],
+      caches: ["mine", "cachix://ours", "file:///srv/a%20b"],
       exclude: ["*-doc"],
       pin: "dep",
     },
@@ -156,11 +156,11 @@ describe("parseManifest(), where it says what is wrong:", () => {
     [pick({ caches: [] }), "picks[1].caches: expected at least one cache, found a list of 0"],
     [
       pick({ caches: ["a b"] }),
-      'picks[1].caches[0]: expected the name of a cache or cachix://NAME, found "a b"',
+      'picks[1].caches[0]: expected the name of a cache or a URL such as cachix://NAME, found "a b"',
     ],
     [
-      pick({ caches: ["https://mine"] }),
-      'picks[1].caches[0]: expected the name of a cache or cachix://NAME, found "https://mine"',
+      pick({ caches: ["https://u:p@mine"] }),
+      'picks[1].caches[0]: expected the name of a cache or a URL such as cachix://NAME, found "https://u:p@mine"',
     ],
     [
       pick({ exclude: ["*-doc", "[a"] }),

@@ -13,7 +13,7 @@ export interface Pick {
   readonly selection?: string;
   readonly paths: readonly StorePath[];
   readonly closure: ClosureKind;
-  /** Names of the caches it goes to, or `cachix://NAME`; undefined for the first configured. */
+  /** Names of the caches it goes to, or URLs such as `cachix://NAME`; undefined for all configured. */
   readonly caches: readonly string[] | undefined;
   /** Globs of paths to leave out. */
   readonly exclude: readonly string[];
@@ -44,8 +44,10 @@ const LONGEST_LABEL = 255;
 const LARGEST_HINTS = 2 ** 16;
 const CLOSURES: readonly ClosureKind[] = ["runtime", "self", "build"];
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,127}$/;
-const CACHE = /^(?:cachix:\/\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-const CACHE_RULE = "the name of a cache or cachix://NAME";
+/** A name, or the URL of any kind, without credentials: the kind reads it, and one unknown here fails alone. */
+const CACHE =
+  /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}|[a-z][a-z0-9+.-]{0,15}:\/\/(?![^/?#]*@)[!-~]{1,2000})$/;
+const CACHE_RULE = "the name of a cache or a URL such as cachix://NAME";
 /** Control and format characters, lone surrogates, line and paragraph separators. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 const MANIFEST_KEYS = ["version", "name", "picks"];

@@ -1,3 +1,4 @@
+import { kindOf } from "../cache/kinds.ts";
 import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { type PlanCache, queryPaths } from "../plan/make-plan.ts";
@@ -36,11 +37,15 @@ export async function askCache(
     cache.missing(new Set([...paths].map(hashPartOf)), signal),
   );
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
-  const answer = await askUpstreams(lacked, config.upstreams ?? [], {
-    env,
-    signal,
-    onRetry: retryNotice(cache.name, notify),
-  });
+  const answer = await askUpstreams(
+    lacked,
+    config.upstreams ?? kindOf(config.url)?.upstreams ?? [],
+    {
+      env,
+      signal,
+      onRetry: retryNotice(cache.name, notify),
+    },
+  );
   return { name: cache.name, missing, ...countUpstreams(answer, options) };
 }
 

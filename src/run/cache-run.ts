@@ -67,7 +67,10 @@ export async function runCache(
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
   // A file of credentials may be a pipe that nobody writes to.
-  const opened = await orAborted(openConfigured(config, options), options.signal);
+  const opened = await orAborted(
+    openConfigured(config, { ...options, storeDir: options.store.storeDir }),
+    options.signal,
+  );
   await using _cache = opened.cache;
   return await runOpened(opened, members, options);
 }

@@ -1,9 +1,9 @@
-import { cacheNames, chooseCache } from "../config/choose-cache.ts";
+import { cacheNames, wantedCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { readCredentials } from "../config/credentials.ts";
 import { HandpickError } from "../error.ts";
 import type { Pick } from "../nix/manifest.ts";
-import type { OpenOptions } from "./open-caches.ts";
+import { lacksToken, type OpenOptions } from "./open-caches.ts";
 
 /** The user whose credentials count. */
 type Credentialed = Omit<OpenOptions, "notify">;
@@ -54,7 +54,7 @@ export async function idleNames(
   const idle = new Set<string>();
   for (const name of names) {
     try {
-      const cache = { ...chooseCache(options.config, name), optional: true };
+      const cache = { ...wantedCache(options.config, name), optional: true };
       for (const found of await idleCaches([cache], options)) idle.add(found);
     } catch (error) {
       if (!(error instanceof HandpickError)) throw error;
@@ -76,8 +76,8 @@ export async function idleCaches(
   for (const cache of caches) {
     if (!cache.optional) continue;
     try {
-      const { token } = await readCredentials(cache, { env, uid });
-      if (token === undefined) idle.add(cache.name);
+      const credentials = await readCredentials(cache, { env, uid });
+      if (lacksToken(cache, credentials)) idle.add(cache.name);
     } catch (error) {
       if (!(error instanceof HandpickError)) throw error;
     }

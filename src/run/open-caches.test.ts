@@ -17,19 +17,19 @@ const INFO: CacheInfo = {
 };
 
 /** A cache that is to be signed for with a key of our own. */
-function opened(): OpenedCache {
+async function opened(): Promise<OpenedCache> {
   const url = "cachix://acme";
   return {
     config: { name: "mine", url } as OpenedCache["config"],
-    cache: openCache({ name: "mine", url, env: {} }),
+    cache: await openCache({ name: "mine", url, env: {} }),
     credentials: { signingKey: generateSecretKey("ours-1"), warnings: [] } as never,
   };
 }
 
 describe("assertWritable()", () => {
-  const refusal = (publicKeys: readonly string[]): string => {
+  const refusal = async (publicKeys: readonly string[]): Promise<string> => {
     try {
-      assertWritable(opened(), { ...INFO, publicKeys: [...publicKeys] });
+      assertWritable(await opened(), { ...INFO, publicKeys: [...publicKeys] });
     } catch (error) {
       assert.ok(error instanceof HandpickError);
       assert.equal(error.code, "KEY_MISMATCH");
@@ -38,8 +38,8 @@ describe("assertWritable()", () => {
     return assert.fail("nothing was refused");
   };
 
-  it("shows the keys of a cache on a line each, without what steers a terminal", () => {
-    const message = refusal(["a-1:AA==\n  ours   fake", "b-1:\u001b[2J\u009b31m\u202eBB=="]);
+  it("shows the keys of a cache on a line each, without what steers a terminal", async () => {
+    const message = await refusal(["a-1:AA==\n  ours   fake", "b-1:\u001b[2J\u009b31m\u202eBB=="]);
     const lines = message.split("\n").slice(1);
     assert.deepEqual(
       lines.map((line) => line.slice(0, 9)),
@@ -48,8 +48,8 @@ describe("assertWritable()", () => {
     assert.doesNotMatch(message.replaceAll("\n", ""), /\p{C}/u);
   });
 
-  it("shows eight of them and counts the rest", () => {
-    const message = refusal(Array.from({ length: 100 }, (_, index) => `key-${index}:AA==`));
+  it("shows eight of them and counts the rest", async () => {
+    const message = await refusal(Array.from({ length: 100 }, (_, index) => `key-${index}:AA==`));
     assert.equal(message.match(/theirs/g)?.length, 8);
     assert.match(message, /\n {2}and 92 more$/);
   });

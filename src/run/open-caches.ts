@@ -1,8 +1,9 @@
 import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
 import { excerpt } from "../http/excerpt.ts";
+import { kindOf } from "../cache/kinds.ts";
 import { openCache } from "../cache/open-cache.ts";
 import type { RetryNotice } from "../http/retry.ts";
-import { cacheNames, chooseCache } from "../config/choose-cache.ts";
+import { cacheNames, chooseCache, lacksTable, wantedCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { readCredentials } from "../config/credentials.ts";
 import type { Credentials } from "../config/credentials.ts";
@@ -25,6 +26,8 @@ export interface OpenedCache {
 export interface OpenOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
+  /** The store that paths come from. @default {"/nix/store"} */
+  readonly storeDir?: string;
   /** Told in words when a cache is asked again after a failure. */
   readonly notify?: (text: string) => void;
 }
@@ -48,13 +51,16 @@ export function cachesFor(pick: Pick, { config, to, isDeclared }: RouteOptions):
   if (to.length === 0 && pick.isOptional === true) return optionalCaches(pick, config);
   const named = to.length > 0 ? to : pick.caches;
   if (named === undefined && !isDeclared) return [chooseCache(config)];
-  return cacheNames(named, config).map((name) => chooseCache(config, name));
+  const choose = to.length > 0 ? chooseCache : wantedCache;
+  return cacheNames(named, config).map((name) => choose(config, name));
 }
 
 /** The caches of an optional pick, as optional as it is; those that have no table are left out. */
 function optionalCaches({ caches: named }: Pick, config: Config): CacheConfig[] {
   const names = named ?? config.caches.map(({ name }) => name);
-  const known = names.filter((to) => to.includes("://") || hasTable(to, config));
+  const known = names.filter((to) =>
+    to.includes("://") ? !lacksTable(config, to) : hasTable(to, config),
+  );
   return cacheNames(known, config).map((name) => ({
     ...chooseCache(config, name),
     optional: true,
@@ -73,15 +79,16 @@ function hasTable(to: string, { caches }: Config): boolean {
  */
 export async function openConfigured(
   config: CacheConfig,
-  { env, uid, notify }: OpenOptions,
+  { env, uid, storeDir, notify }: OpenOptions,
 ): Promise<OpenedCache> {
   const credentials = await readCredentials(config, { env, uid });
-  if (config.optional && credentials.token === undefined) throw noToken(config, credentials);
-  const cache = openCache({
+  if (config.optional && lacksToken(config, credentials)) throw noToken(config, credentials);
+  const cache = await openCache({
     name: config.name,
     url: config.url,
     host: credentials.host,
     token: credentials.token,
+    storeDir,
     env,
     onRetry: retryNotice(config.name, notify),
     abortMs: ABORT_MS,
@@ -130,14 +137,27 @@ export function assertWritable(
     );
   }
   if (info.writable === false) {
-    if (credentials.token === undefined) throw noToken(config, credentials);
-    throw new HandpickError(
-      "CACHE_READ_ONLY",
-      `Cannot push to cache "${cache.name}": the token from ${credentials.tokenSource ?? "the configuration"} may only read`,
-      { hint: "Make a token with write access to this cache." },
-    );
+    if (lacksToken(config, credentials)) throw noToken(config, credentials);
+    const { token, tokenSource = "the configuration" } = credentials;
+    const reason =
+      token === undefined ? "we may only read it" : `the token from ${tokenSource} may only read`;
+    const hint = kindOf(config.url)?.readOnlyHint;
+    throw new HandpickError("CACHE_READ_ONLY", `Cannot push to cache "${cache.name}": ${reason}`, {
+      hint,
+    });
   }
   if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
+}
+
+/** Returns true for a cache that takes tokens and has none. */
+export function lacksToken({ url }: CacheConfig, { token }: Credentials): boolean {
+  return token === undefined && takesToken(url);
+}
+
+/** Returns true if a cache at the URL takes tokens, as far as is known. */
+export function takesToken(url: string): boolean {
+  const kind = kindOf(url);
+  return kind === undefined || kind.token !== undefined;
 }
 
 function noToken(config: CacheConfig, { warnings }: Credentials): HandpickError {
@@ -147,9 +167,9 @@ function noToken(config: CacheConfig, { warnings }: Credentials): HandpickError 
 }
 
 /** Says where a token for a cache may come from. */
-export function tokenHint({ foundFile }: CacheConfig): string {
+export function tokenHint({ url, foundFile }: CacheConfig): string {
   return foundFile === undefined
-    ? "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org."
+    ? (kindOf(url)?.token?.hint ?? "Set token-file in the configuration.")
     : `Set token-file to a file in the folder of ${foundFile}. ${namingHint(foundFile)}`;
 }
 

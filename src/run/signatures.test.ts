@@ -4,7 +4,9 @@ import { describe, it } from "node:test";
 import { sampleUpload } from "../../test/sample-upload.ts";
 import { generateSecretKey, publicKeyOf } from "../nix/key.ts";
 import { fingerprint, signFingerprint, verifyFingerprint } from "../nix/signature.ts";
-import { signaturesOf } from "./signatures.ts";
+import type { Plan } from "../plan/plan.ts";
+import { isUnsigned, type SignOptions, signaturesOf, unsignedWarning } from "./signatures.ts";
+import type { OpenedCache } from "./open-caches.ts";
 
 const ours = generateSecretKey("ours-1");
 const theirs = generateSecretKey("theirs-1");
@@ -37,5 +39,59 @@ describe("signaturesOf()", () => {
     assert.deepEqual(signaturesOf(signed, { ...options, signingKey: ours }), [
       signFingerprint(line, ours),
     ]);
+  });
+});
+
+/** An opened cache, as far as signatures go. */
+function opened({ signer, sign, signingKey }: SignOptions): OpenedCache {
+  const cache = { name: "usb", traits: { signer } };
+  return { cache, config: { sign }, credentials: { signingKey } } as unknown as OpenedCache;
+}
+
+describe("unsignedWarning()", () => {
+  const addressed = { ...info, signatures: [], contentAddress: "fixed:r:sha256:x" };
+  const bare = { ...info, signatures: [], contentAddress: undefined };
+  const warn = (
+    record: typeof info,
+    options: Partial<SignOptions> = {},
+    action = "push",
+  ): readonly string[] => {
+    const plan = { paths: [{ path: record.path, action }] } as unknown as Plan;
+    const infos = new Map([[record.path, record]]);
+    const settings = { signer: "client", sign: "all", signingKey: undefined, ...options } as const;
+    return unsignedWarning({ plan, infos }, opened(settings));
+  };
+
+  it("names what readers will refuse, and says what to set", () => {
+    assert.deepEqual(warn(bare), [
+      "usb: lib has no signature, so Nix will refuse to read it from there; " +
+        "set signing-key-file (handpick keygen makes a key)",
+    ]);
+  });
+
+  it("is empty where somebody signs, and for what needs no signature", () => {
+    assert.deepEqual(warn(bare, { signingKey: ours }), []);
+    assert.deepEqual(warn(bare, { signer: "either" }), []);
+    assert.deepEqual(warn({ ...bare, signatures: [stranger] }), []);
+    assert.deepEqual(warn(addressed), []);
+    assert.deepEqual(warn(bare, {}, "present"), [], "nothing is written");
+  });
+
+  it("counts only the signatures that sign lets through", () => {
+    const theirs = { ...bare, signatures: [stranger] };
+    assert.equal(warn(theirs, { sign: "own" }).length, 1);
+    assert.equal(warn(bare, { sign: "none", signingKey: ours }).length, 1);
+    assert.equal(warn({ ...bare, signatures: ["no signature"] }).length, 1);
+  });
+});
+
+describe("isUnsigned()", () => {
+  it("is true where only we could sign, and have no key", () => {
+    const base = { signer: "client", sign: "all", signingKey: undefined } as const;
+    assert.equal(isUnsigned(opened(base)), true);
+    assert.equal(isUnsigned(opened({ ...base, sign: "own" })), true);
+    assert.equal(isUnsigned(opened({ ...base, signingKey: ours })), false);
+    assert.equal(isUnsigned(opened({ ...base, signer: "either" })), false);
+    assert.equal(isUnsigned(opened({ ...base, sign: "none" })), false, "the user wants it so");
   });
 });

@@ -44,6 +44,15 @@ export function signOptions({
   return { signer, sign: config.sign, signingKey: credentials.signingKey };
 }
 
+/** Says how to have signatures that readers need. */
+export const SIGN_HINT = "Set signing-key-file; handpick keygen NAME makes a key.";
+
+/** Returns true if nobody signs for the readers of a cache, who need a signature: neither it nor we. */
+export function isUnsigned(opened: OpenedCache): boolean {
+  const { signer, sign, signingKey } = signOptions(opened);
+  return signer === "client" && signingKey === undefined && sign !== "none";
+}
+
 /** Says that readers will refuse some of what is to be pushed; empty if they will not. */
 export function unsignedWarning(
   { plan, infos }: { readonly plan: Plan; readonly infos: ReadonlyMap<StorePath, PathInfo> },

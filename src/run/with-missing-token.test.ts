@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import { PAGE_HINT } from "../http/status-error.ts";
 import { chooseCache } from "../config/choose-cache.ts";
-import { parseConfig } from "../config/config.ts";
+import { type CacheConfig, parseConfig } from "../config/config.ts";
 import type { Credentials } from "../config/credentials.ts";
 import { Secret } from "../secret.ts";
 import { type ErrorCode, HandpickError } from "../error.ts";
@@ -15,7 +15,15 @@ const own = chooseCache(parseConfig('[caches.mine]\nurl = "cachix://mine"', "/h.
 
 async function told(
   error: HandpickError,
-  { token, foundFile }: { readonly token?: Secret; readonly foundFile?: string } = {},
+  {
+    token,
+    foundFile,
+    config = own,
+  }: {
+    readonly token?: Secret;
+    readonly foundFile?: string;
+    readonly config?: CacheConfig;
+  } = {},
 ): Promise<HandpickError> {
   const credentials: Credentials = {
     token,
@@ -25,7 +33,7 @@ async function told(
     host: undefined,
     warnings: foundFile === undefined ? [] : [WITHHELD],
   };
-  const opened = { config: { ...own, foundFile }, credentials };
+  const opened = { config: { ...config, foundFile }, credentials };
   const ask = async (): Promise<never> => {
     throw error;
   };
@@ -68,6 +76,13 @@ describe("withMissingToken()", () => {
     assert.equal(await told(page), page);
     const other = failure("CACHE_PROTOCOL");
     assert.equal(await told(other), other);
+    const usb = parseConfig('[caches.usb]\nurl = "file:///srv"', "/h.toml", {});
+    assert.equal(
+      await told(failure("CACHE_NOT_FOUND"), { config: chooseCache(usb) }).then(
+        ({ message }) => message,
+      ),
+      "Cannot ask",
+    );
     for (const code of ["NETWORK", "CACHE_REFUSED", "CACHE_NOT_FOUND"] as const) {
       const error = failure(code);
       assert.equal(await told(error, { token: new Secret("t") }), error);

@@ -1,6 +1,6 @@
 import { PAGE_HINT } from "../http/status-error.ts";
 import { HandpickError, isOutage, isRefusal } from "../error.ts";
-import { type OpenedCache, tokenHint } from "./open-caches.ts";
+import { lacksToken, type OpenedCache, tokenHint } from "./open-caches.ts";
 
 /**
  * Runs `ask`, the first question to a cache. One that does not answer and that we have no token for
@@ -16,7 +16,7 @@ export async function withMissingToken<T>(
   try {
     return await ask();
   } catch (error) {
-    if (!(error instanceof HandpickError) || credentials.token !== undefined) throw error;
+    if (!(error instanceof HandpickError) || !lacksToken(config, credentials)) throw error;
     const isRefused = isRefusal(error.code) && error.hint !== PAGE_HINT;
     if (!isRefused && !isOutage(error.code)) throw error;
     const lack = isRefused ? "no token was sent" : "there is no token for it either";

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 
-import { chooseCache } from "../config/choose-cache.ts";
+import { wantedCache } from "../config/choose-cache.ts";
 import type { Config } from "../config/config.ts";
 import { readCredentials } from "../config/credentials.ts";
 import { printSecretKey } from "../nix/key.ts";
@@ -61,7 +61,7 @@ async function credentialText(
   { config, env, uid }: Omit<MarkOptions, "ledger">,
 ): Promise<string> {
   try {
-    const found = await readCredentials(chooseCache(config, name), { env, uid });
+    const found = await readCredentials(wantedCache(config, name), { env, uid });
     const key = found.signingKey && printSecretKey(found.signingKey, "cachix");
     return JSON.stringify([found.token?.reveal(), key, found.host]);
   } catch (error) {

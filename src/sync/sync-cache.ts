@@ -1,4 +1,4 @@
-import { chooseCache } from "../config/choose-cache.ts";
+import { wantedCache } from "../config/choose-cache.ts";
 import { type Failure, isOutage, toFailure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import {
@@ -77,7 +77,7 @@ function rememberedUpstream(name: string, ledger: Ledger): Set<StorePath> {
 async function runRecorded(name: string, work: CacheWork): Promise<Failure | undefined> {
   const { ledger, members, config } = work;
   using record = new CacheRecord(name, work);
-  const outage = await runCache(chooseCache(config, name), members, {
+  const outage = await runCache(wantedCache(config, name), members, {
     ...work,
     remembered: rememberedUpstream(name, ledger),
     onWarning: (text) => work.onEvent({ event: "note", text: `${name}: ${text}` }),

@@ -106,7 +106,7 @@ const CONFIG: OpenedCache["config"] = {
   host: undefined,
   tokenFile: undefined,
   tokenEnv: undefined,
-  dhallFile: undefined,
+  clientFile: undefined,
   signingKeyFile: undefined,
   sign: "all",
   upstreams: undefined,

@@ -165,7 +165,7 @@ describe("every option of the bash modules", { skip: needsRig, timeout: 120_000 
       const { failed, config, manifest } = await make(rig, system, modules);
       assert.deepEqual(failed, []);
       assert.deepEqual(
-        parseConfig(config, "/c.toml").caches.map(({ url, dhallFile }) => [url, dhallFile]),
+        parseConfig(config, "/c.toml").caches.map(({ url, clientFile }) => [url, clientFile]),
         [["cachix://mycache", "/secrets/cachix.dhall"]],
       );
       assert.deepEqual(

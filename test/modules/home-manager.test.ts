@@ -188,10 +188,13 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
         "1" = { url = "cachix://a"; };
         path = { url = "cachix://a"; tokenFile = ./token; };
         page = { url = "https://a.cachix.org"; };
+        disk = { url = "file:///srv/cache"; tokenFile = "/t"; host = "http://h"; };
+        up = { url = "file:///srv/../x"; };
         stored = { url = "cachix://a"; signingKeyFile = "\${./token}"; };
       };
       packages = [ { package = pkgs.hello; caches = [ "nowhere" ]; } ];
       selections.some.caches = [ "mined" ];
+      selections.folders.caches = [ "file:///srv/cache" "file:///srv/other" ];
       builds.caches = [ "other" ];
       settings.caches.path.dhall-file = ./token;`;
     const file = await rig.module(configuration(wrong));
@@ -202,13 +205,18 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       /caches\.path\.tokenFile: expected a file outside of the Nix store, found a path literal/,
       /settings\.caches\.path\.dhall-file: expected a file outside .*, found a path literal/,
       /caches\.page\.url: expected cachix:\/\/NAME, .* found "https:\/\/a\.cachix\.org"/,
+      /caches\.up\.url: expected .* or file:\/\/\/DIR, .* found "file:\/\/\/srv\/\.\.\/x"/,
+      /caches\.disk\.tokenFile: a cache of file:\/\/\/DIR takes none/,
+      /caches\.disk\.host: a cache of file:\/\/\/DIR takes none/,
+      /selections\.folders\.caches: expected .* found "file:\/\/\/srv\/other"/,
       /caches\.stored\.signingKeyFile: expected a file outside of the Nix store, found one below/,
-      /packages\[1\]\.caches: expected 1, page, path, stored or cachix:\/\/NAME, found "nowhere"/,
+      /packages\[1\]\.caches: expected 1, disk, page, path, stored, up or cachix:\/\/NAME, found "nowhere"/,
       /selections\.some\.caches: .* found "mined"/,
-      /builds\.caches: expected 1, page, path, stored, found "other"/,
+      /builds\.caches: expected 1, disk, page, path, stored, up, found "other"/,
     ]) {
       assert.match(stderr, expected);
     }
+    assert.doesNotMatch(stderr, /found "file:\/\/\/srv\/cache"/);
     const none = await rig.rig(
       "hm",
       "eval",
@@ -246,7 +254,7 @@ describe(
         const config = join(home, ".config/handpick/config.toml");
         const { caches } = parseConfig(await readFile(config, "utf8"), config);
         assert.deepEqual(
-          caches.map(({ name, url, dhallFile }) => [name, url, dhallFile]),
+          caches.map(({ name, url, clientFile }) => [name, url, clientFile]),
           [["mycache", "cachix://mycache", dhall]],
         );
         const manifest = await readFile(

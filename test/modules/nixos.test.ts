@@ -69,6 +69,21 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
     ]);
   });
 
+  it("lets the service write to the folders of its caches, for others to read", async () => {
+    const lines = async (caches: string): Promise<string[]> =>
+      ((await rig.report("nixos", configuration(caches))).units.services["handpick"] ?? "")
+        .split("\n")
+        .filter((line) => /^(?:UMask|ReadWritePaths)=/.test(line))
+        .toSorted();
+    assert.deepEqual(await lines(CACHE), ["UMask=0077"]);
+    assert.deepEqual(await lines('caches.disk.url = "file:///srv/my-cache";'), [
+      "ReadWritePaths=-/srv/my-cache",
+      "UMask=0022",
+    ]);
+    const strange = configuration('caches.disk.url = "file:///srv/a%20b";');
+    await assert.rejects(rig.report("nixos", strange), /expected a folder of letters, .*a%20b/);
+  });
+
   it("installs the post-build hook, unless there is another one", async () => {
     const hook = `${CACHE} postBuildHook.enable = true;`;
     const { nixSettings } = await rig.report("nixos", configuration(hook));

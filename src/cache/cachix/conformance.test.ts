@@ -9,7 +9,7 @@ cacheConformance({
   name: "createCachixCache()",
   async setup() {
     const fake = await startFakeCachix();
-    const cache = openCache({
+    const cache = await openCache({
       name: "mine",
       url: `cachix://${fake.cacheName}`,
       host: fake.url,

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { HandpickError } from "../../error.ts";
 import { quote } from "../../nix/format-error.ts";
-import { serverUrlFault } from "../cache-url.ts";
+import { serverUrlFault } from "../server-url.ts";
 import { type DhallRecord, type DhallValue, readDhall } from "./dhall-reader.ts";
 import { userConfigDir } from "../../home-directory.ts";
 import { Secret } from "../../secret.ts";

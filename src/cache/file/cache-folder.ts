@@ -1,7 +1,6 @@
 import type { Stats } from "node:fs";
 import { access, constants, lstat, mkdir, rename, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 
 import type { Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
@@ -12,6 +11,7 @@ import { syncDirectory } from "../../files/write-whole.ts";
 import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
 import { type Format, FormatError } from "../../nix/format-error.ts";
 import { CACHE_INFO_NAME } from "../binary-cache.ts";
+import { fileUrl } from "./file-url.ts";
 import { PartialFiles } from "./partial-files.ts";
 
 /** In bytes. */
@@ -41,7 +41,7 @@ export class CacheFolder {
 
   constructor(dir: string) {
     this.dir = resolve(dir);
-    this.url = pathToFileURL(this.dir).href;
+    this.url = fileUrl(this.dir);
     this.narDir = join(this.dir, NAR_DIR);
     this.narInfos = new PartialFiles(this.dir);
     this.nars = new PartialFiles(this.narDir);

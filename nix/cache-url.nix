@@ -1,0 +1,48 @@
+# URLs of caches: a row for each kind of cache in src/cache/kinds.ts.
+let
+  inherit (builtins)
+    any
+    concatStringsSep
+    filter
+    head
+    match
+    ;
+in
+rec {
+  kinds = [
+    {
+      form = "cachix://NAME";
+      meaning = ", NAME being that of the cache at Cachix";
+      holds = url: match "cachix://[A-Za-z0-9][A-Za-z0-9._-]{0,63}/?" url != null;
+      # The options of a cache that it takes besides those of every kind.
+      options = [
+        "host"
+        "tokenFile"
+        "tokenEnv"
+        "dhallFile"
+      ];
+    }
+    {
+      form = "file:///DIR";
+      meaning = ", DIR being the full name of a folder";
+      holds =
+        url:
+        match "file://(/+[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/*" url != null
+        && match ".*/([.]|%2[eE]){2}(/.*)?" url == null;
+      options = [ ];
+    }
+  ];
+
+  isCacheUrl = url: any ({ holds, ... }: holds url) kinds;
+
+  # Null for a URL of no kind.
+  kindOf =
+    url:
+    let
+      found = filter ({ holds, ... }: holds url) kinds;
+    in
+    if found == [ ] then null else head found;
+
+  forms = concatStringsSep " or " (map ({ form, ... }: form) kinds);
+  meanings = concatStringsSep ", or " (map ({ form, meaning, ... }: form + meaning) kinds);
+}

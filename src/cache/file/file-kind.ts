@@ -1,0 +1,28 @@
+import type { CacheKind } from "../kind.ts";
+import { createFileCache } from "./file-cache.ts";
+import { fileUrl, fileUrlFault, guessFileUrl, parseFileUrl } from "./file-url.ts";
+
+/** Folders in the layout that Nix reads at file:///DIR, and behind any web server. */
+export const fileKind: CacheKind = {
+  scheme: "file",
+  form: "file:///DIR",
+  example: "file:///srv/cache",
+  urlFault: fileUrlFault,
+  canonicalUrl: (url) => fileUrl(parseFileUrl(url)),
+  guessUrl: guessFileUrl,
+  folderOf: parseFileUrl,
+  needsTable: true,
+  keys: new Set(),
+  token: undefined,
+  // Readers find a key by its name, so it has to have one.
+  key: { variable: undefined, defaultName: () => undefined },
+  client: undefined,
+  isOwnHost: () => false,
+  // A disk is read where there is no network, so it has to be whole.
+  upstreams: [],
+  readOnlyHint:
+    "Check who may write to the folder, and that its disk is mounted for writing and not full.",
+  noKeysHint:
+    "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
+  open: ({ url, ...options }) => createFileCache({ ...options, dir: parseFileUrl(url) }),
+};

@@ -1,0 +1,101 @@
+import { HandpickError } from "../../error.ts";
+import { quote } from "../../nix/format-error.ts";
+
+const FILE_URL = /^file:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s;
+const SHAPE = "must have three slashes and the full name of a folder, such as file:///srv/cache";
+/** The longest URL that may stand in a configuration. */
+const LONGEST_URL = 2048;
+/** Characters of a path that Nix takes as they are, in every version. */
+const PLAIN = /%(?:24|26|2B|2C|3A|3B|3D|40)/g;
+
+/** The keys of a table that stand for parameters of a Nix URL. */
+const KEYS: ReadonlyMap<string, string> = new Map([
+  ["compression", "compression"],
+  ["compression-level", "compression-level"],
+  ["secret-key", "signing-key-file"],
+  ["secret-keys", "signing-key-file"],
+]);
+/** Parameters that only readers have a use for. */
+const OF_READERS: ReadonlySet<string> = new Set([
+  "priority",
+  "store",
+  "trusted",
+  "want-mass-query",
+  "local-nar-cache",
+  "path-info-cache-size",
+]);
+
+/**
+ * Reads `file:///DIR` and gives the folder: percent-encoding is undone, as Nix does from 2.26 on at the
+ * latest (2.8 takes it literally).
+ *
+ * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if it is anything else.
+ */
+export function parseFileUrl(url: string): string {
+  const read = readFileUrl(url);
+  if ("folder" in read) return read.folder;
+  throw new HandpickError(
+    "CACHE_URL_UNSUPPORTED",
+    `Cannot use the URL of the cache: it ${read.fault}`,
+  );
+}
+
+/** The rule that a URL of `file:` breaks, to be said after "it"; undefined if none. */
+export function fileUrlFault(url: string): string | undefined {
+  const read = readFileUrl(url);
+  return "fault" in read ? read.fault : undefined;
+}
+
+/** Spells the URL of a folder so that every Nix since 2.26 reads it. */
+export function fileUrl(folder: string): string {
+  return `file://${folder.split("/").map(encodePart).join("/")}`;
+}
+
+/** Returns the URL that is meant by the full name of a folder, or with too few slashes. */
+export function guessFileUrl(text: string): string | undefined {
+  const path = /^(?:file:)?(\/(?!\/)[^]*)$/.exec(text)?.[1];
+  if (path === undefined || !path.isWellFormed()) return undefined;
+  const url = fileUrl(path);
+  return fileUrlFault(url) === undefined ? fileUrl(parseFileUrl(url)) : undefined;
+}
+
+type Read = { readonly folder: string } | { readonly fault: string };
+
+function readFileUrl(url: string): Read {
+  const [, host, path = "", query, hash] = FILE_URL.exec(url) ?? [];
+  if (host !== "" || path === "") return { fault: SHAPE };
+  if (query !== undefined) return { fault: queryFault(query) };
+  if (hash !== undefined) return { fault: "must have %23 in place of #" };
+  const decoded = decode(path);
+  if (decoded === undefined) return { fault: "must have %25 in place of a % that encodes nothing" };
+  if (/%2f/i.test(path)) return { fault: "must not contain %2F" };
+  if (/\p{Cc}/u.test(decoded)) return { fault: "must not contain control characters" };
+  const parts = decoded.split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.includes("..")) return { fault: "must not contain .. as a part" };
+  if (parts.length === 0) return { fault: "must name a folder below /" };
+  const folder = `/${parts.join("/")}`;
+  const isLong = fileUrl(folder).length > LONGEST_URL;
+  return isLong ? { fault: `must have at most ${LONGEST_URL} characters` } : { folder };
+}
+
+/** Undefined for what is no UTF-8, however it is encoded. */
+function decode(path: string): string | undefined {
+  try {
+    return path.isWellFormed() ? decodeURIComponent(path) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function encodePart(part: string): string {
+  return encodeURIComponent(part).replace(PLAIN, decodeURIComponent);
+}
+
+/** Names the first parameter, and says where it belongs; its value may be a secret of somebody. */
+function queryFault(query: string): string {
+  const name = query.split(/[=&]/, 1)[0] ?? "";
+  const key = KEYS.get(name);
+  const rule = `must not have parameters, found ${quote(name)}`;
+  if (key !== undefined) return `${rule}; set ${key} in [caches.NAME] of the configuration`;
+  return OF_READERS.has(name) ? `${rule}, which readers set in their substituters` : rule;
+}
