@@ -120,9 +120,9 @@ describe("a folder and Nix itself", () => {
   });
 
   it("is read by a user who may not write there", async () => {
-    const dir = join(temp.dir, "foreign");
-    await push(dir, [lib, app], "zstd");
     await using nix = await createTestNix();
+    const dir = join(nix.dir, "foreign");
+    await push(dir, [lib, app], "zstd");
     const isRoot = process.getuid?.() === 0;
     execFileSync("chmod", ["-R", "a-w", dir]);
     const user = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
