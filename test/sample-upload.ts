@@ -32,7 +32,8 @@ export interface SampleOptions {
   readonly compression?: Compression;
 }
 
-const COMPRESSORS: Readonly<Record<Compression, (nar: Buffer) => Buffer>> = {
+/** How a NAR is compressed, in one piece. */
+export const COMPRESSORS: Readonly<Record<Compression, (nar: Buffer) => Buffer>> = {
   zstd: (nar) => zstdCompressSync(nar),
   xz: (nar) => execFileSync("xz", ["--stdout"], { input: nar }),
   none: (nar) => nar,

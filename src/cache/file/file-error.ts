@@ -103,7 +103,8 @@ async function meaningOf(error: unknown, options: FileErrorOptions): Promise<Mea
   }
   if (code === "EFBIG") return (await isFat(options.dir)) ? TOO_LARGE_FOR_FAT : TOO_LARGE;
   if (isAbsent(error)) {
-    return (await exists(options.dir)) ? { code: "CACHE_PROTOCOL", text: "it is gone" } : GONE;
+    const text = options.isReading === true ? "it does not exist" : "its file is gone";
+    return (await exists(options.dir)) ? { code: "CACHE_PROTOCOL", text } : GONE;
   }
   const known = MEANINGS[code];
   if (known === DENIED && options.isReading === true) {

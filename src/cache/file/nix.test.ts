@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmod, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+
+import { createTestNix, type TestNix } from "../../../test/nix.ts";
+import { NOBODY } from "../../../test/ordinary-user.ts";
+import { COMPRESSORS, samplePart } from "../../../test/sample-upload.ts";
+import { type TempDir, tempDir } from "../../../test/temp.ts";
+import { sha256FromDigest } from "../../nix/hash.ts";
+import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
+import type { PathInfo } from "../../nix/path-info.ts";
+import { fingerprint, signFingerprint } from "../../nix/signature.ts";
+import { hashPartOf, parseStorePath, type StorePath } from "../../nix/store-path.ts";
+import type { Compression } from "../contract.ts";
+import { createFileCache } from "./file-cache.ts";
+import { createFileReader } from "./file-reader.ts";
+
+const { signal } = new AbortController();
+const KEY = generateSecretKey("folder-1");
+const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
+const EXPRESSION = `
+  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
+`;
+
+interface Packed {
+  readonly info: PathInfo;
+  readonly nar: Buffer;
+}
+
+async function pack(nix: TestNix, path: StorePath): Promise<Packed> {
+  const { stdout } = await nix.run("nix-store", ["--query", "--references", path]);
+  const references = stdout.split("\n").filter(Boolean);
+  const dump = `nix-store --dump ${nix.dir}/root${path} > ${nix.dir}/nar`;
+  await nix.run("sh", ["-c", dump]);
+  const nar = await readFile(join(nix.dir, "nar"));
+  return {
+    nar,
+    info: {
+      path,
+      narHash: sha256FromDigest(createHash("sha256").update(nar).digest()),
+      narSize: nar.length,
+      references: references.map((line) => parseStorePath(line)),
+      deriver: undefined,
+      registrationTime: 0,
+      ultimate: true,
+      signatures: [],
+      // Without it Nix asks for a signature.
+      contentAddress: undefined,
+    },
+  };
+}
+
+async function push(dir: string, packed: readonly Packed[], method: Compression): Promise<void> {
+  await using cache = createFileCache({ name: "folder", dir });
+  for (const { info, nar } of packed) {
+    const file = COMPRESSORS[method](nar);
+    const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), KEY)];
+    const upload = await cache.beginUpload({ info, compression: method, signatures }, signal);
+    await upload.putPart(samplePart(1, file), signal);
+    const fileHash = sha256FromDigest(createHash("sha256").update(file).digest());
+    await upload.publish({ fileHash, fileSize: file.length }, signal);
+  }
+}
+
+describe("a folder and Nix itself", () => {
+  let temp: TempDir;
+  let lib: Packed;
+  let app: Packed;
+  before(async () => {
+    temp = await tempDir();
+    await chmod(temp.dir, 0o755);
+    await using nix = await createTestNix({ root: true });
+    const evaluate = ["--eval", "--read-write-mode", "--expr", EXPRESSION];
+    const { stdout } = await nix.run("nix-instantiate", evaluate);
+    const path = parseStorePath(JSON.parse(stdout));
+    const found = await nix.run("nix-store", ["--query", "--references", path]);
+    lib = await pack(nix, parseStorePath(found.stdout.trim()));
+    app = await pack(nix, path);
+  });
+  after(() => temp[Symbol.asyncDispose]());
+
+  const contents = (nix: TestNix): Promise<string> =>
+    readFile(join(nix.dir, "root", app.info.path), "utf8");
+
+  /** Fetches the app into an empty store; false if Nix refuses to. */
+  async function substitute(dir: string, lines: readonly string[]): Promise<boolean> {
+    await using nix = await createTestNix({ root: true });
+    const config = ["require-sigs = true", `substituters = file://${dir}`, ...lines];
+    const env = { NIX_CONFIG: config.join("\n") };
+    const options = { env, allowFailure: true };
+    const { status } = await nix.run("nix-store", ["--realise", app.info.path], options);
+    if (status !== 0) return false;
+    await nix.run("nix-store", ["--verify", "--check-contents"]);
+    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
+    return true;
+  }
+
+  for (const method of ["zstd", "xz", "none"] as const) {
+    it(`is substituted from with signatures required, compressed with ${method}`, async () => {
+      const dir = join(temp.dir, method);
+      await push(dir, [lib, app], method);
+      assert.equal(await substitute(dir, []), false);
+      assert.equal(await substitute(dir, [TRUSTED]), true);
+    });
+  }
+
+  it("is copied from by nix copy", async () => {
+    const dir = join(temp.dir, "copy");
+    await push(dir, [lib, app], "zstd");
+    await using nix = await createTestNix({ root: true });
+    const copy = ["copy", "--from", `file://${dir}`, app.info.path];
+    const options = { env: { NIX_CONFIG: `require-sigs = true\n${TRUSTED}` } };
+    const refused = await nix.run("nix", copy, { allowFailure: true });
+    assert.notEqual(refused.status, 0);
+    await nix.run("nix", copy, options);
+    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
+  });
+
+  it("is read by a user who may not write there", async () => {
+    await using nix = await createTestNix();
+    const dir = join(nix.dir, "foreign");
+    await push(dir, [lib, app], "zstd");
+    const isRoot = process.getuid?.() === 0;
+    execFileSync("chmod", ["-R", "a-w", dir]);
+    const user = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+    const env = { NIX_REMOTE: "dummy://", HOME: join(nix.dir, "tmp") };
+    const args = ["path-info", "--store", `file://${dir}`, "--recursive", app.info.path];
+    const found = await nix.run("nix", args, {
+      ...user,
+      env: { ...env, NIX_STORE_DIR: "/nix/store" },
+    });
+    execFileSync("chmod", ["-R", "u+w", dir]);
+    assert.deepEqual(
+      new Set(found.stdout.trim().split("\n")),
+      new Set([app.info.path, lib.info.path]),
+    );
+  });
+
+  it("goes on with what nix copy wrote, and nix copy with ours", async () => {
+    const dir = join(temp.dir, "both");
+    await push(dir, [lib], "zstd");
+    const library = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
+    await using nix = await createTestNix({ root: true });
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix", ["copy", "--to", `file://${dir}?compression=zstd`, app.info.path]);
+    // Nix leaves alone what is there.
+    const present = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
+    assert.equal(present, library);
+    await using cache = createFileCache({ name: "folder", dir });
+    const hashes = [lib, app].map(({ info }) => hashPartOf(info.path));
+    assert.deepEqual(await cache.missing(hashes, signal), new Set());
+    const theirs = await createFileReader({ dir }).narInfo(app.info.path, signal);
+    assert.equal(theirs?.narHash, app.info.narHash);
+    // What Nix did not sign is replaced.
+    assert.equal(await substitute(dir, [TRUSTED]), true);
+    await push(dir, [app], "zstd");
+    const ours = await createFileReader({ dir }).narInfo(app.info.path, signal);
+    assert.equal(ours?.signatures.length, 1);
+  });
+
+  it("makes what nix copy makes, but for the folder of what is not whole", async () => {
+    const [ours, theirs] = [join(temp.dir, "ours"), join(temp.dir, "theirs")];
+    await push(ours, [lib, app], "none");
+    await using nix = await createTestNix({ root: true });
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix", ["copy", "--to", `file://${theirs}?compression=none`, app.info.path]);
+    for (const folder of [".partial", "nar/.partial"])
+      await rm(join(ours, folder), { recursive: true });
+    const listed = await Promise.all(
+      [ours, theirs].map((dir) => readdir(dir, { recursive: true })),
+    );
+    assert.deepEqual(listed[0]?.toSorted(), listed[1]?.toSorted());
+    for (const name of [
+      "nix-cache-info",
+      ...(listed[1] ?? []).filter((each) => each.endsWith(".nar")),
+    ]) {
+      assert.deepEqual(await readFile(join(ours, name)), await readFile(join(theirs, name)), name);
+    }
+    for (const { info } of [lib, app]) {
+      const name = `${hashPartOf(info.path)}.narinfo`;
+      const [our, their] = await Promise.all(
+        [ours, theirs].map(async (dir) =>
+          (await readFile(join(dir, name), "utf8")).replace(/^(?:Sig|CA): .*\n/gm, ""),
+        ),
+      );
+      assert.equal(our, their);
+    }
+  });
+});
