@@ -583,6 +583,14 @@ describe("publish() of a Cachix upload", () => {
 });
 
 describe("abort() of a Cachix upload", () => {
+  it("tries on other connections when several turn out to be closed", async () => {
+    await using rig = await createCachixRig();
+    const upload = await rig.begin(sample);
+    for (let count = 0; count < 4; count++) rig.fake.next("abort").cut();
+    await upload.abort();
+    assert.equal(rig.fake.of("abort").length, 5);
+  });
+
   it("tells the service once", async () => {
     await using rig = await createCachixRig();
     const upload = await rig.begin(sample);

@@ -18,6 +18,9 @@ const URL_USABLE_MS = 240_000;
 /** On a slow line a part takes minutes, and one that is cut near its end is to go again. */
 const PART_PATIENCE: Patience = { triesMs: 900_000 };
 
+/** Connections that were kept open may turn out, one after the other, to be closed by the service. */
+const ABORT_TRIES = 6;
+
 /** Words of a service that misses a signature. */
 const SIGNATURE = /\b(?:(?:un)?sign(?:ed|ing|ature)?|c?sig)\b/i;
 const NO_KEY_HINT =
@@ -95,13 +98,15 @@ export class CachixUpload implements Upload {
   }
 
   async #abort(): Promise<void> {
-    try {
-      const signal = AbortSignal.timeout(this.#options.abortMs);
-      const call = this.#call("give up the upload", { path: ["abort"] });
-      // A connection that was kept open may turn out only now to be closed: once more on another.
-      await this.#api.callOnce(call, signal).catch(() => this.#api.callOnce(call, signal));
-    } catch {
-      // The service forgets unfinished uploads by itself; there is nothing to gain from a report.
+    const signal = AbortSignal.timeout(this.#options.abortMs);
+    const call = this.#call("give up the upload", { path: ["abort"] });
+    for (let tries = 0; tries < ABORT_TRIES && !signal.aborted; tries++) {
+      try {
+        await this.#api.callOnce(call, signal);
+        return;
+      } catch {
+        // The service forgets unfinished uploads by itself; there is nothing to gain from a report.
+      }
     }
   }
 
