@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { fstatSync, readdirSync, readlinkSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { describe, it } from "node:test";
 
+import { smallDisk } from "../../test/small-disk.ts";
 import { tempDir } from "../../test/temp.ts";
 import type { Extent } from "./extents.ts";
 import { SpoolFile } from "./spool-file.ts";
@@ -30,16 +29,6 @@ function openIn(dir: string): number[] {
       return []; // the one that lists the folder
     }
   });
-}
-
-/** Mounts a file system of one MiB; returns false where this is not allowed. */
-function mountSmall(dir: string): boolean {
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "none", dir], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describe("SpoolFile", () => {
@@ -86,21 +75,15 @@ describe("SpoolFile", () => {
   });
 
   it("holds on a full disk what is there, and has no more room than that", async (t) => {
-    await using temp = await tempDir();
-    const dir = `${temp.dir}/small`;
-    await mkdir(dir);
-    if (!mountSmall(dir)) return t.skip("this user may not mount");
-    try {
-      await using spool = new SpoolFile({ dir, limitBytes: 64 * MIB });
-      const kept = randomBytes(MIB / 2);
-      const extent = await written(spool, kept);
-      assert.equal(await spool.write(randomBytes(MIB)), undefined);
-      assert.ok((await readBack(spool, extent, kept.length)).equals(kept));
-      assert.equal(spool.limitBytes, MIB / 2);
-      spool.free(extent);
-      await written(spool, randomBytes(MIB / 2));
-    } finally {
-      execFileSync("umount", ["-l", dir]);
-    }
+    await using disk = await smallDisk(MIB);
+    if (disk === undefined) return t.skip("this user may not mount");
+    await using spool = new SpoolFile({ dir: disk.dir, limitBytes: 64 * MIB });
+    const kept = randomBytes(MIB / 2);
+    const extent = await written(spool, kept);
+    assert.equal(await spool.write(randomBytes(MIB)), undefined);
+    assert.ok((await readBack(spool, extent, kept.length)).equals(kept));
+    assert.equal(spool.limitBytes, MIB / 2);
+    spool.free(extent);
+    await written(spool, randomBytes(MIB / 2));
   });
 });
