@@ -28,23 +28,26 @@ export async function runNode(
 /** What a push has to do, lest something else is measured. */
 export interface PushCheck {
   readonly mode?: Partial<SinkMode>;
-  /** How many paths have to arrive. */
+  /** How many paths have to arrive in each cache. */
   readonly paths: number;
+  /** Caches at once, all of them the sink. @default {1} */
+  readonly caches?: number;
 }
 
-/** Writes a configuration whose cache is the sink. */
-export async function writeConfig({ sink, workDir }: Bench): Promise<string> {
+/** Writes a configuration whose caches are the sink. */
+export async function writeConfig(
+  { sink, workDir }: Bench,
+  names: readonly string[] = ["bench"],
+): Promise<string> {
   const folder = join(workDir, "handpick");
   await mkdir(folder, { recursive: true });
   const config = join(folder, "handpick.toml");
-  const settings = { url: "cachix://bench", host: sink.url, "token-env": "BENCH_TOKEN" };
-  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-  await writeFile(config, `[caches.bench]\n${lines.join("\n")}\n`);
+  await writeFile(config, names.map((name) => cacheTable(name, sink)).join(""));
   return config;
 }
 
 /**
- * Pushes one or more closures to the sink, as a user would.
+ * Pushes one or more closures to the sink, or to several, as a user would.
  *
  * @throws {Error} If not as many paths arrive.
  */
@@ -54,11 +57,22 @@ export async function push(
   check: PushCheck,
 ): Promise<Finished> {
   const { sink } = bench;
-  const config = await writeConfig(bench);
+  const { caches = 1 } = check;
+  const names = Array.from({ length: caches }, (_, index) => `bench-${index}`);
+  const config = await writeConfig(bench, names);
   sink.reset(check.mode);
   const env = { BENCH_TOKEN: "token" };
-  const finished = await runNode(bench, [PROGRAM, "push", "-c", config, ...[path].flat()], env);
+  const to = names.flatMap((name) => ["--to", name]);
+  const args = ["push", "-c", config, ...to, ...[path].flat()];
+  const finished = await runNode(bench, [PROGRAM, ...args], env);
   const { paths } = sink.counts();
-  if (paths !== check.paths) throw new Error(`Expected ${check.paths} paths pushed, got ${paths}`);
+  const expected = check.paths * caches;
+  if (paths !== expected) throw new Error(`Expected ${expected} paths pushed, got ${paths}`);
   return finished;
+}
+
+function cacheTable(name: string, { url: host }: Bench["sink"]): string {
+  const settings = { url: `cachix://${name}`, host, "token-env": "BENCH_TOKEN" };
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  return `[caches.${name}]\n${lines.join("\n")}\n`;
 }

@@ -1,4 +1,5 @@
 import type { Row } from "./bench.ts";
+import { cachesRow } from "./rows/caches.ts";
 import { memoryRow } from "./rows/memory.ts";
 import { nothingRow } from "./rows/nothing.ts";
 import { packRow } from "./rows/pack.ts";
@@ -13,6 +14,7 @@ export const ROWS: readonly Row[] = [
   packRow,
   pushRow,
   severalRow,
+  cachesRow,
   tinyDelayedRow,
   tinyRow,
   nothingRow,

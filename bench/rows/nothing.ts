@@ -5,7 +5,7 @@ import { boundLine, missingLines, speedLine } from "../lines.ts";
 import type { Nix } from "../nix-versions.ts";
 import { run } from "../process.ts";
 
-/** Row 6: a push that finds everything there. */
+/** Row 7: a push that finds everything there. */
 export const nothingRow: Row = {
   name: "nothing",
   about: "nothing to do for a large closure, against nix path-info -r",

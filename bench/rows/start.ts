@@ -4,7 +4,7 @@ import { PROGRAM, runNode } from "../handpick.ts";
 import { durationLine } from "../lines.ts";
 import { run } from "../process.ts";
 
-/** Row 8: the start of the program. */
+/** Row 9: the start of the program. */
 export const startRow: Row = {
   name: "start",
   about: "handpick --version, against node -e 0",

@@ -9,7 +9,7 @@ const PARAMETERS = "?compression=zstd&compression-level=3";
 const DELAY_MS = 50;
 const MOST_SECONDS = 3;
 
-/** Row 4: many round trips. */
+/** Row 5: many round trips. */
 export const tinyDelayedRow: Row = {
   name: "tiny-delayed",
   about: "many tiny paths, 50 ms added to every request, against nix copy",
@@ -30,7 +30,7 @@ export const tinyDelayedRow: Row = {
   },
 };
 
-/** Row 5: the cost of many paths by themselves. */
+/** Row 6: the cost of many paths by themselves. */
 export const tinyRow: Row = {
   name: "tiny",
   about: "the same without a delay",

@@ -3,6 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { Pick } from "../nix/manifest.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { type Failure, isLasting, isOutage, toFailure } from "../error.ts";
+import { SharedPacker } from "../push/shared-packer.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import type { Store } from "../store/store.ts";
 import { routePicks } from "../run/idle-caches.ts";
@@ -24,6 +25,11 @@ export interface LivePusherOptions extends OpenOptions {
   readonly to: readonly string[];
   readonly signal: AbortSignal;
   readonly onEvent: (event: RunEvent) => void;
+}
+
+/** Picks, and what packs them. */
+interface Packable extends HeldPicks {
+  readonly packer: SharedPacker;
 }
 
 /**
@@ -90,7 +96,9 @@ export class LivePusher implements AsyncDisposable {
         : (pick: Pick): string[] => this.#cachesOf(pick);
     const held = stack.use(await closeHeld(usable, { store, namesOf }));
     const names = new Set(held.planned.flatMap(({ caches }) => caches));
-    await Promise.all([...names].map((name) => this.#pushTo(name, held)));
+    const dir = this.#options.folder?.dir;
+    const packer = stack.use(new SharedPacker(dir === undefined ? {} : { spoolDir: dir }));
+    await Promise.all([...names].map((name) => this.#pushTo(name, { ...held, packer })));
   }
 
   /** A manifest may name what is not there. */
@@ -109,7 +117,7 @@ export class LivePusher implements AsyncDisposable {
     return cacheNames(to.length === 0 ? pick.caches : to, config);
   }
 
-  async #pushTo(name: string, held: HeldPicks): Promise<void> {
+  async #pushTo(name: string, held: Packable): Promise<void> {
     const own = held.planned.filter(({ caches }) => caches.includes(name));
     this.tally.begin(
       name,
@@ -128,12 +136,13 @@ export class LivePusher implements AsyncDisposable {
   }
 
   /** Returns what kept the cache from it all, if something did. */
-  async #tryCache(name: string, held: HeldPicks): Promise<Failure | undefined> {
+  async #tryCache(name: string, held: Packable): Promise<Failure | undefined> {
     const { config, signal, to } = this.#options;
     const choose = to.length > 0 ? chooseCache : wantedCache;
     try {
       return await runCache(choose(config, name), held, {
         ...this.#options,
+        packer: held.packer,
         onWarning: (text) => this.#warn(text),
         onDecided: ({ plan }) => {
           const order = { plan, isCalledOff: isHoleFailing(plan, config) };

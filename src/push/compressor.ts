@@ -38,7 +38,7 @@ export interface CompressorOptions {
 }
 
 /** The level used where nobody says otherwise. */
-const DEFAULT_LEVEL: Readonly<Record<Compression, number>> = { zstd: 3, xz: 6, none: 0 };
+export const DEFAULT_LEVEL: Readonly<Record<Compression, number>> = { zstd: 3, xz: 6, none: 0 };
 
 const OUTPUT_CHUNK_BYTES = 4 << 20;
 const ZSTD_JOB_BYTES = 2 << 20;

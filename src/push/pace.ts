@@ -15,6 +15,14 @@ const FIRST_PARALLEL_PARTS = 4;
 const MAX_PARALLEL_PARTS = 16;
 const SAMPLE_MS = 1_000;
 
+/** The least part size, in bytes, with which a path goes into a cache. */
+export function leastPartSize(
+  narSize: number,
+  { minBytes, maxParts }: Pick<PartTraits, "minBytes" | "maxParts">,
+): number {
+  return Math.max(minBytes, Math.ceil(narSize / Math.floor(maxParts * MOST_OF_PARTS)));
+}
+
 /**
  * Fits parts to the link: measures what goes through and lets only as many large parts out at once
  * as the link carries within a fifth of the time that each has, and makes parts as small as allowed on slow links.
@@ -42,8 +50,7 @@ export class Pace {
 
   /** The part size in bytes for an upload that begins now. */
   partSize(narSize: number): number {
-    const { minBytes, maxParts } = this.#limits;
-    const floor = Math.max(minBytes, Math.ceil(narSize / Math.floor(maxParts * MOST_OF_PARTS)));
+    const floor = leastPartSize(narSize, this.#limits);
     const rate = this.#bytesPerSecond ?? Infinity;
     const isSlow = rate * this.#partSeconds < NORMAL_PART_BYTES;
     return Math.max(floor, isSlow ? SLOW_PART_BYTES : NORMAL_PART_BYTES);

@@ -8,22 +8,11 @@ import { systemCode } from "../files/system-code.ts";
 import { Budget } from "./budget.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { pack, SMALL_NAR_BYTES } from "./pack.ts";
-import { createGate, shutGate } from "./thread-gate.ts";
+import { PartMemory } from "./part-memory.ts";
+import { type OnPart, PartSends } from "./part-sends.ts";
 import type { CutPart } from "./part-writer.ts";
+import { createGate, shutGate } from "./thread-gate.ts";
 import type { ThreadGate } from "./thread-gate.ts";
-
-/** One slice of a packed path. */
-export interface PackedPart {
-  /** From 1. */
-  readonly number: number;
-  /** Where in the file it begins, in bytes. */
-  readonly offset: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** MD5 of the bytes, base64; empty if it was not asked for. */
-  readonly md5: string;
-  /** NAR bytes that this part stands for; over all parts, the size of the NAR. */
-  readonly narBytes: number;
-}
 
 export interface PackRequest {
   readonly physicalPath: string;
@@ -36,8 +25,11 @@ export interface PackRequest {
   readonly md5?: boolean;
   /** The record of the store: no last part of other files is handed on. */
   readonly recorded?: Recorded;
-  /** Takes a part; its memory is used again once the promise settles. */
-  readonly onPart: (part: PackedPart, signal: AbortSignal) => Promise<void>;
+  /** Where the memory of its parts is taken from. @default {the budget of the pool} */
+  readonly memory?: Budget;
+  /** Threads for the compression of a large path. @default {as many as the pool has} */
+  readonly threads?: number;
+  readonly onPart: OnPart;
 }
 
 export interface PackPoolOptions {
@@ -45,8 +37,8 @@ export interface PackPoolOptions {
   readonly threads?: number;
   /** Memory for parts that wait or are being sent, in bytes. @default {32 MiB} */
   readonly memoryBytes?: number;
-  /** Pools that share threads and memory with this one, itself included. @default {1} */
-  readonly shares?: number;
+  /** Memory of parts that were sent. @default {that of this pool alone} */
+  readonly spare?: PartMemory;
 }
 
 /** As many as libuv has for the compressor; one more costs some 20 MB. */
@@ -54,12 +46,8 @@ const MOST_THREADS = 4;
 const DEFAULT_MEMORY_BYTES = 32 << 20;
 /** Files that a thread has open: five of its own, and one that it reads. */
 const FILES_PER_THREAD = 6;
-/** A part is sent while the next is packed, however many pools share the memory. */
-const LEAST_MEMORY_BYTES = 16 << 20;
 /** A NAR up to this size is packed in the calling thread, in about a millisecond. */
 const TINY_NAR_BYTES = 64 << 10;
-/** Part memory of at least this size is kept for the next part; smaller memory costs nothing. */
-const KEEP_FROM_BYTES = 1 << 20;
 
 /**
  * Packs store paths in worker threads. Small paths take a thread each; a large one uses all cores
@@ -80,18 +68,17 @@ export class PackPool implements AsyncDisposable {
   readonly #slots: Budget;
   readonly #large = new Budget(1);
   readonly #memory: Budget;
-  readonly #spare: ArrayBuffer[] = [];
+  readonly #spare: PartMemory;
 
   constructor(options: PackPoolOptions = {}) {
     const {
       threads = affordable(Math.min(availableParallelism(), MOST_THREADS), FILES_PER_THREAD),
       memoryBytes = DEFAULT_MEMORY_BYTES,
     } = options;
-    const shares = Math.max(options.shares ?? 1, 1);
-    const leastBytes = Math.min(memoryBytes, LEAST_MEMORY_BYTES);
-    this.threads = Math.ceil(threads / shares);
-    this.#slots = new Budget(this.threads);
-    this.#memory = new Budget(Math.max(Math.floor(memoryBytes / shares), leastBytes));
+    this.threads = threads;
+    this.#slots = new Budget(threads);
+    this.#memory = new Budget(memoryBytes);
+    this.#spare = options.spare ?? new PartMemory();
     process.once("exit", this.#killPrograms);
   }
 
@@ -103,23 +90,9 @@ export class PackPool implements AsyncDisposable {
    * @throws The reason `signal` was aborted with.
    */
   async pack(request: PackRequest, signal: AbortSignal): Promise<PackResult> {
-    const failed = new AbortController();
-    const job: Job = {
-      request,
-      failed,
-      signal: AbortSignal.any([signal, failed.signal]),
-      parts: [],
-    };
-    try {
-      const result = await (isTiny(request) ? this.#here(job) : this.#inThread(job));
-      // Parts may still be under way; the thread packs the next path meanwhile.
-      await Promise.all(job.parts);
-      return result;
-    } catch (error) {
-      failed.abort(error);
-      await Promise.allSettled(job.parts);
-      throw error;
-    }
+    const sends = new PartSends(request.onPart, signal);
+    const job = { request, sends, signal: sends.signal };
+    return await sends.settle(() => (isTiny(request) ? this.#here(job) : this.#inThread(job)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -130,14 +103,14 @@ export class PackPool implements AsyncDisposable {
   }
 
   async #here(job: Job): Promise<PackResult> {
-    const { onPart: _, ...plain } = job.request;
+    const { onPart: _, memory = this.#memory, ...plain } = job.request;
     let release = nothing;
     return await pack(
       { type: "job", ...plain, threads: 1 },
       {
         need: async (sizeBytes) => {
-          release = await this.#memory.take(sizeBytes, job.signal);
-          return this.#takeMemory(sizeBytes);
+          release = await memory.take(sizeBytes, job.signal);
+          return this.#spare.take(sizeBytes);
         },
         part: (part) => this.#sendPart(part, job, release),
         onProgram: nothing,
@@ -206,23 +179,17 @@ export class PackPool implements AsyncDisposable {
   }
 
   /** Hands a part on; its memory is free again when that is done. */
-  #sendPart(
-    { memory, sizeBytes, ...part }: CutPart,
-    { request, signal, failed, parts }: Job,
-    release: () => void,
-  ): void {
-    const bytes = new Uint8Array(memory, 0, sizeBytes);
-    const sent = request.onPart({ ...part, bytes }, signal).finally(() => {
-      if (memory.byteLength >= KEEP_FROM_BYTES) this.#spare.push(memory);
+  #sendPart({ memory, sizeBytes, ...part }: CutPart, { sends }: Job, release: () => void): void {
+    sends.send({ ...part, bytes: new Uint8Array(memory, 0, sizeBytes) }, () => {
+      this.#spare.give(memory);
       release();
     });
-    parts.push(sent);
-    sent.catch((error: unknown) => failed.abort(error));
   }
 
   /** Sends the job, grants memory and takes parts until the worker is done. */
   #converse(worker: Worker, job: Job): Promise<PackResult> {
     const { request, signal } = job;
+    const { onPart: _, memory: budget = this.#memory, ...plain } = request;
     const { promise, resolve, reject } = Promise.withResolvers<PackResult>();
     const onAbort = (): void => reject(signal.reason as Error);
     let release = nothing;
@@ -232,8 +199,8 @@ export class PackPool implements AsyncDisposable {
       return taken;
     };
     const grant = async (sizeBytes: number): Promise<void> => {
-      release = await this.#memory.take(sizeBytes, signal);
-      const memory = this.#takeMemory(sizeBytes);
+      release = await budget.take(sizeBytes, signal);
+      const memory = this.#spare.take(sizeBytes);
       worker.postMessage({ type: "grant", memory } satisfies ToWorker, [memory]);
     };
     const onMessage = (message: FromWorker): void => {
@@ -247,22 +214,13 @@ export class PackPool implements AsyncDisposable {
     worker.on("message", onMessage).on("error", onError).on("exit", onExit);
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
-    const { onPart: _, ...plain } = request;
-    const threads = request.narSize >= SMALL_NAR_BYTES ? this.threads : 1;
+    const threads = request.narSize >= SMALL_NAR_BYTES ? (request.threads ?? this.threads) : 1;
     worker.postMessage({ type: "job", ...plain, threads } satisfies PackJob);
     return promise.finally(() => {
       worker.off("message", onMessage).off("error", onError).off("exit", onExit);
       signal.removeEventListener("abort", onAbort);
       take()();
     });
-  }
-
-  /** Spare memory counts against nobody's budget, so what does not fit a large request goes. */
-  #takeMemory(sizeBytes: number): ArrayBuffer {
-    const at = this.#spare.findIndex((memory) => memory.byteLength === sizeBytes);
-    if (at !== -1) return this.#spare.splice(at, 1)[0] ?? new ArrayBuffer(sizeBytes);
-    if (sizeBytes >= KEEP_FROM_BYTES) this.#spare.length = 0;
-    return new ArrayBuffer(sizeBytes);
   }
 }
 
@@ -273,17 +231,18 @@ function noThread(cause: unknown): HandpickError {
   return new HandpickError("OPEN_FILES_LIMIT", message, { cause, hint: OPEN_FILES_HINT });
 }
 
-/** Programs are for threads, which end them. */
-function isTiny({ compression, narSize }: PackRequest): boolean {
+/** Returns true if a path is packed in the calling thread. Programs are for threads, which end them. */
+export function isTiny({
+  compression,
+  narSize,
+}: Pick<PackRequest, "compression" | "narSize">): boolean {
   return compression === "zstd" && narSize > 0 && narSize <= TINY_NAR_BYTES;
 }
 
 interface Job {
   readonly request: PackRequest;
-  /** Aborted by the first part that fails. */
-  readonly failed: AbortController;
+  readonly sends: PartSends;
   readonly signal: AbortSignal;
-  readonly parts: Promise<void>[];
 }
 
 /** The worker stands beside this file: as source in the repository, bundled in a release. */

@@ -14,6 +14,8 @@ export interface CutPart {
   readonly md5: string;
   /** NAR bytes compressed since the part before was cut; over all parts, the size of the NAR. */
   readonly narBytes: number;
+  /** SHA-256, in hex, of the file up to the end of this part. */
+  readonly hashSoFar: string;
 }
 
 /** Where full parts go and where memory for the next one comes from. */
@@ -107,7 +109,9 @@ export class PartWriter {
     const narBytes = Math.round(this.#narBytes) - this.#coveredBytes;
     this.#coveredBytes += narBytes;
     const { buffer } = memory;
-    this.#sink.part({ number: this.#number, offset, memory: buffer, sizeBytes, md5, narBytes });
+    const hashSoFar = this.#hash.copy().digest("hex");
+    const cut = { number: this.#number, offset, memory: buffer, sizeBytes, md5, narBytes };
+    this.#sink.part({ ...cut, hashSoFar });
     this.#memory = undefined;
     this.#filled = 0;
   }

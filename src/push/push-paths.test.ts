@@ -10,10 +10,11 @@ import type { Cache, CacheTraits, PackedFile, UploadRequest } from "../cache/con
 import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
 import { nameOf } from "../nix/store-path.ts";
+import { CachePacker } from "./cache-packer.ts";
 import type { PushEvent } from "./events.ts";
-import { PackPool } from "./pack-pool.ts";
 import { pushPaths } from "./push-paths.ts";
 import type { PushOptions, PushTask } from "./push-paths.ts";
+import { SharedPacker } from "./shared-packer.ts";
 
 type Step = "begin" | "part" | "publish" | "abort";
 
@@ -71,11 +72,12 @@ async function push(
   cache: Cache,
   options: Partial<PushOptions> = {},
 ): Promise<Outcome> {
-  await using pool = new PackPool({ threads: 2 });
+  await using shared = new SharedPacker({ threads: 2 });
+  await using packer = new CachePacker(shared);
   const events: PushEvent[] = [];
   await pushPaths(tasks, {
     cache,
-    pool,
+    packer,
     compression: "zstd",
     level: undefined,
     signaturesOf: () => [],

@@ -10,7 +10,7 @@ import { orAborted } from "../or-aborted.ts";
 import { Budget } from "./budget.ts";
 import type { PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
-import type { PackPool } from "./pack-pool.ts";
+import type { CachePacker } from "./cache-packer.ts";
 import { Pace } from "./pace.ts";
 
 /** One path to push. */
@@ -22,15 +22,13 @@ export interface PushTask {
 
 export interface PushOptions {
   readonly cache: Cache;
-  readonly pool: PackPool;
+  readonly packer: CachePacker;
   readonly compression: Compression;
   readonly level: number | undefined;
   /** The signatures that readers get of a path, whose NAR size is known. */
   readonly signaturesOf: (info: PathInfo) => readonly string[];
   /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
-  /** Runs at once that share the files this process may have open, itself included. @default {1} */
-  readonly shares?: number;
   readonly onEvent: (event: PushEvent) => void;
   readonly signal: AbortSignal;
 }
@@ -79,12 +77,15 @@ class Run {
   constructor(options: PushOptions) {
     this.#options = options;
     this.#pace = new Pace(options.cache.traits.parts);
-    this.#slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH * (options.shares ?? 1)));
+    this.#slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH * options.packer.shares));
     this.#signal = AbortSignal.any([options.signal, this.#refused.signal]);
     this.#beginSignal = new DelayedAbort(this.#signal, BEGIN_GRACE_MS).signal;
   }
 
   async all(tasks: readonly PushTask[]): Promise<void> {
+    const { cache, packer, compression, level } = this.#options;
+    const physicalPaths = tasks.map(({ physicalPath }) => physicalPath);
+    packer.expect({ physicalPaths, compression, level, parts: cache.traits.parts });
     for (const { info } of tasks) {
       const [stored, visible] = [
         Promise.withResolvers<boolean>(),
@@ -107,15 +108,17 @@ class Run {
 
   /** Never throws: what goes wrong becomes an event, or aborts the run. */
   async #one(task: PushTask, endSlot: () => void): Promise<void> {
-    const { path } = task.info;
+    const { info, physicalPath } = task;
+    const { packer, compression, level } = this.#options;
     let isVisible = false;
     try {
       isVisible = await this.#push(task, endSlot);
     } catch (error) {
-      this.#fail(path, error);
+      this.#fail(info.path, error);
     } finally {
-      this.#reach(path, "stored", isVisible);
-      this.#reach(path, "visible", isVisible);
+      packer.forget({ physicalPath, compression, level });
+      this.#reach(info.path, "stored", isVisible);
+      this.#reach(info.path, "visible", isVisible);
       endSlot();
     }
   }
@@ -189,7 +192,7 @@ class Run {
   /** Narinfos and signatures have the size of the NAR, which very old databases do not. */
   async #measured({ info, physicalPath }: PushTask): Promise<PathInfo> {
     if (info.narSize > 0) return info;
-    const { narSize } = await this.#options.pool.pack(
+    const { narSize } = await this.#options.packer.measure(
       {
         physicalPath,
         narSize: 0,
@@ -205,11 +208,11 @@ class Run {
   }
 
   async #pack({ info, physicalPath }: PushTask, upload: Upload): Promise<PackResult> {
-    const { cache, pool, compression, level, onEvent } = this.#options;
+    const { cache, packer, compression, level, onEvent } = this.#options;
     const partSize = this.#pace.partSize(info.narSize);
     let sentBytes = 0;
     let narBytes = 0;
-    return await pool.pack(
+    return await packer.pack(
       {
         physicalPath,
         narSize: info.narSize,

@@ -8,6 +8,7 @@ import { parseConfig } from "../config/config.ts";
 import type { Pick } from "../nix/manifest.ts";
 import { hashPartOf, nameOf, type StorePath } from "../nix/store-path.ts";
 import type { PushTask } from "../push/push-paths.ts";
+import { SharedPacker } from "../push/shared-packer.ts";
 import type { Store } from "../store/store.ts";
 import { type CacheRunOptions, runOpened } from "./cache-run.ts";
 import type { RunEvent } from "./events.ts";
@@ -76,6 +77,7 @@ class Rig implements AsyncDisposable {
     };
     const physical = new Map(this.#tasks.map((task) => [task.info.path, task.physicalPath]));
     const store = { physicalPath: (path: StorePath) => physical.get(path) } as unknown as Store;
+    await using packer = new SharedPacker({ threads: 1 });
     return await runOpened(
       opened,
       { planned: [{ ...pick, caches: ["mine"], members }], infos },
@@ -85,7 +87,7 @@ class Rig implements AsyncDisposable {
         env: {},
         uid: 1000,
         signal: this.cachix.signal,
-        pool: { threads: 1 },
+        packer,
         onEvent: (event) => this.events.push(event),
         onWarning: (text) => this.warnings.push(text),
         ...change,

@@ -5,8 +5,9 @@ import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { makePlan } from "../plan/make-plan.ts";
 import type { Action, Plan } from "../plan/plan.ts";
-import { PackPool, type PackPoolOptions } from "../push/pack-pool.ts";
+import { CachePacker } from "../push/cache-packer.ts";
 import { pushPaths } from "../push/push-paths.ts";
+import type { SharedPacker } from "../push/shared-packer.ts";
 import type { Store } from "../store/store.ts";
 import { askCache, type AskOptions } from "./ask-cache.ts";
 import type { RunEvent } from "./events.ts";
@@ -41,14 +42,13 @@ export interface CacheRunOptions extends DecideOptions {
    * @returns The part to carry out now; all of it by default.
    */
   readonly onDecided?: (decided: Decided) => Order | Promise<Order>;
-  readonly pool?: PackPoolOptions;
+  /** Packs for all caches of the run. */
+  readonly packer: SharedPacker;
 }
 
 /** The decisions to carry out. */
 export interface Order {
   readonly plan: Plan;
-  /** Runs at once that share this machine, this one included. @default {1} */
-  readonly shares?: number;
   /** True to tell of it and send nothing. @default {true if `on-hole = "fail"` and something is held} */
   readonly isCalledOff?: boolean;
 }
@@ -66,13 +66,15 @@ export async function runCache(
   members: Members,
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
+  // From here on what others pack is kept for this cache: it takes a while until it is ready.
+  await using packer = new CachePacker(options.packer);
   // A file of credentials may be a pipe that nobody writes to.
   const opened = await orAborted(
     openConfigured(config, { ...options, storeDir: options.store.storeDir }),
     options.signal,
   );
   await using _cache = opened.cache;
-  return await runOpened(opened, members, options);
+  return await runPacking(opened, members, { ...options, packer });
 }
 
 /** Does the same with a cache that is open, and remains so. */
@@ -80,6 +82,18 @@ export async function runOpened(
   opened: OpenedCache,
   members: Members,
   options: CacheRunOptions,
+): Promise<Failure | undefined> {
+  await using packer = new CachePacker(options.packer);
+  return await runPacking(opened, members, { ...options, packer });
+}
+
+/** The options of one cache that has its place among those that paths are packed for. */
+type PackingOptions = Omit<CacheRunOptions, "packer"> & { readonly packer: CachePacker };
+
+async function runPacking(
+  opened: OpenedCache,
+  members: Members,
+  options: PackingOptions,
 ): Promise<Failure | undefined> {
   const decided = await decide(opened, members, options);
   const info = await inspect(decided, options);
@@ -109,7 +123,7 @@ export async function decide(
 /** Looks at a cache that lacks something; another is asked nothing more. */
 async function inspect(
   { plan, ...opened }: Decided,
-  { signal, store }: CacheRunOptions,
+  { signal, store }: Pick<CacheRunOptions, "signal" | "store">,
 ): Promise<CacheInfo | undefined> {
   if (plan.paths.every(({ action }) => action !== "push")) return undefined;
   const info = await opened.cache.info(signal);
@@ -129,9 +143,9 @@ interface Ordered extends Decided, Order {
 
 async function carryOut(
   ordered: Ordered,
-  { onEvent, ...options }: CacheRunOptions,
+  { onEvent, ...options }: PackingOptions,
 ): Promise<Failure | undefined> {
-  const { plan, shares = 1 } = ordered;
+  const { plan } = ordered;
   announce(ordered, onEvent);
   if (ordered.isCalledOff ?? isHoleFailing(plan, options.config)) return undefined;
   const unavailable = new Set<StorePath>();
@@ -144,17 +158,16 @@ async function carryOut(
     if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
     onEvent(event);
   };
-  await using pool = new PackPool({ ...options.pool, shares });
-  await push(ordered, { ...options, onEvent: watch, pool });
+  await push(ordered, { ...options, onEvent: watch });
   await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
   return outage;
 }
 
 async function push(
-  { cache, config, credentials, info, infos, plan, shares }: Ordered,
-  options: Pick<CacheRunOptions, "store" | "signal" | "onEvent"> & { readonly pool: PackPool },
+  { cache, config, credentials, info, infos, plan }: Ordered,
+  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer">,
 ): Promise<void> {
-  const { store, signal, onEvent, pool } = options;
+  const { store, signal, onEvent, packer } = options;
   const tasks = plan.paths.flatMap(({ path, action }) => {
     const record = action === "push" ? infos.get(path) : undefined;
     return record === undefined ? [] : [{ info: record, physicalPath: store.physicalPath(path) }];
@@ -162,8 +175,7 @@ async function push(
   const signing = signOptions({ cache, config, credentials });
   await pushPaths(tasks, {
     cache,
-    pool,
-    ...(shares === undefined ? {} : { shares }),
+    packer,
     compression: compressionFor(config, info),
     level: config.compressionLevel,
     signaturesOf: (record) => signaturesOf(record, signing),

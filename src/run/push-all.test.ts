@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
 import { describe, it } from "node:test";
+import { setTimeout } from "node:timers/promises";
 
 import { type FakeCachix, startFakeCachix } from "../../test/fakes/cachix.ts";
 import { makeTasks } from "../../test/push-tasks.ts";
@@ -19,15 +22,20 @@ interface Rig extends AsyncDisposable {
   readonly events: RunEvent[];
   readonly warnings: string[];
   readonly top: StorePath;
+  /** Takes the files out of the store. */
+  readonly removeFiles: () => void;
 }
 
 /** Two caches for a path and the one that it refers to. */
-async function createRig(rules = "", two = 'token-env = "TOKEN"'): Promise<Rig> {
+async function createRig(
+  rules = "",
+  { two = 'token-env = "TOKEN"', contents }: { two?: string; contents?: Uint8Array } = {},
+): Promise<Rig> {
   await using stack = new AsyncDisposableStack();
   const temp = stack.use(await tempDir());
   const fakes = { one: await startFakeCachix("one"), two: await startFakeCachix("two") };
   for (const fake of Object.values(fakes)) stack.defer(() => fake.close());
-  const tasks = makeTasks(temp.dir, { lib: [], top: ["lib"] });
+  const tasks = makeTasks(temp.dir, { lib: [], top: ["lib"] }, contents);
   const physical = new Map(tasks.map(({ info, physicalPath }) => [info.path, physicalPath]));
   const infos = new Map(tasks.map(({ info }) => [info.path, info]));
   const top = tasks.at(-1)?.info.path ?? assert.fail("there are no paths");
@@ -51,6 +59,9 @@ async function createRig(rules = "", two = 'token-env = "TOKEN"'): Promise<Rig> 
     events,
     warnings,
     top,
+    removeFiles: () => {
+      for (const { physicalPath } of tasks) rmSync(physicalPath);
+    },
     gathered: {
       planned,
       infos,
@@ -64,7 +75,7 @@ async function createRig(rules = "", two = 'token-env = "TOKEN"'): Promise<Rig> 
       env: { TOKEN: "fake-token", HOME: temp.dir },
       uid: process.getuid?.() ?? 0,
       signal: new AbortController().signal,
-      pool: { threads: 1 },
+      packing: { threads: 1 },
       onEvent: (event) => events.push(event),
       onWarning: (warning) => warnings.push(warning),
     },
@@ -106,7 +117,7 @@ describe("pushAll()", () => {
   });
 
   it("goes on with the others where one cache cannot even be opened", async () => {
-    await using rig = await createRig("", 'token-file = "./absent"');
+    await using rig = await createRig("", { two: 'token-file = "./absent"' });
     const { failures, summary } = await pushAll(rig.gathered, rig.options);
     assert.deepEqual(codes(failures), ["TOKEN_MISSING"]);
     assert.equal(summary.pushed, 2);
@@ -153,6 +164,22 @@ describe("pushAll()", () => {
       ["INTERRUPTED", "summary"],
     );
     assert.equal(summaries(rig)[0]?.pushed, 2);
+  });
+
+  it("reads each path once, and does not wait for a cache that takes parts and never answers", async () => {
+    await using rig = await createRig("", { contents: randomBytes(24 << 20) });
+    const { one, two } = rig.fakes;
+    const releases = Array.from({ length: 50 }, () => two.next("put").hold());
+    const running = pushAll(rig.gathered, rig.options);
+    while (!isThere(one, rig.top)) await setTimeout(10);
+    const heldBytes = two.of("put").reduce((sum, { body }) => sum + body.length, 0);
+    assert.ok(heldBytes > 0 && heldBytes <= 16 << 20, `${heldBytes} bytes are with the other`);
+    rig.removeFiles();
+    for (const release of releases) release();
+    const { summary, failures } = await running;
+    assert.deepEqual([failures, summary.pushed], [[], 4]);
+    assert.ok(isThere(two, rig.top));
+    assert.deepEqual([...one.violations, ...two.violations], []);
   });
 });
 

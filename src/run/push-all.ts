@@ -1,6 +1,7 @@
 import { HandpickError, toFailure } from "../error.ts";
 import { joinPlans } from "../plan/join-plans.ts";
 import type { Plan } from "../plan/plan.ts";
+import { SharedPacker, type SharedPackerOptions } from "../push/shared-packer.ts";
 import {
   type CacheRunOptions,
   decide,
@@ -17,7 +18,9 @@ import { orAborted } from "../or-aborted.ts";
 import { StartLine } from "./start-line.ts";
 import { Tally } from "./tally.ts";
 
-export type PushAllOptions = Omit<CacheRunOptions, "onDecided">;
+export interface PushAllOptions extends Omit<CacheRunOptions, "onDecided" | "packer"> {
+  readonly packing?: SharedPackerOptions;
+}
 
 /** The end of a push to several caches. */
 export interface PushEnd {
@@ -43,23 +46,25 @@ class PushAll {
   readonly #gathered: Gathered;
   readonly #options: PushAllOptions;
   readonly #tally = new Tally();
-  readonly #line: StartLine;
+  /** Absent where no cache waits for another. */
+  readonly #line: StartLine | undefined;
   readonly #failures: unknown[] = [];
   #isDecided = false;
 
   constructor(gathered: Gathered, options: PushAllOptions) {
     this.#gathered = gathered;
     this.#options = options;
-    const waitsForAll = options.config.rules.onHole === "fail";
-    this.#line = new StartLine(gathered.caches.length, { waitsForAll });
+    const isStrict = options.config.rules.onHole === "fail";
+    this.#line = isStrict ? new StartLine(gathered.caches.length) : undefined;
   }
 
   async run(): Promise<PushEnd> {
     const { signal } = this.#options;
+    await using packer = new SharedPacker(this.#options.packing);
     for (const { input, error } of this.#gathered.rejected) {
       this.#tell({ event: "rejected", input, error: toFailure(error) });
     }
-    await Promise.all(this.#gathered.caches.map((cache) => this.#push(cache)));
+    await Promise.all(this.#gathered.caches.map((cache) => this.#push(cache, packer)));
     if (!this.#isDecided) assertSome(this.#failures, signal);
     const { troubled } = this.#tally;
     if (signal.aborted) this.#tell({ event: "error", error: toFailure(signal.reason) });
@@ -69,7 +74,7 @@ class PushAll {
     return { summary, failures: this.#failures, troubled };
   }
 
-  async #push(cache: Gathered["caches"][number]): Promise<void> {
+  async #push(cache: Gathered["caches"][number], packer: SharedPacker): Promise<void> {
     let hasArrived = false;
     const onDecided = (decided: Decided): Promise<Order> => {
       hasArrived = true;
@@ -77,24 +82,24 @@ class PushAll {
     };
     const onEvent = (event: RunEvent): void => this.#tell(event);
     try {
-      await runCache(cache, this.#gathered, { ...this.#options, onDecided, onEvent });
+      await runCache(cache, this.#gathered, { ...this.#options, packer, onDecided, onEvent });
     } catch (error) {
       if (error === this.#options.signal.reason) return;
       this.#failures.push(error);
       // Nobody reads events of a run that never began: its error is what ends the command.
       if (this.#isDecided) this.#tell({ event: "error", error: toFailure(error) });
     } finally {
-      if (!hasArrived) this.#line.leave();
+      if (!hasArrived) this.#line?.leave();
     }
   }
 
   async #start({ plan }: Decided): Promise<Order> {
-    const takes = plan.paths.some(({ action }) => action === "push");
-    const arrival = { takes, isCalledOff: isHoleFailing(plan, this.#options.config) };
-    const { shares, isCalledOff } = await this.#line.arrive(arrival, this.#options.signal);
+    const { config, signal } = this.#options;
+    const arrival = { isCalledOff: isHoleFailing(plan, config) };
+    const isCalledOff = (await this.#line?.arrive(arrival, signal)) ?? false;
     this.#begin();
     this.#tally.plan({ plan, isCalledOff });
-    return { plan, shares, isCalledOff };
+    return { plan, isCalledOff };
   }
 
   /** Tells which caches failed before the first one was decided about. */

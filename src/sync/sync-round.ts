@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import type { SharedPacker } from "../push/shared-packer.ts";
 import { parseStrings, type ReadSelection } from "../state/facts.ts";
 import type { Ledger } from "../state/ledger.ts";
 import type { PassedOver } from "../state/passed-over.ts";
@@ -39,6 +40,11 @@ export interface RoundRequest extends OpenOptions {
   readonly recheck: boolean;
 }
 
+/** A request with the packer of all rounds. */
+export interface PackedRound extends RoundRequest {
+  readonly packer: SharedPacker;
+}
+
 /** A round that has begun. */
 export interface Round {
   readonly input: SyncInput;
@@ -60,7 +66,7 @@ export interface HeldWanted extends AsyncDisposable {
  *
  *     builds, marks taken -> links read -> anything due? -> held, closed -> entries, roots -> workers
  */
-export async function startRound(request: RoundRequest, workers: CacheWorkers): Promise<Round> {
+export async function startRound(request: PackedRound, workers: CacheWorkers): Promise<Round> {
   const { folder, config, ledger, openStore, recheck, now } = request;
   await emptySpool(folder, request.passedOver);
   await takeBuilds(request);

@@ -1,3 +1,4 @@
+import { SharedPacker } from "../push/shared-packer.ts";
 import { hasNews } from "../state/spool.ts";
 import { readWanted } from "../state/wanted.ts";
 import { CacheWorkers } from "./cache-workers.ts";
@@ -19,7 +20,8 @@ const LOOK_MS = 1000;
  * @throws The reason `signal` was aborted with, or what makes state, store or configuration unusable.
  */
 export async function syncRounds(request: RoundRequest): Promise<void> {
-  const { ledger } = request;
+  const { ledger, folder } = request;
+  await using packer = new SharedPacker({ spoolDir: folder.dir });
   const failed = new AbortController();
   const signal = AbortSignal.any([request.signal, failed.signal]);
   const workers = new CacheWorkers((name) =>
@@ -32,7 +34,7 @@ export async function syncRounds(request: RoundRequest): Promise<void> {
   let held: HeldWanted | undefined;
   try {
     for (let { recheck } = request, isDone = false; !isDone; recheck = false) {
-      const seen: Round = await startRound({ ...request, signal, recheck }, workers);
+      const seen: Round = await startRound({ ...request, packer, signal, recheck }, workers);
       if (seen.held !== undefined) {
         release(held);
         held = seen.held;

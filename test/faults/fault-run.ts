@@ -8,6 +8,7 @@ import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
 import { parseConfig } from "../../src/config/config.ts";
 import { reasonText } from "../../src/plan/reason-text.ts";
+import { SharedPacker } from "../../src/push/shared-packer.ts";
 import { runOpened } from "../../src/run/cache-run.ts";
 import type { RunEvent } from "../../src/run/events.ts";
 import type { OpenedCache } from "../../src/run/open-caches.ts";
@@ -62,12 +63,13 @@ export async function pushGraph(
   const events: RunEvent[] = [];
   const { signal } = new AbortController();
   const end = async (): Promise<HandpickError | undefined> => {
+    await using packer = new SharedPacker({ threads: 2 });
     try {
       const planned = [{ ...pick, caches: [CACHE], members: new Set(infos.keys()) }];
       await runOpened(
         { config: CONFIG, cache, credentials: CREDENTIALS },
         { planned, infos },
-        { ...SETTINGS, store, signal, onEvent: (event) => void events.push(event) },
+        { ...SETTINGS, packer, store, signal, onEvent: (event) => void events.push(event) },
       );
       return undefined;
     } catch (error) {
@@ -97,7 +99,6 @@ const SETTINGS = {
   env: {},
   uid: 1000,
   onWarning: (): void => undefined,
-  pool: { threads: 2 },
 };
 
 const CONFIG: OpenedCache["config"] = {

@@ -1,0 +1,106 @@
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, unlink } from "node:fs/promises";
+import { join } from "node:path";
+
+import { systemCode } from "../files/system-code.ts";
+import { type Extent, Extents } from "./extents.ts";
+
+export interface SpoolFileOptions {
+  /** The folder that the file is made in. */
+  readonly dir: string;
+  /** How large it may become, in bytes. */
+  readonly limitBytes: number;
+}
+
+/**
+ * Bytes on disk that nobody else sees and no crash leaves behind: a file of mode 0600 that has no
+ * name any more. It is made when something is first written, and stays as large as it once was.
+ *
+ * Trouble with the disk is a want of room: the place that could not be written, and all behind it, is
+ * not used again.
+ */
+export class SpoolFile implements AsyncDisposable {
+  readonly #dir: string;
+  readonly #extents: Extents;
+  #file: Promise<FileHandle> | undefined;
+
+  constructor({ dir, limitBytes }: SpoolFileOptions) {
+    this.#dir = dir;
+    this.#extents = new Extents(limitBytes);
+  }
+
+  /** How much it can hold, as far as is known. */
+  get limitBytes(): number {
+    return this.#extents.limitBytes;
+  }
+
+  /** Writes to a free place; returns undefined if there is no room. */
+  async write(bytes: Uint8Array): Promise<Extent | undefined> {
+    const extent = this.#extents.take(bytes.length);
+    if (extent === undefined) return undefined;
+    try {
+      await this.#writeAll(bytes, extent.start);
+      return extent;
+    } catch (error) {
+      this.#extents.give(extent);
+      if (systemCode(error) === undefined) throw error;
+      this.#extents.lower(extent.start);
+      return undefined;
+    }
+  }
+
+  /**
+   * Fills `into` from the start of an extent; returns false if the disk does not give it back.
+   *
+   * An extent that is given back meanwhile may be written again, so the caller has to look.
+   */
+  async read({ start }: Extent, into: Uint8Array): Promise<boolean> {
+    try {
+      const file = await this.#open();
+      for (let done = 0; done < into.length;) {
+        const { bytesRead } = await file.read(into, done, into.length - done, start + done);
+        if (bytesRead === 0) return false;
+        done += bytesRead;
+      }
+      return true;
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      return false;
+    }
+  }
+
+  /** Takes back an extent, each once. */
+  free(extent: Extent): void {
+    this.#extents.give(extent);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const file = await this.#file?.catch(() => undefined);
+    await file?.close();
+  }
+
+  async #writeAll(bytes: Uint8Array, start: number): Promise<void> {
+    const file = await this.#open();
+    for (let done = 0; done < bytes.length;) {
+      const { bytesWritten } = await file.write(bytes, done, bytes.length - done, start + done);
+      done += bytesWritten;
+    }
+  }
+
+  #open(): Promise<FileHandle> {
+    this.#file ??= openUnnamed(this.#dir);
+    return this.#file;
+  }
+}
+
+async function openUnnamed(dir: string): Promise<FileHandle> {
+  const name = join(dir, `.handpick-${randomUUID()}`);
+  const file = await open(name, "wx+", 0o600);
+  try {
+    await unlink(name);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
