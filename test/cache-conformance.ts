@@ -99,8 +99,9 @@ function testPublish(setup: Setup): void {
     assert.equal(await rig.isServed(hashOf(sample)), true);
   });
 
-  it("takes the parts of an upload at once and in any order", async () => {
+  it("takes the parts of an upload at once and in any order", async (t) => {
     await using rig = await setup();
+    if (rig.cache.traits.parts.inOrder) return t.skip("this kind takes them in order");
     const sample = sampleUpload({ name: "parts", parts: 5 });
     const upload = await rig.cache.beginUpload(sample.request, signal);
     await Promise.all(sample.parts.toReversed().map((part) => upload.putPart(part, signal)));

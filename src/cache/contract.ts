@@ -25,8 +25,13 @@ export interface CacheTraits {
   readonly parts: PartTraits;
 }
 
-/** The way a cache wants its NARs: in numbered parts, sent at once and in any order. */
+/**
+ * The way a cache wants its NARs: in numbered parts. One that takes a NAR as a single body gets the parts of
+ * it in order, and `publish` is the end of the body.
+ */
 export interface PartTraits {
+  /** True if each part waits until the one before it was taken; else they go at once, in any order. */
+  readonly inOrder: boolean;
   /** The smallest part but the last, in bytes. */
   readonly minBytes: number;
   readonly maxParts: number;
@@ -88,7 +93,7 @@ export interface UploadPart {
  *         `----> abort <------'        on every failure and on Ctrl-C
  */
 export interface Upload {
-  /** Sends one part; parts of one upload may be sent at once and in any order. */
+  /** Sends one part; see {@link PartTraits.inOrder}. */
   putPart(part: UploadPart, signal: AbortSignal): Promise<void>;
   /**
    * Makes the NAR and its narinfo durable, in place of an older narinfo. Never uploads again what may

@@ -17,7 +17,13 @@ import { SharedPacker, type SharedPackerOptions } from "./shared-packer.ts";
 
 const MIB = 1 << 20;
 const never = new AbortController().signal;
-const PARTS: PartTraits = { minBytes: MIB, maxParts: 10_000, md5: false, lifetimeMs: undefined };
+const PARTS: PartTraits = {
+  inOrder: false,
+  minBytes: MIB,
+  maxParts: 10_000,
+  md5: false,
+  lifetimeMs: undefined,
+};
 
 /** Lets everything run that is ready, threads and disk included. */
 const settle = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, 50));

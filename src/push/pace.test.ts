@@ -5,7 +5,13 @@ import { Pace } from "./pace.ts";
 
 const never = new AbortController().signal;
 const MIB = 1 << 20;
-const PARTS = { minBytes: 5 * MIB, maxParts: 10_000, md5: true, lifetimeMs: 300_000 };
+const PARTS = {
+  inOrder: false,
+  minBytes: 5 * MIB,
+  maxParts: 10_000,
+  md5: true,
+  lifetimeMs: 300_000,
+};
 const settle = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 /** A link of fixed speed under a clock of its own. */

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
@@ -24,8 +25,10 @@ type Interfere = (step: Step, name: string, signal: AbortSignal) => Promise<void
 /** A cache in memory that notes what is asked of it and lets a test interfere. */
 class RecordingCache implements Cache {
   readonly name = "mine";
-  readonly traits: CacheTraits;
+  traits: CacheTraits;
   readonly log: string[] = [];
+  /** The numbers of parts. */
+  readonly parts: number[] = [];
   readonly published: (UploadRequest & PackedFile)[] = [];
   readonly #interfere: Interfere;
 
@@ -35,7 +38,13 @@ class RecordingCache implements Cache {
       compressions: new Set(["zstd"]),
       closureRule,
       signer: "either",
-      parts: { minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
+      parts: {
+        inOrder: false,
+        minBytes: 5 << 20,
+        maxParts: 10_000,
+        md5: true,
+        lifetimeMs: 300_000,
+      },
     };
   }
 
@@ -47,7 +56,10 @@ class RecordingCache implements Cache {
     };
     await note("begin");
     return {
-      putPart: () => note("part"),
+      putPart: ({ number }) => {
+        this.parts.push(number);
+        return note("part");
+      },
       publish: async (file) => {
         await note("publish");
         this.published.push({ ...request, ...file });
@@ -108,6 +120,34 @@ describe("pushPaths()", () => {
     assert.equal(sent.sentBytes, app?.fileSize);
     assert.equal(sent.narBytes, app?.info.narSize);
     assert.ok(!cache.log.some((line) => line.startsWith("abort")));
+  });
+
+  it("sends one part after the other to a cache that takes a single body", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { large: [] }, randomBytes((24 << 20) + 1_000));
+    let [atOnce, most] = [0, 0];
+    const cache = new RecordingCache(async (step) => {
+      if (step !== "part") return;
+      most = Math.max(most, ++atOnce);
+      // The last part is small enough to overtake.
+      await nextTurn();
+      atOnce -= 1;
+    });
+    cache.traits = { ...cache.traits, parts: { ...cache.traits.parts, inOrder: true } };
+    const { ends } = await push(tasks, cache);
+    assert.deepEqual(ends, ["pushed large"]);
+    assert.deepEqual([cache.parts, most], [[1, 2, 3, 4], 1]);
+  });
+
+  it("sends no part after one that a single body lacks", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { large: [] }, randomBytes(24 << 20));
+    const cache = new RecordingCache((step) => {
+      if (step === "part" && cache.parts.length === 2) refuse("UPLOAD_REJECTED");
+    });
+    cache.traits = { ...cache.traits, parts: { ...cache.traits.parts, inOrder: true } };
+    assert.deepEqual((await push(tasks, cache)).ends, ["failed large"]);
+    assert.deepEqual(cache.parts, [1, 2]);
   });
 
   it("counts what was sent upwards, although parts finish out of order", async () => {

@@ -210,6 +210,7 @@ class Run {
   async #pack({ info, physicalPath }: PushTask, upload: Upload): Promise<PackResult> {
     const { cache, packer, compression, level, onEvent } = this.#options;
     const partSize = this.#pace.partSize(info.narSize);
+    const put = cache.traits.parts.inOrder ? inOrder() : atOnce;
     let sentBytes = 0;
     let narBytes = 0;
     return await packer.pack(
@@ -222,7 +223,8 @@ class Run {
         partSize,
         md5: cache.traits.parts.md5,
         onPart: async (part, signal) => {
-          await this.#pace.send(part.bytes.length, signal, () => upload.putPart(part, signal));
+          const send = (): Promise<void> => upload.putPart(part, signal);
+          await put(() => this.#pace.send(part.bytes.length, signal, send));
           sentBytes += part.bytes.length;
           narBytes += part.narBytes;
           onEvent({ event: "sent", cache: cache.name, path: info.path, sentBytes, narBytes });
@@ -253,6 +255,16 @@ class Run {
     const reason = { code: "reference-failed", because } as const;
     onEvent({ event: "held", cache: cache.name, path, reason });
   }
+}
+
+type Send = () => Promise<void>;
+
+const atOnce = (send: Send): Promise<void> => send();
+
+/** Sends one after the other, in the order of the calls; after one that fails, none. */
+function inOrder(): (send: Send) => Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  return (send) => (last = last.then(send));
 }
 
 /** The smallest path that needs no other of them; they are in reference order, so there is one. */

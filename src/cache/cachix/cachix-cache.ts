@@ -43,7 +43,7 @@ const TRAITS: CacheTraits = {
   closureRule: "client",
   signer: "either",
   // Those of S3, whose URL for a part ends after five minutes.
-  parts: { minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
+  parts: { inOrder: false, minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
 };
 
 /** A wrong host or a machine without network shows soon; nothing is lost by saying so. */

@@ -19,6 +19,7 @@ const TRAITS: CacheTraits = {
   closureRule: "client",
   signer: "client",
   parts: {
+    inOrder: false,
     minBytes: 1,
     maxParts: Number.MAX_SAFE_INTEGER,
     md5: false,
