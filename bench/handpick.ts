@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { ROOT } from "../scripts/command.ts";
 import type { Bench } from "./bench.ts";
+import { pathsIn } from "./nix-copy.ts";
 import { run } from "./process.ts";
 import type { Finished } from "./process.ts";
 import type { SinkMode } from "./sink.ts";
@@ -68,6 +69,22 @@ export async function push(
   const { paths } = sink.counts();
   const expected = check.paths * caches;
   if (paths !== expected) throw new Error(`Expected ${expected} paths pushed, got ${paths}`);
+  return finished;
+}
+
+/**
+ * Pushes a closure into a folder, as a user would.
+ *
+ * @throws {Error} If not as many paths arrive.
+ */
+export async function pushInto(
+  bench: Bench,
+  path: string,
+  { dir, paths }: { readonly dir: string; readonly paths: number },
+): Promise<Finished> {
+  const finished = await runNode(bench, [PROGRAM, "push", "--to", `file://${dir}`, path]);
+  const found = await pathsIn(dir);
+  if (found !== paths) throw new Error(`Expected ${paths} paths pushed, got ${found}`);
   return finished;
 }
 

@@ -21,13 +21,22 @@ export interface CopyRequest {
 export async function copyToFolder(bench: Bench, request: CopyRequest): Promise<Finished> {
   const folder = await mkdtemp(join(bench.workDir, "copy-"));
   try {
-    const finished = await copy(bench, request, `file://${folder}/cache${request.parameters}`);
-    const names = await readdir(join(folder, "cache"));
-    checkPaths(request, names.filter((name) => name.endsWith(".narinfo")).length);
-    return finished;
+    return await copyInto(bench, request, join(folder, "cache"));
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** `nix copy` into this folder. */
+export async function copyInto(bench: Bench, request: CopyRequest, dir: string): Promise<Finished> {
+  const finished = await copy(bench, request, `file://${dir}${request.parameters}`);
+  checkPaths(request, await pathsIn(dir));
+  return finished;
+}
+
+/** How many paths a folder has. */
+export async function pathsIn(dir: string): Promise<number> {
+  return (await readdir(dir)).filter((name) => name.endsWith(".narinfo")).length;
 }
 
 /** `nix copy` to the sink. */

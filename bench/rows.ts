@@ -1,5 +1,6 @@
 import type { Row } from "./bench.ts";
 import { cachesRow } from "./rows/caches.ts";
+import { fileRow } from "./rows/file.ts";
 import { memoryRow } from "./rows/memory.ts";
 import { nothingRow } from "./rows/nothing.ts";
 import { packRow } from "./rows/pack.ts";
@@ -17,6 +18,7 @@ export const ROWS: readonly Row[] = [
   cachesRow,
   tinyDelayedRow,
   tinyRow,
+  fileRow,
   nothingRow,
   syncRow,
   memoryRow,
