@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 
+import { openHttpReader } from "../src/cache/http/http-reader.ts";
 import { openCache } from "../src/cache/open-cache.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../src/nix/key.ts";
 import { parseNarInfo } from "../src/nix/narinfo.ts";
@@ -12,6 +13,8 @@ import type { ConformanceRig } from "./cache-conformance.ts";
 import { sampleUpload } from "./sample-upload.ts";
 import { tempDir } from "./temp.ts";
 import { Secret } from "../src/secret.ts";
+
+const { signal } = new AbortController();
 
 interface ServeRig extends ConformanceRig {
   readonly url: string;
@@ -34,6 +37,8 @@ async function setup(): Promise<ServeRig> {
       env: {},
     }),
   );
+  const patience = { offlineMs: 1_000, delaysMs: 1_000, triesMs: 5_000 };
+  const reader = cleanup.use(openHttpReader(url, { role: "cache", env: {}, ...patience }));
   const owned = cleanup.move();
   return {
     cache,
@@ -43,6 +48,7 @@ async function setup(): Promise<ServeRig> {
       const text = await answer.text();
       return answer.ok && hashPartOf(parseNarInfo(text).storePath) === hashPart;
     },
+    narInfo: (path) => reader.narInfo(path, signal),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
@@ -52,7 +58,6 @@ cacheConformance({ name: "startServer() behind createCachixCache()", setup });
 describe("startServer() and createCachixCache()", () => {
   it("agree on keys and on what readers get", async () => {
     await using rig = await setup();
-    const { signal } = new AbortController();
     const key = printPublicKey(publicKeyOf(generateSecretKey("mine-1")));
     await rig.cache.registerKey?.(key, signal);
     const { publicKeys, readUrl, isPublic } = await rig.cache.info(signal);
@@ -75,7 +80,6 @@ describe("startServer() and createCachixCache()", () => {
 
   it("agree on a wrong token and on a wrong name", async () => {
     await using rig = await setup();
-    const { signal } = new AbortController();
     const host = rig.url;
     const hashPart = hashPartOf(sampleUpload({ name: "a" }).storePath);
     await using wrong = await openCache({
