@@ -106,6 +106,11 @@ export interface OpenCacheOptions {
   readonly token?: Secret | undefined;
   /** The store that a cache is of which does not say, or is yet to be made. @default {"/nix/store"} */
   readonly storeDir?: string | undefined;
+  /**
+   * True if we sign: of a cache that does not, a path that has no signature and needs one counts as missing.
+   * @default {false}
+   */
+  readonly signs?: boolean | undefined;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly clock?: Clock | undefined;

@@ -89,6 +89,7 @@ export async function openConfigured(
     host: credentials.host,
     token: credentials.token,
     storeDir,
+    signs: credentials.signingKey !== undefined && config.sign !== "none",
     env,
     onRetry: retryNotice(config.name, notify),
     abortMs: ABORT_MS,

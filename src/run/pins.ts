@@ -24,7 +24,13 @@ export async function pinPicks(
   { cache, picks, plan }: PinSource,
   { unavailable, onEvent, signal }: PinOptions,
 ): Promise<void> {
-  if (cache.pins === undefined || picks.every(({ pin }) => pin === undefined)) return;
+  const named = picks.flatMap(({ pin }) => pin ?? []);
+  if (named.length === 0) return;
+  if (cache.pins === undefined) {
+    const text = `${cache.name}: not pinned: ${named.join(", ")}; a cache of this kind has no pins`;
+    onEvent({ event: "note", text });
+    return;
+  }
   const pinned = await currentPins(cache.pins, signal);
   const upstream = new Set(
     plan.paths.filter(({ action }) => action === "upstream").map(({ path }) => path),

@@ -64,7 +64,7 @@ describe("unsignedWarning()", () => {
 
   it("names what readers will refuse, and says what to set", () => {
     assert.deepEqual(warn(bare), [
-      "usb: lib has no signature, so Nix will refuse to read it from there; " +
+      "usb: lib goes there without a signature, so Nix will refuse to read it; " +
         "set signing-key-file (handpick keygen makes a key)",
     ]);
   });
@@ -80,7 +80,9 @@ describe("unsignedWarning()", () => {
   it("counts only the signatures that sign lets through", () => {
     const theirs = { ...bare, signatures: [stranger] };
     assert.equal(warn(theirs, { sign: "own" }).length, 1);
-    assert.equal(warn(bare, { sign: "none", signingKey: ours }).length, 1);
+    assert.match(warn(theirs, { sign: "own" })[0] ?? "", /sign = "own" drops those of others; set/);
+    const [none = ""] = warn(bare, { sign: "none", signingKey: ours });
+    assert.match(none, /sign = "none" adds none of ours; set sign = "all"$/);
     assert.equal(warn({ ...bare, signatures: ["no signature"] }).length, 1);
   });
 });

@@ -66,11 +66,20 @@ export function unsignedWarning(
   });
   const [first] = unsigned;
   if (first === undefined) return [];
-  const rest = unsigned.length === 1 ? "has" : `and ${unsigned.length - 1} more have`;
+  const [rest, them] =
+    unsigned.length === 1 ? ["goes", "it"] : [`and ${unsigned.length - 1} more go`, "them"];
   return [
-    `${opened.cache.name}: ${nameOf(first.path)} ${rest} no signature, so Nix will refuse to read it from there; ` +
-      "set signing-key-file (handpick keygen makes a key)",
+    `${opened.cache.name}: ${nameOf(first.path)} ${rest} there without a signature, so Nix will refuse to ` +
+      `read ${them}; ${remedy(options)}`,
   ];
+}
+
+function remedy({ sign, signingKey }: SignOptions): string {
+  const all = `sign = "none" adds none of ours; set sign = "all"`;
+  if (signingKey !== undefined) return all;
+  const key = "signing-key-file (handpick keygen makes a key)";
+  if (sign === "none") return `${all} and ${key}`;
+  return sign === "own" ? `sign = "own" drops those of others; set ${key}` : `set ${key}`;
 }
 
 /** Returns true if readers take a path on trust of a signature or of its content address. */

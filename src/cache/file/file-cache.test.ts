@@ -258,6 +258,36 @@ describe("FileCache.missing()", () => {
     assert.deepEqual(await rig.cache.missing([hash], signal), new Set());
   });
 
+  it("takes for missing a path whose NAR is gone or has another size, until it is published again", async () => {
+    await using rig = await createRig();
+    const sample = sampleUpload({ name: "worn" });
+    const hash = hashPartOf(sample.storePath);
+    await push(rig.cache, sample);
+    const [nar = ""] = (await readdir(rig.path("nar"))).filter((name) => name.includes(".nar"));
+    for (const harm of [rm, (file: string) => truncate(file, 10)]) {
+      await harm(rig.path("nar", nar));
+      assert.deepEqual(await rig.cache.missing([hash], signal), new Set([hash]));
+      await push(rig.cache, sample);
+      assert.deepEqual(await rig.cache.missing([hash], signal), new Set());
+    }
+  });
+
+  it("takes for missing what nobody signed, if we sign", async () => {
+    await using rig = await createRig();
+    const signatures = [`other-1:${Buffer.alloc(64).toString("base64")}`];
+    const bare = sampleUpload({ name: "bare" });
+    const samples = [
+      bare,
+      sampleUpload({ name: "signed", signatures }),
+      sampleUpload({ name: "text", info: { contentAddress: `text:${bare.request.info.narHash}` } }),
+    ];
+    for (const sample of samples) await push(rig.cache, sample);
+    const hashes = samples.map(({ storePath }) => hashPartOf(storePath));
+    assert.deepEqual(await rig.cache.missing(hashes, signal), new Set());
+    await using signing = createFileCache({ name: "usb", dir: rig.dir, signs: true });
+    assert.deepEqual(await signing.missing(hashes, signal), new Set(hashes.slice(0, 1)));
+  });
+
   it("takes for missing what it may not read", async () => {
     await using rig = await createRig();
     await push(rig.cache, app);

@@ -1,14 +1,16 @@
-import { access, constants, lstat } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { systemClock, type Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
+import { systemCode } from "../../files/system-code.ts";
+import { FormatError } from "../../nix/format-error.ts";
 import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
 import { orAborted } from "../../or-aborted.ts";
 import { narInfoName } from "../binary-cache.ts";
 import type { Cache, CacheInfo, CacheTraits, Upload, UploadRequest } from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
-import { CacheFolder, orAbsent } from "./cache-folder.ts";
+import { CacheFolder, orAbsent, readText } from "./cache-folder.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
@@ -37,6 +39,8 @@ export interface FileCacheOptions {
   readonly dir: string;
   /** The store that a new cache is of. @default {"/nix/store"} */
   readonly storeDir?: string | undefined;
+  /** True if we sign; then a path that needs a signature and has none counts as missing. @default {false} */
+  readonly signs?: boolean | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -51,16 +55,18 @@ class FileCache implements Cache {
   readonly #label: string;
   readonly #folder: CacheFolder;
   readonly #storeDir: string;
+  readonly #signs: boolean;
   readonly #clock: Clock;
   readonly #commits: { readonly nars: FolderCommits; readonly narInfos: FolderCommits };
   /** The store that the cache is of, once it can be written to. */
   #prepared: Promise<string> | undefined;
 
-  constructor({ name, dir, storeDir, clock }: FileCacheOptions) {
+  constructor({ name, dir, storeDir, signs, clock }: FileCacheOptions) {
     this.name = name;
     this.#label = `cache ${JSON.stringify(name)}`;
     this.#folder = new CacheFolder(dir);
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
+    this.#signs = signs ?? false;
     this.#clock = clock ?? systemClock;
     this.#commits = {
       nars: new FolderCommits(this.#folder.narDir),
@@ -124,17 +130,19 @@ class FileCache implements Cache {
     return await this.#explained({ action, signal }, () => prepared.catch(forget));
   }
 
-  /** A narinfo that is empty, as after a power cut, or that nobody can read is replaced. */
+  /**
+   * Returns true if readers get the path. One whose narinfo nobody can read, or whose NAR is not there in its
+   * size, as after a power cut or a careless hand, is published again.
+   */
   async #has(hashPart: HashPart): Promise<boolean> {
     const file = join(this.#folder.dir, narInfoName(hashPart));
-    const status = await orAbsent(lstat(file));
-    if (status?.isFile() !== true || status.size === 0 || status.size > LONGEST_NARINFO) {
-      return false;
-    }
-    return await access(file, constants.R_OK).then(
-      () => true,
-      () => false,
+    const text = await readText(file, { maxBytes: LONGEST_NARINFO, format: "narinfo" }).catch(
+      unreadable,
     );
+    const { url, sizeBytes, isTrusted } = read(text ?? "");
+    if (url === undefined || (this.#signs && !isTrusted)) return false;
+    const status = await orAbsent(lstat(join(this.#folder.dir, url)));
+    return status?.isFile() === true && (sizeBytes === undefined || status.size === sizeBytes);
   }
 
   async #explained<T>(
@@ -148,4 +156,28 @@ class FileCache implements Cache {
       throw await fileError(error, { ...options, dir: this.#folder.dir });
     }
   }
+}
+
+function unreadable(error: unknown): undefined {
+  if (error instanceof FormatError || systemCode(error) === "EACCES") return undefined;
+  throw error;
+}
+
+interface Served {
+  /** The NAR, in the folder; undefined if it is elsewhere or not named. */
+  readonly url: string | undefined;
+  readonly sizeBytes: number | undefined;
+  /** True if it has a signature or a content address. */
+  readonly isTrusted: boolean;
+}
+
+/** Reads as much of a narinfo as is needed thousands of times; readers of a single one parse it. */
+function read(narInfo: string): Served {
+  const url = /^URL: (nar\/[\w.+-]{1,200})$/m.exec(narInfo)?.[1];
+  const size = /^FileSize: (\d{1,15})$/m.exec(narInfo)?.[1];
+  return {
+    url,
+    sizeBytes: size === undefined ? undefined : Number(size),
+    isTrusted: /^(?:Sig|CA): ./m.test(narInfo),
+  };
 }
