@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 
 import { BUNDLE, handpick, type Result } from "./handpick.ts";
@@ -185,18 +185,24 @@ describe("a cache that is a folder", { timeout: 180_000 }, () => {
       "/mnt/usb",
       join(rig.nix.dir, "disk"),
     );
-    const [pushing = "", reading = ""] = codeBlocks(text, "sh");
+    const [preparing = "", pushing = "", reading = ""] = codeBlocks(text, "sh");
+    const config = join(cwd, "home/.config/handpick/config.toml");
+    const before = '[caches.before]\nurl = "cachix://before"';
+    await mkdir(dirname(config), { recursive: true });
+    await writeFile(config, before);
     await using reader = await createTestNix({ root: true });
     for (const [nix, block] of [
+      [rig.nix, preparing],
       [rig.nix, pushing],
       [reader, reading],
     ] as const) {
       const PATH = `${join(cwd, "bin")}:${nix.env["PATH"]}`;
       const HOME = join(cwd, "home");
       const env = { PATH, HOME, XDG_CONFIG_HOME: join(HOME, ".config") };
-      await mkdir(HOME, { recursive: true });
       await nix.run("sh", ["-eu", "-c", block], { cwd, env });
     }
+    assert.ok((await readFile(config, "utf8")).startsWith(`${before}\n`), "the table is added");
+    folder = join(rig.nix.dir, "disk/caches/mine");
     assert.deepEqual(await held(), ["app-1", "lib-1"]);
   });
 
