@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmod, chown, link, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  link,
+  mkdir,
+  mkdtemp,
+  realpath,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { asOrdinaryUser, NOBODY } from "../../test/ordinary-user.ts";
 import { fileUrl } from "../cache/file/file-url.ts";
@@ -178,12 +188,25 @@ describe("loadConfig()", () => {
       await at(join(project, name));
       assert.equal((await load({ cwd: project })).caches[0]?.url, fileUrl(join(project, name)));
     }
-    const outside = ["out", "out/new", "broken", "broken/x", "loop"];
-    for (const folder of [...outside.map((name) => join(project, name)), project, dir, "/srv/c"]) {
+    await symlink(".", join(project, "self"));
+    const real = await realpath(dir);
+    const nowhere = ", and the place that this leads to cannot be found";
+    for (const [name, fault] of [
+      ["out", `, which leads to ${real}/elsewhere, outside of its folder`],
+      ["out/new", `, which leads to ${real}/elsewhere/new, outside of its folder`],
+      ["broken", nowhere],
+      ["broken/x", nowhere],
+      ["loop", nowhere],
+      ["self", `, which leads to ${real}/p q, and may only write below its folder`],
+      [".", ", and may only write below its folder"],
+      ["..", ", which is outside of its folder"],
+      ["/srv/c", ", which is outside of its folder"],
+    ] as const) {
+      const folder = resolve(project, name);
       const file = await at(folder);
       await assert.rejects(load({ cwd: project }), (error: HandpickError) => {
         assert.equal(error.code, "CONFIG_UNTRUSTED");
-        assert.ok(error.message.includes(`would write to ${folder}, which is outside`), folder);
+        assert.ok(error.message.endsWith(`would write to ${folder}${fault}`), error.message);
         assert.match(error.hint ?? "", /--config '.*handpick\.toml'$/);
         return true;
       });

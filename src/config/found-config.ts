@@ -2,7 +2,7 @@ import { quote } from "../nix/format-error.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { KINDS, kindOf } from "../cache/kinds.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
-import { isInProject, untrusted } from "./found-file.ts";
+import { placeFault, untrusted } from "./found-file.ts";
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
@@ -35,9 +35,8 @@ async function assertHarmless(cache: CacheConfig, file: string): Promise<void> {
   const stranger = upstreams.find((url) => !isKnownUpstream(url));
   if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
   const folder = kindOf(url)?.folderOf(url);
-  if (folder !== undefined && !(await isInProject(folder, file))) {
-    refuse(`would write to ${folder}, which is outside of its folder`);
-  }
+  const place = folder === undefined ? undefined : await placeFault(folder, file);
+  if (place !== undefined) refuse(`would write to ${folder}${place}`);
 }
 
 function isKnownUpstream(text: string): boolean {

@@ -85,18 +85,23 @@ export async function readInProject(file: NamedInProject): Promise<string | unde
 }
 
 /**
- * Returns true if a folder, there or yet to be made, is inside the folder of a found `handpick.toml`, wherever
+ * Checks that a folder, there or yet to be made, is below the folder of a found `handpick.toml`, wherever
  * links lead.
+ *
+ * @returns The fault, to be said after the name of the folder; undefined if there is none.
  */
-export async function isInProject(folder: string, foundFile: string): Promise<boolean> {
-  try {
-    const project = await realpath(dirname(foundFile));
-    return isBelow(await realPlace(folder), project);
-  } catch (error) {
-    // A link to nothing or in a circle, a file or a locked folder on the way: nobody can tell.
-    if (systemCode(error) === undefined) throw error;
-    return false;
+export async function placeFault(folder: string, foundFile: string): Promise<string | undefined> {
+  // A link to nothing or in a circle, a file or a locked folder on the way has no real place.
+  const project = await realpath(dirname(foundFile)).catch(ignoreSystemError);
+  const real = await realPlace(folder).catch(ignoreSystemError);
+  if (project === undefined || real === undefined) {
+    return ", and the place that this leads to cannot be found";
   }
+  if (isBelow(real, project)) return undefined;
+  // The name is inside, so a link leads out.
+  const leads = isBelow(folder, dirname(foundFile)) ? `, which leads to ${real}` : "";
+  if (real === project) return `${leads}, and may only write below its folder`;
+  return leads === "" ? ", which is outside of its folder" : `${leads}, outside of its folder`;
 }
 
 /** The real name of a folder; one that is not there is in the nearest one above it that is. */
@@ -141,6 +146,10 @@ function ownerFault(
   const caller = env["SUDO_UID"] ?? "";
   if (uid === 0 && /^\d{1,10}$/.test(caller) && owner === Number(caller)) return undefined;
   return `it belongs to user ${owner}, not to you (user ${uid})`;
+}
+
+function ignoreSystemError(error: unknown): undefined {
+  if (systemCode(error) === undefined) throw error;
 }
 
 function ignoreAbsence(error: unknown): undefined {
