@@ -60,6 +60,7 @@ export class CacheFolder {
     const link = await orAbsent(lstat(this.dir));
     if (link?.isSymbolicLink() === true) throw this.#noFolder("it is a link that leads nowhere");
     if ((await orAbsent(stat(dirname(this.dir))))?.isDirectory() === true) return false;
+    await this.#assertFoldersAbove();
     throw new HandpickError(
       "CACHE_UNAVAILABLE",
       `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(dirname(this.dir))} does not exist`,
@@ -118,6 +119,20 @@ export class CacheFolder {
     if (isNew) await syncDirectory(dirname(this.dir));
     await Promise.all([this.narInfos.sweep(clock.now()), this.nars.sweep(clock.now())]);
     return found ?? storeDir;
+  }
+
+  /** A file above the folder is none of a disk that is not mounted. */
+  async #assertFoldersAbove(): Promise<void> {
+    for (let above = dirname(this.dir); above !== dirname(above); above = dirname(above)) {
+      const status = await orAbsent(stat(above));
+      if (status?.isDirectory() === true) return;
+      if (status === undefined) continue;
+      throw new HandpickError(
+        "CACHE_NOT_FOUND",
+        `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(above)} is ${kindOf(status)}`,
+        { hint: "Correct the URL of the cache: only folders may be above its last part." },
+      );
+    }
   }
 
   async #writeInfo(storeDir: string): Promise<void> {

@@ -340,6 +340,18 @@ describe("a folder that is unfit", () => {
     await push(cache, app);
   });
 
+  it("is not made below a file, which no disk would change", async () => {
+    await using rig = await createRig();
+    const file = join(rig.parent, "toy.nix");
+    await writeFile(file, "");
+    for (const name of ["x", "x/y"]) {
+      const cache = createFileCache({ name: "usb", dir: join(file, name) });
+      const expected = { code: "CACHE_NOT_FOUND", message: /toy\.nix" is a file$/ };
+      await assert.rejects(cache.info(signal), expected);
+      await assert.rejects(push(cache, app), expected);
+    }
+  });
+
   it("is written nowhere else by links in it", async () => {
     await using rig = await createRig();
     const outside = join(rig.parent, "outside");
