@@ -11,10 +11,22 @@ export function isCacheName(text: string): boolean {
 /** The rule that the URL of a cache breaks, to be said after "it"; undefined if none. */
 export function cacheUrlFault(text: string): string | undefined {
   const examples = KINDS.map(({ example }) => example).join(" or ");
-  const fault = urlShapeFault(text, examples) ?? kindOf(text)?.urlFault(text);
+  const fault = textFault(text) ?? urlShapeFault(text, examples) ?? kindOf(text)?.urlFault(text);
   if (fault !== undefined) return fault;
   const meant = kindOf(text) === undefined ? guessCacheUrl(text) : undefined;
   return meant && `must be ${meant}, the URL of that cache`;
+}
+
+/** The rule that a text breaks which some kind understands although it is no URL. */
+function textFault(text: string): string | undefined {
+  for (const kind of KINDS) {
+    const { scheme } = kind;
+    const start = text.slice(0, scheme.length + 3);
+    const isLoud = start !== `${scheme}://` && start.toLowerCase() === `${scheme}://`;
+    const fault = isLoud ? `must have ${scheme}:// in small letters` : kind.textFault(text);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
 }
 
 /** Returns the URL of the cache that somebody meant by a text which is no such URL; undefined if none. */

@@ -14,6 +14,11 @@ export interface CacheKind {
   readonly example: string;
   /** Returns the rule that a URL of this scheme breaks, to be said after "it"; undefined if none. */
   urlFault(url: string): string | undefined;
+  /**
+   * Returns the rule that a text breaks which means a cache of this kind and is no URL, to be said after "it";
+   * undefined if it is a URL, or may mean something else.
+   */
+  textFault(text: string): string | undefined;
   /** Returns the one spelling of a URL without fault, which identifies the cache. */
   canonicalUrl(url: string): string;
   /** Returns the URL that is meant by a text which is none of this kind; undefined if it means something else. */

@@ -101,6 +101,12 @@ describe("chooseCache()", () => {
     assert.throws(() => chooseCache(EMPTY, "https://u:SECRET@example.org"), {
       code: "CACHE_URL_UNSUPPORTED",
       message: "Cannot use the URL of the cache: it must not contain a user name or password",
+      hint: /; tokens come from files or the environment\.$/,
+    });
+    assert.throws(() => chooseCache(EMPTY, "cachix://a/b"), { hint: /; tokens come from / });
+    assert.throws(() => chooseCache(EMPTY, "file:///a b"), {
+      message: /%20 in place of a space$/,
+      hint: "Pass a URL such as cachix://NAME or file:///DIR.",
     });
   });
 });
@@ -113,6 +119,10 @@ describe("wantedCache()", () => {
       message:
         'Cannot use cache "file:///srv/cache", which a selection names: it is not in the configuration',
       hint: 'If you want it there, add [caches.NAME] with url = "file:///srv/cache" to /c.toml.',
+    });
+    assert.throws(() => wantedCache(TWO, "file:///srv?compression=xz"), {
+      code: "CACHE_URL_UNSUPPORTED",
+      message: /found "compression"; set compression in \[caches\.NAME\]/,
     });
     const usb = parseConfig('[caches.usb]\nurl = "file:///srv/cache"', "/c.toml");
     assert.equal(wantedCache(usb, "file:///srv/cache/").name, "usb");

@@ -30,7 +30,9 @@ export function chooseCache(config: Config, to?: string): CacheConfig {
  * @throws {HandpickError} `CACHE_UNKNOWN` as well if the URL has no table and needs one.
  */
 export function wantedCache(config: Config, name: string): CacheConfig {
-  if (!lacksTable(config, name)) return chooseCache(config, name);
+  // A table for a URL with a fault would not help.
+  if (!lacksTable(config, name) || cacheUrlFault(name) !== undefined)
+    return chooseCache(config, name);
   const url = canonicalUrl(name);
   const message = `Cannot use cache ${quote(url)}, which a selection names: it is not in the configuration`;
   const file = config.file ?? "the configuration";
@@ -108,6 +110,12 @@ export function searchSentences({ file, search }: Config): string[] {
   return sentences;
 }
 
+function urlHint(text: string): string {
+  const mayHaveToken = kindOf(text)?.token !== undefined || /^https?:/.test(text);
+  const tokens = mayHaveToken ? "; tokens come from files or the environment" : "";
+  return `Pass a URL such as ${urlForms()}${tokens}.`;
+}
+
 function cacheAt(text: string): CacheConfig {
   const fault = cacheUrlFault(text);
   if (fault !== undefined) {
@@ -115,9 +123,7 @@ function cacheAt(text: string): CacheConfig {
     throw new HandpickError(
       "CACHE_URL_UNSUPPORTED",
       `Cannot use the URL of the cache: it ${fault}`,
-      {
-        hint: `Pass a URL such as ${urlForms()}; tokens come from files or the environment.`,
-      },
+      { hint: urlHint(text) },
     );
   }
   const url = canonicalUrl(text);

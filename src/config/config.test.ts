@@ -171,6 +171,9 @@ describe("parseConfig()", () => {
         "file:///srv?compression=xz",
         /url must not have parameters, found "compression"; set compr/,
       ],
+      ["file:///a b", /caches\.usb\.url must have %20/],
+      ["/tmp/x", /caches\.usb\.url must be file:\/\/\/tmp\/x, the URL of that folder$/],
+      ["./cache", /caches\.usb\.url must have three slashes/],
       ["cachix://a/b", /url must be cachix:\/\/NAME/],
     ] as const) {
       assert.match(failure(`[caches.usb]\nurl = "${url}"`).message, rule);

@@ -156,11 +156,11 @@ describe("parseManifest(), where it says what is wrong:", () => {
     [pick({ caches: [] }), "picks[1].caches: expected at least one cache, found a list of 0"],
     [
       pick({ caches: ["a b"] }),
-      'picks[1].caches[0]: expected the name of a cache or a URL such as cachix://NAME, found "a b"',
+      'picks[1].caches[0]: expected the name of a cache or a URL such as cachix://NAME or file:///DIR, found "a b"',
     ],
     [
       pick({ caches: ["https://u:p@mine"] }),
-      'picks[1].caches[0]: expected the name of a cache or a URL such as cachix://NAME, found "https://u:p@mine"',
+      'picks[1].caches[0]: expected the name of a cache or a URL such as cachix://NAME or file:///DIR, found "https://u:p@mine"',
     ],
     [
       pick({ exclude: ["*-doc", "[a"] }),

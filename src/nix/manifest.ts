@@ -47,7 +47,7 @@ const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,127}$/;
 /** A name, or the URL of any kind, without credentials: the kind reads it, and one unknown here fails alone. */
 const CACHE =
   /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}|[a-z][a-z0-9+.-]{0,15}:\/\/(?![^/?#]*@)[!-~]{1,2000})$/;
-const CACHE_RULE = "the name of a cache or a URL such as cachix://NAME";
+const CACHE_RULE = "the name of a cache or a URL such as cachix://NAME or file:///DIR";
 /** Control and format characters, lone surrogates, line and paragraph separators. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 const MANIFEST_KEYS = ["version", "name", "picks"];

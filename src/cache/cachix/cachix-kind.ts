@@ -12,6 +12,7 @@ export const cachixKind: CacheKind = {
     cachixName(url) === undefined
       ? "must be cachix://NAME, NAME being letters, digits, dots, dashes and underscores"
       : undefined,
+  textFault: () => undefined,
   canonicalUrl: (url) => `cachix://${parseCachixUrl(url)}`,
   guessUrl: guessCachixUrl,
   folderOf: () => undefined,

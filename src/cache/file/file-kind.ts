@@ -1,6 +1,6 @@
 import type { CacheKind } from "../kind.ts";
 import { createFileCache } from "./file-cache.ts";
-import { fileUrl, fileUrlFault, guessFileUrl, parseFileUrl } from "./file-url.ts";
+import { fileUrl, fileUrlFault, folderTextFault, guessFileUrl, parseFileUrl } from "./file-url.ts";
 
 /** Folders in the layout that Nix reads at file:///DIR, and behind any web server. */
 export const fileKind: CacheKind = {
@@ -8,6 +8,7 @@ export const fileKind: CacheKind = {
   form: "file:///DIR",
   example: "file:///srv/cache",
   urlFault: fileUrlFault,
+  textFault: folderTextFault,
   canonicalUrl: (url) => fileUrl(parseFileUrl(url)),
   guessUrl: guessFileUrl,
   folderOf: parseFileUrl,

@@ -36,6 +36,12 @@ describe("parseFileUrl()", () => {
       ["file:///srv/%ff", /%25/],
       ["file:///50%", /%25/],
       ["file:///srv#x", /%23/],
+      ["file:///~/x", /full name of a folder: ~ and variables are not known in a URL/],
+      ["file://~/x", /~ and variables/],
+      ["file:///${HOME}/x", /~ and variables/],
+      ["file://$HOME/x", /~ and variables/],
+      ["file:///nix/store", /must not lie in the Nix store/],
+      ["file:///nix//store/x", /must not lie in the Nix store/],
     ] as const) {
       assert.match(fileUrlFault(url) ?? "", rule, url);
       assert.throws(() => parseFileUrl(url), { code: "CACHE_URL_UNSUPPORTED" });
@@ -90,6 +96,36 @@ describe("canonicalUrl() of file://", () => {
       { numRuns: FUZZ_RUNS },
     );
     assertLinear(seeds, (text) => [fileUrlFault(text), guessCacheUrl(text)]);
+  });
+});
+
+describe("cacheUrlFault() of a folder", () => {
+  it("says how a text is written as a URL", () => {
+    for (const [text, fault] of [
+      ["file:///media/a b", "must have %20 in place of a space"],
+      ["FILE:///srv", "must have file:// in small letters"],
+      ["/tmp/a b", "must be file:///tmp/a%20b, the URL of that folder"],
+      ["file:/srv/x", "must be file:///srv/x, the URL of that folder"],
+    ] as const) {
+      assert.equal(cacheUrlFault(text), fault);
+    }
+    for (const text of ["file:cache", "./cache", "../cache", ".", "/"]) {
+      assert.match(cacheUrlFault(text) ?? "", /^must have three slashes and the full name/, text);
+    }
+    for (const text of ["~/cache", "$HOME/x", "file:~/x"]) {
+      assert.match(cacheUrlFault(text) ?? "", /~ and variables are not known/, text);
+    }
+  });
+
+  it("does not repeat a key that begins as a path does", () => {
+    assert.doesNotMatch(cacheUrlFault(`/${"SECRET".repeat(14)}==`) ?? "", /SECRET/);
+  });
+
+  it("is none where the name only resembles that of a shell or the store", () => {
+    for (const folder of ["/~", "/$HOME/x", "/a/${b}", "/nix/storehouse", "/nix"]) {
+      const url = fileUrl(folder);
+      assert.deepEqual([cacheUrlFault(url), parseFileUrl(url)], [undefined, folder]);
+    }
   });
 });
 

@@ -1,8 +1,14 @@
 import { HandpickError } from "../../error.ts";
 import { quote } from "../../nix/format-error.ts";
+import { DEFAULT_STORE_DIR } from "../../nix/store-path.ts";
 
 const FILE_URL = /^file:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s;
 const SHAPE = "must have three slashes and the full name of a folder, such as file:///srv/cache";
+const OF_SHELLS = "must have the full name of a folder: ~ and variables are not known in a URL";
+/** Spellings that only a shell replaces: `~/x`, `file:///~/x`, `$HOME/x`, `file:///${HOME}/x`. */
+const SHELL_PATH = /^(?:file:)?\/*(?:~|\$)|^file:.*\$\{/s;
+/** A path, or `file:` with too few slashes. */
+const NO_URL = /^(?:\.{0,2}\/|\.{1,2}$|file:(?!\/\/))/;
 /** The longest URL that may stand in a configuration. */
 const LONGEST_URL = 2048;
 /** Characters of a path that Nix takes as they are, in every version. */
@@ -40,6 +46,22 @@ export function parseFileUrl(url: string): string {
   );
 }
 
+/**
+ * The rule that a text breaks which means a folder by its path, or by a URL that no standard could read, to be
+ * said after "it"; undefined if it may mean something else. The text is named in it if it can be corrected.
+ */
+export function folderTextFault(text: string): string | undefined {
+  if (text.length > LONGEST_URL) return undefined;
+  if (SHELL_PATH.test(text)) return OF_SHELLS;
+  if (text.startsWith("file://")) {
+    return text.includes(" ") ? "must have %20 in place of a space" : undefined;
+  }
+  if (!NO_URL.test(text)) return undefined;
+  // The base64 of a signing key may begin with a slash, and is not repeated.
+  const meant = text.endsWith("=") ? undefined : guessFileUrl(text);
+  return meant === undefined ? SHAPE : `must be ${meant}, the URL of that folder`;
+}
+
 /** The rule that a URL of `file:` breaks, to be said after "it"; undefined if none. */
 export function fileUrlFault(url: string): string | undefined {
   const read = readFileUrl(url);
@@ -48,7 +70,9 @@ export function fileUrlFault(url: string): string | undefined {
 
 /** Spells the URL of a folder so that every Nix since 2.26 reads it. */
 export function fileUrl(folder: string): string {
-  return `file://${folder.split("/").map(encodePart).join("/")}`;
+  const url = `file://${folder.split("/").map(encodePart).join("/")}`;
+  // A folder may have the name that a shell would replace.
+  return url.replace("file:///~", "file:///%7E").replace("file:///$", "file:///%24");
 }
 
 /** Returns the URL that is meant by the full name of a folder, or with too few slashes. */
@@ -62,6 +86,7 @@ export function guessFileUrl(text: string): string | undefined {
 type Read = { readonly folder: string } | { readonly fault: string };
 
 function readFileUrl(url: string): Read {
+  if (SHELL_PATH.test(url)) return { fault: OF_SHELLS };
   const [, host, path = "", query, hash] = FILE_URL.exec(url) ?? [];
   if (host !== "" || path === "") return { fault: SHAPE };
   if (query !== undefined) return { fault: queryFault(query) };
@@ -74,6 +99,9 @@ function readFileUrl(url: string): Read {
   if (parts.includes("..")) return { fault: "must not contain .. as a part" };
   if (parts.length === 0) return { fault: "must name a folder below /" };
   const folder = `/${parts.join("/")}`;
+  if (`${folder}/`.startsWith(`${DEFAULT_STORE_DIR}/`)) {
+    return { fault: "must not lie in the Nix store" };
+  }
   const isLong = fileUrl(folder).length > LONGEST_URL;
   return isLong ? { fault: `must have at most ${LONGEST_URL} characters` } : { folder };
 }
