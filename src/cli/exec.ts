@@ -95,13 +95,14 @@ async function exec(words: readonly string[], options: ExecOptions, io: Io): Pro
       onEvent: (event) => report.show(event),
       onStart: (command) => signals.passTo(command),
     });
-    conclude(end, report);
+    const isInterrupted = signal.aborted;
+    conclude(end, { isInterrupted, report });
     const idle = end.idle.filter((glob) => options.include?.includes(glob) === true);
     // Where nothing at all is accepted, that is told.
-    if (end.accepted > 0 && idle.length > 0) {
+    if (end.hasAccepted && idle.length > 0) {
       note(`no build matches --include ${idle.map(quote).join(", ")}`);
     }
-    return exitCode(end, { isStrict: options.strict === true, isInterrupted: signal.aborted });
+    return exitCode(end, { isStrict: options.strict === true, isInterrupted });
   } finally {
     report.end();
   }
@@ -147,9 +148,17 @@ function execReport(io: Io, { json, quiet }: ExecOptions): PushReport {
   };
 }
 
-function conclude({ summary, seen, accepted, exitCode }: ExecEnd, report: PushReport): void {
+interface Conclusion {
+  readonly isInterrupted: boolean;
+  readonly report: PushReport;
+}
+
+function conclude(end: ExecEnd, { isInterrupted, report }: Conclusion): void {
+  const { summary, seen, hasAccepted, exitCode } = end;
   const note = (text: string): void => report.show({ event: "note", text });
-  if (accepted > 0) report.show(summary);
+  if (hasAccepted) report.show(summary);
+  // Builds that nobody looked at may be there.
+  else if (isInterrupted) note("nothing is pushed: interrupted");
   else if (seen > 0) {
     const none = seen === 1 ? "do not accept the new path" : `accept none of ${seen} new paths`;
     note(`nothing is pushed: the rules ${none}\n  Set include in [builds], or give --include.`);

@@ -31,9 +31,10 @@ export interface ExecEnd {
   /** The command's. */
   readonly exitCode: number;
   readonly summary: Summary;
-  /** Paths that came to be, and how many picks they stood for. */
+  /** Number of new paths that the rules were asked about. */
   readonly seen: number;
-  readonly accepted: number;
+  /** True if the rules accepted one of them. */
+  readonly hasAccepted: boolean;
   /** Globs of `[builds]` that fit none of them. */
   readonly idle: readonly string[];
   /** True if the store failed, so that something may have been missed. */
@@ -89,8 +90,9 @@ class Pump implements AsyncDisposable {
   readonly #request: ExecRequest;
   readonly #pusher: LivePusher;
   readonly #idle: Map<string, (path: StorePath) => boolean>;
-  #seen = 0;
-  #accepted = 0;
+  /** A set, since paths come again after the store failed. */
+  readonly #seen = new Set<StorePath>();
+  #hasAccepted = false;
   #isIncomplete = false;
 
   constructor(source: PathSource, request: ExecRequest) {
@@ -114,10 +116,11 @@ class Pump implements AsyncDisposable {
   }
 
   result(): Omit<ExecEnd, "exitCode"> {
-    const [seen, accepted, isIncomplete] = [this.#seen, this.#accepted, this.#isIncomplete];
+    const [hasAccepted, isIncomplete] = [this.#hasAccepted, this.#isIncomplete];
     const isInterrupted = this.#request.signal.aborted;
     const summary = this.#pusher.tally.summary({ isInterrupted });
-    return { summary, seen, accepted, idle: [...this.#idle.keys()], isIncomplete };
+    const [seen, idle] = [this.#seen.size, [...this.#idle.keys()]];
+    return { summary, seen, hasAccepted, idle, isIncomplete };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -127,11 +130,15 @@ class Pump implements AsyncDisposable {
   async #look(): Promise<void> {
     this.#isIncomplete = !(await this.#attempt(async () => {
       const { paths, done } = await this.#source.take();
-      this.#accepted += await this.#pusher.push(paths);
+      await this.#pusher.push(paths, ({ length }) => this.#count(paths, length > 0));
       await done();
-      this.#seen += paths.length;
-      for (const [glob, fits] of this.#idle) if (paths.some(fits)) this.#idle.delete(glob);
     }));
+  }
+
+  #count(paths: readonly StorePath[], hasAccepted: boolean): void {
+    for (const path of paths) this.#seen.add(path);
+    this.#hasAccepted ||= hasAccepted;
+    for (const [glob, fits] of this.#idle) if (paths.some(fits)) this.#idle.delete(glob);
   }
 
   /** A store that fails is asked again at the next look. */

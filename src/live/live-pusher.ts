@@ -58,16 +58,21 @@ export class LivePusher implements AsyncDisposable {
   }
 
   /**
-   * @returns How many picks the paths stand for; none if the rules accept none of them.
+   * Pushes the picks that the paths stand for; `onChosen` hears of them before anything is sent, since
+   * an interruption may come then.
+   *
    * @throws {HandpickError} If the store fails. What a cache does wrong is told and counted.
    * @throws The reason `signal` was aborted with.
    */
-  async push(paths: readonly StorePath[]): Promise<number> {
-    if (paths.length === 0) return 0;
+  async push(
+    paths: readonly StorePath[],
+    onChosen: (picks: readonly Pick[]) => void,
+  ): Promise<void> {
+    if (paths.length === 0) return;
     await using held = await this.#options.store.hold(paths);
     const picks = await this.#picks.choose([...held.valid]);
+    onChosen(picks);
     if (picks.length > 0) await this.#pushPicks(picks);
-    return picks.length;
   }
 
   /** Tries once more what caches missed. */

@@ -124,7 +124,10 @@ describe("handpick exec and signals", { timeout: 60_000, skip: onceOnly }, () =>
     while (isAlive(pid)) await sleep(10);
     const startMs = performance.now();
     child.kill("SIGINT");
-    assert.equal((await ended).status, 130);
+    const { status, stderr } = await ended;
+    assert.equal(status, 130);
+    assert.match(stderr, /^0 pushed in .*, [1-3] not finished/m);
+    assert.doesNotMatch(stderr, /nothing/);
     assert.ok(performance.now() - startMs < INTERRUPTED_MS);
     assert.deepEqual(await rig.leftovers(), []);
   });
