@@ -121,8 +121,19 @@ describe("a cache that is a folder", { timeout: 180_000 }, () => {
     assert.deepEqual(await readdir(join(rig.nix.dir, "disk")), ["cache"]);
     const { caches } = await rig.status();
     assert.equal(caches.find(({ name }) => name === other)?.trouble?.code, "CACHE_UNKNOWN");
+    const own = await run("doctor");
+    assert.equal(own.status, 2, own.stdout);
+    assert.ok(own.stdout.includes(`failed  caches: ${message}`), own.stdout);
+    const { toDo = "" } = await rig.status();
+    const table = `add [caches.NAME] with url = "${other}" to ${join(rig.nix.dir, "handpick.toml")}. `;
+    assert.ok(toDo.includes(table), toDo);
+    assert.match(toDo, / Then run: handpick sync --recheck$/);
     const doctor = await done("doctor", other);
     assert.match(doctor.stdout, /selections need a table for it in the configuration/);
+    await configure(`[caches.other]\nurl = "${other}"`);
+    assert.match((await done("doctor")).stdout, /other: cache: private, writable/);
+    await done("sync", "--recheck");
+    assert.equal((await rig.status()).toDo, undefined);
     await rig.withdraw("home");
   });
 

@@ -35,7 +35,9 @@ export interface DiagnoseRequest extends OpenOptions {
 
 /** Looks at everything a push needs, in the order in which it is needed. Uploads nothing. */
 export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check> {
-  yield await check("store", () => checkStore(request));
+  const ofStore = await check("store", () => checkStore(request));
+  yield ofStore;
+  const hasStore = ofStore.status !== "failed";
   const { env, cwd, uid, configFile } = request;
   let config: Config | undefined;
   yield await check("configuration", async () => {
@@ -50,10 +52,12 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
   yield await checkStarter(request);
   if (config === undefined) return;
   yield* checkPrograms(config, request);
-  if (request.caches.length === 0 && (config.caches.length === 0 || config.isFound)) {
+  if (request.caches.length === 0) {
     const isNone = config.caches.length === 0;
-    const found = await check("caches", () => checkOfWanted(request));
-    if (isNone || found.status === "failed") yield found;
+    // Without a store, nobody knows what selections name.
+    const found =
+      hasStore || isNone ? await check("caches", () => checkOfWanted(request)) : undefined;
+    if (found !== undefined && (isNone || found.status === "failed")) yield found;
   }
   yield* checkRules(config, request);
   const names = request.caches.length > 0 ? request.caches : config.caches.map(({ name }) => name);
@@ -88,7 +92,8 @@ async function checkOfWanted(request: DiagnoseRequest): Promise<Outcome> {
   await using opened = await openStore({ store, env, signal });
   const surroundings = { store: opened, config, env, uid };
   await using wanted = await holdWanted({ links, builds: [] }, surroundings);
-  for (const name of wanted.planned.flatMap(({ caches }) => caches)) wantedCache(config, name);
+  const names = new Set(wanted.planned.flatMap(({ caches }) => caches));
+  for (const name of names) wantedCache(config, name);
   return ok("none configured, and selections name their own");
 }
 

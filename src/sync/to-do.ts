@@ -56,6 +56,10 @@ function mend({ caches, selections, paths }: StatusFacts, sync: string): string 
   if (refusing !== undefined) {
     const check = `handpick doctor ${refusing.name}`;
     const code = refusing.trouble?.code ?? "";
+    // The configuration lacks the cache: what a doctor finds of the cache itself mends nothing.
+    if (code === "CACHE_UNKNOWN" && refusing.trouble?.hint !== undefined) {
+      return `${refusing.trouble.hint} Then run: ${recheck(sync) ?? sync}`;
+    }
     const again = recheck(sync) ?? (NEEDS_TOKEN.has(code) ? sync : undefined);
     return again === undefined ? check : `${check} && ${again}`;
   }
