@@ -6,6 +6,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { BUNDLE, handpick, type Result } from "./handpick.ts";
 import { codeBlocks, readProject } from "./markdown.ts";
 import { createTestNix, TOY_PACKAGES } from "./nix.ts";
+import { smallDisk } from "./small-disk.ts";
 import { SyncRig } from "./sync/sync-rig.ts";
 
 describe("a cache that is a folder", { timeout: 180_000 }, () => {
@@ -172,6 +173,27 @@ describe("a cache that is a folder", { timeout: 180_000 }, () => {
     assert.match(bare.stdout, /Set signing-key-file; handpick keygen/);
     assert.doesNotMatch(bare.stdout + own.stdout, /CACHIX|no token;|app\.cachix/);
     assert.deepEqual(await readdir(join(rig.nix.dir, "disk")), [], "doctor makes nothing");
+  });
+
+  it("fails at doctor where a push fails, for another store or a link in it", async () => {
+    await mkdir(folder);
+    await writeFile(join(folder, "nix-cache-info"), "StoreDir: /other/store\n");
+    const other = await run("doctor");
+    assert.equal(other.status, 2, other.stdout);
+    assert.match(other.stdout, /^failed +usb: cache: .*it holds paths of \/other\/store/m);
+    await rm(join(folder, "nix-cache-info"));
+    await symlink(rig.nix.dir, join(folder, "nar"));
+    const linked = await run("doctor");
+    assert.equal(linked.status, 3, linked.stdout);
+    assert.match(linked.stdout, /^failed +usb: cache: .*expected a folder, it is a link/m);
+  });
+
+  it("is warned of by doctor if its disk is full", async (t) => {
+    await using disk = await smallDisk(64 * 1024);
+    if (disk === undefined) return t.skip("this user may not mount");
+    await writeFile(join(disk.dir, "large"), Buffer.alloc(128 * 1024)).catch(() => undefined);
+    const { stdout } = await done("doctor", `file://${disk.dir}/cache`);
+    assert.match(stdout, /^warning \S+: cache: private, its disk is full, /m);
   });
 
   it("has no keys to register and no pins", async () => {

@@ -1,10 +1,11 @@
 import { resolve } from "node:path";
 
-import { urlForms } from "../cache/kinds.ts";
+import { kindOf, urlForms } from "../cache/kinds.ts";
 import { chooseCache, lacksTable, searchSentences, wantedCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type FindConfigOptions, loadConfig, ownFiles } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
+import { diskRoom } from "../files/disk-room.ts";
 import { idleExcludes } from "../plan/idle-excludes.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
@@ -35,9 +36,13 @@ export interface DiagnoseRequest extends OpenOptions {
 
 /** Looks at everything a push needs, in the order in which it is needed. Uploads nothing. */
 export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check> {
-  const ofStore = await check("store", () => checkStore(request));
+  let storeDir: string | undefined;
+  const ofStore = await check("store", async () => {
+    const { found, outcome } = await lookAtStore(request);
+    storeDir = found;
+    return outcome;
+  });
   yield ofStore;
-  const hasStore = ofStore.status !== "failed";
   const { env, cwd, uid, configFile } = request;
   let config: Config | undefined;
   yield await check("configuration", async () => {
@@ -56,12 +61,14 @@ export async function* diagnose(request: DiagnoseRequest): AsyncGenerator<Check>
     const isNone = config.caches.length === 0;
     // Without a store, nobody knows what selections name.
     const found =
-      hasStore || isNone ? await check("caches", () => checkOfWanted(request)) : undefined;
+      storeDir !== undefined || isNone
+        ? await check("caches", () => checkOfWanted(request))
+        : undefined;
     if (found !== undefined && (isNone || found.status === "failed")) yield found;
   }
   yield* checkRules(config, request);
   const names = request.caches.length > 0 ? request.caches : config.caches.map(({ name }) => name);
-  for (const name of names) yield* checkCache(name, config, request);
+  for (const name of names) yield* checkCache(name, config, { ...request, storeDir });
 }
 
 /** Tells what a file that was found does and does not, and what serves the rest. */
@@ -73,10 +80,15 @@ async function foundOutcome({ file }: Config, options: FindConfigOptions): Promi
   return warning(text, hint);
 }
 
-async function checkStore({ env, signal, store }: DiagnoseRequest): Promise<Outcome> {
+async function lookAtStore({
+  env,
+  signal,
+  store,
+}: DiagnoseRequest): Promise<{ readonly found: string; readonly outcome: Outcome }> {
   await using opened = await openStore({ store, env, signal });
   await opened.validPaths([]);
-  return ok(`${opened.storeDir} through ${opened.description}`);
+  const found = opened.storeDir;
+  return { found, outcome: ok(`${found} through ${opened.description}`) };
 }
 
 /**
@@ -142,10 +154,24 @@ async function* checkCache(
   const about = opened;
   yield await check(`${name}: cache`, async () => {
     const info = await cache.info(request.signal);
-    assertWritable(about, info);
+    assertWritable(about, info, request.storeDir);
     const kind = info.isPublic === false ? "private" : "public";
-    return ok(`${kind}, writable, read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`);
+    const place = `read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`;
+    if (await isDiskFull(cacheConfig)) {
+      return warning(`${kind}, its disk is full, ${place}`, "Make room on that disk.");
+    }
+    return ok(`${kind}, writable, ${place}`);
   });
+}
+
+/** Of a disk that tells nothing, nothing is said. */
+async function isDiskFull({ url }: CacheConfig): Promise<boolean> {
+  const folder = kindOf(url)?.folderOf(url);
+  if (folder === undefined) return false;
+  return await diskRoom(folder).then(
+    ({ isFull }) => isFull,
+    () => false,
+  );
 }
 
 function credentialsOutcome(opened: OpenedCache, isConfigured: boolean): Outcome {

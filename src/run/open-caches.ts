@@ -27,7 +27,7 @@ export interface OpenOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
   /** The store that paths come from. @default {"/nix/store"} */
-  readonly storeDir?: string;
+  readonly storeDir?: string | undefined;
   /** Told in words when a cache is asked again after a failure. */
   readonly notify?: (text: string) => void;
 }

@@ -80,10 +80,14 @@ export class CacheFolder {
     return parseNixCacheInfo(text ?? "");
   }
 
-  /** Returns true if this user may write there, or make it. */
+  /**
+   * Returns true if this user may write there, or make it.
+   *
+   * @throws {HandpickError} As {@link exists} does, and `CACHE_NOT_FOUND` if a part of it is a link or a file.
+   */
   async isWritable(): Promise<boolean> {
     const present = (await this.exists())
-      ? [this.dir, ...((await orAbsent(lstat(this.narDir))) === undefined ? [] : [this.narDir])]
+      ? [this.dir, ...(await this.#presentParts())]
       : [dirname(this.dir)];
     const answers = await Promise.all(
       present.map((folder) =>
@@ -108,7 +112,7 @@ export class CacheFolder {
     if (isNew) await make(this.dir);
     const made: boolean[] = [];
     for (const name of EMPTY_DIRS) made.push(await make(join(this.dir, name)));
-    for (const folder of [this.narInfos.dir, this.narDir, this.nars.dir]) {
+    for (const folder of this.#parts()) {
       made.push(await make(folder));
       const status = await lstat(folder);
       if (!status.isDirectory()) throw this.#foreign(folder, status);
@@ -133,6 +137,21 @@ export class CacheFolder {
         { hint: "Correct the URL of the cache: only folders may be above its last part." },
       );
     }
+  }
+
+  /** The folders in it that files are written to, each after the one it is in. */
+  #parts(): string[] {
+    return [this.narInfos.dir, this.narDir, this.nars.dir];
+  }
+
+  async #presentParts(): Promise<string[]> {
+    const present: string[] = [];
+    for (const folder of this.#parts()) {
+      const status = await orAbsent(lstat(folder));
+      if (status?.isDirectory() === false) throw this.#foreign(folder, status);
+      if (status !== undefined) present.push(folder);
+    }
+    return present;
   }
 
   async #writeInfo(storeDir: string): Promise<void> {

@@ -361,6 +361,7 @@ describe("a folder that is unfit", () => {
       await rm(rig.path(name), { recursive: true, force: true });
       await symlink(outside, rig.path(name));
       const expected = { code: "CACHE_NOT_FOUND", message: /it is a link$/ };
+      await assert.rejects(rig.cache.info(signal), expected, name);
       await assert.rejects(push(rig.cache, app), expected, name);
       assert.deepEqual(await readdir(outside), [], name);
       for (const folder of [outside, rig.dir]) await rm(folder, { recursive: true });
