@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 
 import type { PartTraits } from "../cache/contract.ts";
@@ -51,7 +52,7 @@ export class SharedPacker implements AsyncDisposable {
   readonly #nars = new Map<PackKey, readonly SpooledNar<Member>[]>();
 
   constructor(options: SharedPackerOptions = {}) {
-    const { spoolDir = tmpdir(), spoolBytes = SPOOL_BYTES, ...pool } = options;
+    const { spoolDir = temporaryFolder(), spoolBytes = SPOOL_BYTES, ...pool } = options;
     this.pool = new PackPool({ ...pool, spare: this.spare });
     this.spool = new SpoolFile({ dir: spoolDir, limitBytes: spoolBytes });
   }
@@ -162,4 +163,10 @@ export class SharedPacker implements AsyncDisposable {
 function isFit({ request }: SpooledNar<Member>, own: PackRequest, { parts }: Member): boolean {
   const least = parts === undefined ? 0 : leastPartSize(own.narSize, parts);
   return request.partSize >= least && (request.md5 === true || own.md5 !== true);
+}
+
+/** For files that may become large: `/tmp` is in memory on many machines. */
+function temporaryFolder(): string {
+  const isChosen = process.env["TMPDIR"] !== undefined;
+  return !isChosen && existsSync("/var/tmp") ? "/var/tmp" : tmpdir();
 }

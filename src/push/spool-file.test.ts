@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { fstatSync, readdirSync, readlinkSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 
 import { smallDisk } from "../../test/small-disk.ts";
@@ -75,12 +76,14 @@ describe("SpoolFile", () => {
   });
 
   it("holds on a full disk what is there, and has no more room than that", async (t) => {
-    await using disk = await smallDisk(MIB);
+    await using disk = await smallDisk(4 * MIB);
     if (disk === undefined) return t.skip("this user may not mount");
     await using spool = new SpoolFile({ dir: disk.dir, limitBytes: 64 * MIB });
     const kept = randomBytes(MIB / 2);
     const extent = await written(spool, kept);
-    assert.equal(await spool.write(randomBytes(MIB)), undefined);
+    assert.equal(spool.limitBytes, MIB, "a quarter of what is free");
+    await assert.rejects(writeFile(`${disk.dir}/others`, randomBytes(4 * MIB)), { code: "ENOSPC" });
+    assert.equal(await spool.write(randomBytes(MIB / 2)), undefined);
     assert.ok((await readBack(spool, extent, kept.length)).equals(kept));
     assert.equal(spool.limitBytes, MIB / 2);
     spool.free(extent);

@@ -1,9 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, unlink } from "node:fs/promises";
+import { type FileHandle, open, statfs, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
+import { diskRoom } from "../files/disk-room.ts";
 import { systemCode } from "../files/system-code.ts";
 import { type Extent, Extents } from "./extents.ts";
+
+/** Of the free room of a disk. */
+const SHARE = 0.25;
+/** tmpfs and ramfs, by statfs(2). */
+const MEMORY_TYPES: readonly number[] = [0x01021994, 0x858458f6];
+const MOST_IN_MEMORY = 32 << 20;
 
 export interface SpoolFileOptions {
   /** The folder that the file is made in. */
@@ -36,6 +43,7 @@ export class SpoolFile implements AsyncDisposable {
 
   /** Writes to a free place; returns undefined if there is no room. */
   async write(bytes: Uint8Array): Promise<Extent | undefined> {
+    if (!(await this.#isOpen())) return undefined;
     const extent = this.#extents.take(bytes.length);
     if (extent === undefined) return undefined;
     try {
@@ -87,10 +95,34 @@ export class SpoolFile implements AsyncDisposable {
     }
   }
 
+  async #isOpen(): Promise<boolean> {
+    try {
+      await this.#open();
+      return true;
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      this.#extents.lower(0);
+      return false;
+    }
+  }
+
   #open(): Promise<FileHandle> {
-    this.#file ??= openUnnamed(this.#dir);
+    this.#file ??= this.#make();
     return this.#file;
   }
+
+  async #make(): Promise<FileHandle> {
+    this.#extents.lower(await roomIn(this.#dir));
+    return await openUnnamed(this.#dir);
+  }
+}
+
+/** Leaves most of a disk to others, the ledger among them, and of a disk in memory nearly all. */
+async function roomIn(dir: string): Promise<number> {
+  const { type } = await statfs(dir);
+  const { free } = await diskRoom(dir);
+  const most = MEMORY_TYPES.includes(type) ? MOST_IN_MEMORY : Infinity;
+  return Math.min(Math.floor(free * SHARE), most);
 }
 
 async function openUnnamed(dir: string): Promise<FileHandle> {

@@ -1,5 +1,5 @@
 import type { Stats } from "node:fs";
-import { access, constants, lstat, mkdir, rename, stat } from "node:fs/promises";
+import { access, chmod, constants, lstat, mkdir, rename, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 
 import type { Clock } from "../../clock.ts";
@@ -13,6 +13,7 @@ import { type Format, FormatError } from "../../nix/format-error.ts";
 import { CACHE_INFO_NAME } from "../binary-cache.ts";
 import { fileUrl } from "./file-url.ts";
 import { PartialFiles } from "./partial-files.ts";
+import { unmountedPlace } from "./unmounted.ts";
 
 /** In bytes. */
 const LONGEST_CACHE_INFO = 64 * 1024;
@@ -54,6 +55,14 @@ export class CacheFolder {
    * @throws {HandpickError} `CACHE_NOT_FOUND` if it is no folder, `CACHE_UNAVAILABLE` if it cannot be made.
    */
   async exists(): Promise<boolean> {
+    const place = await unmountedPlace(this.dir);
+    if (place !== undefined) {
+      throw new HandpickError(
+        "CACHE_UNAVAILABLE",
+        `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: nothing is mounted at ${JSON.stringify(place)}`,
+        { hint: "Mount the disk; /etc/fstab says that one belongs there." },
+      );
+    }
     const status = await orAbsent(stat(this.dir));
     if (status?.isDirectory() === true) return true;
     if (status !== undefined) throw this.#noFolder(`it is ${kindOf(status)}`);
@@ -111,9 +120,11 @@ export class CacheFolder {
     const isNew = !(await this.exists());
     if (isNew) await make(this.dir);
     const made: boolean[] = [];
-    for (const name of EMPTY_DIRS) made.push(await make(join(this.dir, name)));
+    // Those who share the folder share what is in it.
+    const { mode } = await stat(this.dir);
+    for (const name of EMPTY_DIRS) made.push(await make(join(this.dir, name), mode));
     for (const folder of this.#parts()) {
-      made.push(await make(folder));
+      made.push(await make(folder, mode));
       const status = await lstat(folder);
       if (!status.isDirectory()) throw this.#foreign(folder, status);
     }
@@ -209,10 +220,11 @@ export async function orAbsent<T>(looked: Promise<T>): Promise<T | undefined> {
   });
 }
 
-/** Makes a folder that others may use as the umask says; false if something has the name. */
-async function make(folder: string): Promise<boolean> {
+/** Makes a folder, with the mode or as the umask says; false if something has the name. */
+async function make(folder: string, mode?: number): Promise<boolean> {
   try {
     await mkdir(folder);
+    if (mode !== undefined) await chmod(folder, mode & 0o7777);
     return true;
   } catch (error) {
     if (systemCode(error) !== "EEXIST") throw error;

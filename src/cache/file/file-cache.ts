@@ -29,8 +29,8 @@ const TRAITS: CacheTraits = {
   },
 };
 
-/** Looks at files at once: Node has four threads for them, and some keep those busy. */
-const LOOKS_AT_ONCE = 32;
+/** Looks at files at once: Node has four threads for them, and a share that hangs leaves one to other caches. */
+const LOOKS_AT_ONCE = 3;
 
 export interface FileCacheOptions {
   /** The name users gave it in the configuration, for messages. */

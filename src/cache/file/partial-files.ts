@@ -11,8 +11,8 @@ import { affordable } from "../../files/open-files.ts";
  */
 export const ABANDONED_MS: number = 24 * 60 * 60 * 1000;
 
-/** Files that stay open while their paths wait for references. */
-const OPEN_FILES = 64;
+/** Ends with the UUID that {@link PartialFiles.create} gives it: of others' files none is removed. */
+const OURS = /-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const KNOWN_FILE = constants.O_WRONLY | constants.O_NOFOLLOW;
@@ -23,7 +23,6 @@ const KNOWN_FILE = constants.O_WRONLY | constants.O_NOFOLLOW;
  */
 export class PartialFiles {
   readonly dir: string;
-  readonly #open = new OpenFiles(affordable(OPEN_FILES, 1));
 
   constructor(parent: string) {
     this.dir = join(parent, ".partial");
@@ -31,12 +30,13 @@ export class PartialFiles {
 
   /** Names a new file; nothing is made yet. */
   create(name: string): PartialFile {
-    return new PartialFile(join(this.dir, `${name}-${randomUUID()}`), this.#open);
+    return new PartialFile(join(this.dir, `${name}-${randomUUID()}`), kept);
   }
 
   /** Removes what others began and left at least {@link ABANDONED_MS} ago. Best effort. */
   async sweep(nowMs: number): Promise<void> {
     for (const name of await readdir(this.dir).catch(() => [])) {
+      if (!OURS.test(name)) continue;
       const file = join(this.dir, name);
       const status = await lstat(file).catch(() => undefined);
       if (status === undefined || status.isDirectory()) continue;
@@ -160,3 +160,6 @@ class OpenFiles {
     }
   }
 }
+
+/** Files of all folders that stay open while their paths wait for references. */
+const kept = new OpenFiles(affordable(64, 1));

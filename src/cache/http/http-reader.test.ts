@@ -47,7 +47,10 @@ function file({ knowsRanges }: { readonly knowsRanges: boolean }) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     if (!knowsRanges || first === undefined) response.end(FILE);
-    else response.writeHead(206).end(FILE.subarray(Number(first), Number(last) + 1));
+    else
+      response
+        .writeHead(206, { "content-range": `bytes ${first}-${last}/${FILE.length}` })
+        .end(FILE.subarray(Number(first), Number(last) + 1));
   };
 }
 
@@ -83,6 +86,16 @@ describe("openHttpReader()", () => {
         "/cache/nar/x.nar.zst bytes=1000-200000",
         "/cache/nar/x.nar.zst bytes=0-0",
       ]);
+    }
+  });
+
+  it("refuses another range than it asked for, and one that it did not ask for", async () => {
+    await using rig = await serve((_, response) => {
+      response.writeHead(206, { "content-range": "bytes 2-5/9" }).end("abcd");
+    });
+    const message = /expected a range from byte \d, received bytes 2-5\/9$/;
+    for (const range of [[4, 7], undefined] as const) {
+      await assert.rejects(read(rig.reader, "nar/x", range), { code: "CACHE_PROTOCOL", message });
     }
   });
 

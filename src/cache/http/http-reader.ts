@@ -97,7 +97,16 @@ class HttpReader implements CacheReader {
     });
     running.then((response) => arrived.reject(narError(response)), arrived.reject);
     try {
-      const { status, body } = await arrived.promise;
+      const { status, headers, body } = await arrived.promise;
+      const isAsked =
+        range !== undefined && headers["content-range"]?.startsWith(`bytes ${first}-`);
+      if (status === 206 && isAsked !== true) {
+        const found = headers["content-range"] ?? "none";
+        throw new HandpickError(
+          "CACHE_PROTOCOL",
+          `Cannot ${action}: expected a range from byte ${first}, received ${excerpt(found)}`,
+        );
+      }
       // A server that knows no ranges answers 200 and sends all.
       const skipped = status === 206 ? 0 : first;
       yield* slice(body, [skipped, last - first + skipped]);
