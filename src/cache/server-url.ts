@@ -1,5 +1,6 @@
 const CREDENTIALS = "must not contain a user name or password";
-const LONGEST_URL = 2048;
+/** In characters. */
+export const LONGEST_URL: number = 2048;
 const URL_SHAPE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#\s]*)([^\s]*)$/;
 // oxlint-disable-next-line no-control-regex -- finding them is the purpose
 const CONTROL = /[\u0000-\u0020\u007f-\u009f]/;

@@ -2,7 +2,6 @@ import { HandpickError } from "../../error.ts";
 import { nameOf } from "../../nix/store-path.ts";
 import type { HashPart } from "../../nix/store-path.ts";
 import { systemClock } from "../../clock.ts";
-import type { Clock } from "../../clock.ts";
 import type {
   Cache,
   CacheInfo,
@@ -13,10 +12,9 @@ import type {
   UploadRequest,
 } from "../contract.ts";
 import { createHttpClient } from "../../http/http-client.ts";
-import type { HttpResponse, Timeouts } from "../../http/http-message.ts";
-import type { RetryNotice } from "../../http/retry.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
 import { isPage, isSuccess, statusMessage } from "../../http/status-error.ts";
-import type { Secret } from "../../secret.ts";
+import type { OpenCacheOptions } from "../kind.ts";
 import {
   hidesIncompleteClosures,
   readCacheInfo,
@@ -49,26 +47,9 @@ const TRAITS: CacheTraits = {
 /** A wrong host or a machine without network shows soon; nothing is lost by saying so. */
 const FIRST_CONTACT: Patience = { offlineMs: 4_000 };
 
-export interface CachixCacheOptions {
-  /** The name users gave it in the configuration, for messages. */
-  readonly name: string;
+export interface CachixCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "signs"> {
   /** Its name at the service. */
   readonly cacheName: string;
-  /** Base URL of the service. @default {"https://cachix.org"} */
-  readonly host?: string | undefined;
-  readonly token?: Secret | undefined;
-  /** Where proxies and certificate files are looked up. @default {process.env} */
-  readonly env?: NodeJS.ProcessEnv | undefined;
-  readonly clock?: Clock | undefined;
-  /** Spreads retries; uniform in [0, 1). @default {Math.random} */
-  readonly random?: (() => number) | undefined;
-  readonly timeouts?: Timeouts | undefined;
-  /** Told whenever something is about to be tried again. */
-  readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
-  /** How long the first answer may take altogether. @default {30_000} */
-  readonly firstContactMs?: number | undefined;
-  /** How long giving up an upload may take, and the last answer after an interruption. @default {3000} */
-  readonly abortMs?: number | undefined;
 }
 
 /**

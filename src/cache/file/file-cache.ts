@@ -10,6 +10,7 @@ import { orAborted } from "../../or-aborted.ts";
 import { narInfoName } from "../binary-cache.ts";
 import type { Cache, CacheInfo, CacheTraits, Upload, UploadRequest } from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
+import type { OpenCacheOptions } from "../kind.ts";
 import { CacheFolder, orAbsent, readText } from "./cache-folder.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FileUpload } from "./file-upload.ts";
@@ -32,16 +33,12 @@ const TRAITS: CacheTraits = {
 /** Looks at files at once: Node has four threads for them, and a share that hangs leaves one to other caches. */
 const LOOKS_AT_ONCE = 3;
 
-export interface FileCacheOptions {
-  /** The name users gave it in the configuration, for messages. */
-  readonly name: string;
+export interface FileCacheOptions extends Pick<
+  OpenCacheOptions,
+  "name" | "storeDir" | "signs" | "clock"
+> {
   /** Absolute; made when something is written first. A link to a folder is followed, one in it is not. */
   readonly dir: string;
-  /** The store that a new cache is of. @default {"/nix/store"} */
-  readonly storeDir?: string | undefined;
-  /** True if we sign; then a path that needs a signature and has none counts as missing. @default {false} */
-  readonly signs?: boolean | undefined;
-  readonly clock?: Clock | undefined;
 }
 
 /** Opens a cache that is a folder, as `file:///DIR` names it. Nothing is looked at or made yet. */

@@ -1,6 +1,7 @@
 import { HandpickError } from "../../error.ts";
 import { quote } from "../../nix/format-error.ts";
 import { DEFAULT_STORE_DIR } from "../../nix/store-path.ts";
+import { LONGEST_URL } from "../server-url.ts";
 
 const FILE_URL = /^file:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s;
 const SHAPE = "must have three slashes and the full name of a folder, such as file:///srv/cache";
@@ -9,8 +10,6 @@ const OF_SHELLS = "must have the full name of a folder: ~ and variables are not 
 const SHELL_PATH = /^(?:file:)?\/*(?:~|\$)|^file:.*\$\{/s;
 /** A path, or `file:` with too few slashes. */
 const NO_URL = /^(?:\.{0,2}\/|\.{1,2}$|file:(?!\/\/))/;
-/** The longest URL that may stand in a configuration. */
-const LONGEST_URL = 2048;
 /** Characters of a path that Nix takes as they are, in every version. */
 const PLAIN = /%(?:24|26|2B|2C|3A|3B|3D|40)/g;
 
