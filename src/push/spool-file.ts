@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { diskRoom } from "../files/disk-room.ts";
 import { systemCode } from "../files/system-code.ts";
+import { writeAll } from "../files/write-all.ts";
 import { type Extent, Extents } from "./extents.ts";
 
 /** Of the free room of a disk. */
@@ -43,16 +44,16 @@ export class SpoolFile implements AsyncDisposable {
 
   /** Writes to a free place; returns undefined if there is no room. */
   async write(bytes: Uint8Array): Promise<Extent | undefined> {
-    if (!(await this.#isOpen())) return undefined;
-    const extent = this.#extents.take(bytes.length);
-    if (extent === undefined) return undefined;
+    let extent: Extent | undefined;
     try {
-      await this.#writeAll(bytes, extent.start);
+      const file = await this.#open();
+      extent = this.#extents.take(bytes.length);
+      if (extent !== undefined) await writeAll(file, bytes, extent.start);
       return extent;
     } catch (error) {
-      this.#extents.give(extent);
+      if (extent !== undefined) this.#extents.give(extent);
       if (systemCode(error) === undefined) throw error;
-      this.#extents.lower(extent.start);
+      this.#extents.lower(extent?.start ?? 0);
       return undefined;
     }
   }
@@ -85,25 +86,6 @@ export class SpoolFile implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const file = await this.#file?.catch(() => undefined);
     await file?.close();
-  }
-
-  async #writeAll(bytes: Uint8Array, start: number): Promise<void> {
-    const file = await this.#open();
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await file.write(bytes, done, bytes.length - done, start + done);
-      done += bytesWritten;
-    }
-  }
-
-  async #isOpen(): Promise<boolean> {
-    try {
-      await this.#open();
-      return true;
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error;
-      this.#extents.lower(0);
-      return false;
-    }
   }
 
   #open(): Promise<FileHandle> {

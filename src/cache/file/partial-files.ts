@@ -4,6 +4,7 @@ import { type FileHandle, lstat, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { affordable } from "../../files/open-files.ts";
+import { writeAll } from "../../files/write-all.ts";
 
 /**
  * How old a file is that nobody writes any more. A writer that lives touches its file within minutes;
@@ -114,13 +115,6 @@ export class PartialFile {
     this.#isMade = true;
     // Readable as the umask says: the cache is for others too.
     return await open(this.path, NEW_FILE, 0o666);
-  }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const rest = bytes.length - done;
-    done += (await handle.write(bytes, done, rest, offset + done)).bytesWritten;
   }
 }
 
