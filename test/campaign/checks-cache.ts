@@ -4,7 +4,7 @@ import { constants, zstdDecompressSync } from "node:zlib";
 import { encodeBase32 } from "../../src/nix/base32.ts";
 import { texts } from "../fakes/cachix-checks.ts";
 import type { LoggedRequest } from "./fault-player.ts";
-import { STROKES } from "./effects.ts";
+import { CLOSING, STROKES } from "./effects.ts";
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Check, Evidence } from "./evidence.ts";
 import { UNPICKED_MARK } from "./machine.ts";
@@ -65,7 +65,7 @@ export const nothingElseIsSent: Check = ({ caches, allowed: all, records }) =>
 
 /**
  * Uploads are published or given up, but for those of a run that was killed, those whose start was
- * never answered, and those about which the cache was asked, whatever it made of that.
+ * never answered, and those whose publication was asked for, whatever the cache made of that.
  */
 export const uploadsAreEnded: Check = ({ caches, signals, ended, step }) => {
   // Nobody hears what is asked of a server that is gone.
@@ -75,6 +75,7 @@ export const uploadsAreEnded: Check = ({ caches, signals, ended, step }) => {
     openUploads
       .filter((narId) => isKnown(narId, log))
       .filter((narId) => !log.some((one) => one.narId === narId && isLast(one)))
+      .filter((narId) => !isAskedUnheard(narId, log))
       .map((narId) => `${name}: upload ${narId} was neither published nor given up`),
   );
 };
@@ -99,6 +100,16 @@ function isKnown(narId: string, log: readonly LoggedRequest[]): boolean {
 
 function isLast({ operation }: LoggedRequest): boolean {
   return operation === "abort" || operation === "complete";
+}
+
+/**
+ * The question to publish may have gone to a connection that was closed meanwhile. Nobody heard it, and
+ * the client cannot know that.
+ */
+function isAskedUnheard(narId: string, log: readonly LoggedRequest[]): boolean {
+  const isClosing = log.some(({ fault }) => fault?.effect === CLOSING);
+  const puts = log.filter((one) => one.narId === narId && one.operation === "put");
+  return isClosing && (puts.at(-1)?.status() ?? 0) === 200;
 }
 
 /** The cache works on the publication, or did it: success is its answer, or nobody waited for one. */

@@ -10,6 +10,7 @@ import type { LoggedRequest } from "./fault-player.ts";
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Evidence } from "./evidence.ts";
 import { UNPICKED_MARK } from "./machine.ts";
+import { CLOSING } from "./effects.ts";
 import { CHECKS } from "./play.ts";
 import type { Ended } from "./run-program.ts";
 
@@ -163,6 +164,19 @@ describe("the checks of a campaign", () => {
   it("excuse a killed run for uploads that it left", () => {
     const planted = dangling([{ operation: "part-url", narId: "n1" }])(sound());
     assert.deepEqual(CHECKS["uploadsAreEnded"]?.({ ...planted, signals: ["SIGKILL"] }), []);
+  });
+
+  it("excuse an upload whose publication went to a closed connection, once all of it is there", () => {
+    const fault = { cache: "one", operation: "begin", nth: 1, times: 1, effect: CLOSING } as const;
+    const found = (status: number): unknown => {
+      const planted = dangling([
+        { operation: "begin", fault },
+        { operation: "put", narId: "n1", status: () => status },
+      ])(sound());
+      return CHECKS["uploadsAreEnded"]?.(planted);
+    };
+    assert.deepEqual(found(200), []);
+    assert.deepEqual(found(500), ["one: upload n1 was neither published nor given up"]);
   });
 });
 

@@ -23,6 +23,9 @@ export const STROKES = [
 
 export type Stroke = (typeof STROKES)[number];
 
+/** Closes connections that the client keeps for its next requests. */
+export const CLOSING: Effect = "closed a moment later";
+
 /** By how much a stroke steps the clock of the program, in milliseconds. */
 export const CLOCK_STEPS: ReadonlyMap<string, number> = new Map([
   ["clock +2 h", 2 * 3_600_000],
