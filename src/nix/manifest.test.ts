@@ -142,6 +142,7 @@ describe("parseManifest(), where it says what is wrong:", () => {
     [pick({ closrue: "self" }), 'unknown key "picks[1].closrue", nearest is "closure"'],
     [pick({ name: "" }), `picks[1].name: ${label}, found ""`],
     [pick({ name: "\u001b[2J" }), String.raw`picks[1].name: ${label}, found "\u001b[2J"`],
+    [pick({ name: "a\ud800" }), String.raw`picks[1].name: ${label}, found "a\ud800"`],
     [pick({ name: "a".repeat(256) }), `picks[1].name: ${label}, found "${"a".repeat(80)}…"`],
     [pick({ paths: PATH }), `picks[1].paths: expected a list of at most 100000, found "${PATH}"`],
     [
