@@ -37,8 +37,22 @@ const COMMON: readonly OptionSpec[] = [
   ["-q, --quiet", "Print errors and answers only (default: off)"],
 ];
 
-/** Turns a table into a command; `ended` receives the exit code. */
+/** A command of the program. Its parser takes a while to make, and a run needs one. */
+export interface NamedCommand {
+  readonly name: string;
+  /** Makes the parser; `ended` receives the exit code. */
+  readonly makeParser: (ended: (exitCode: number) => void) => Command;
+}
+
+/** Turns a table into a command. */
 export function defineCommand<Options extends CommonOptions>(
+  spec: CommandSpec<Options>,
+): NamedCommand {
+  const [name = ""] = spec.usage.split(" ");
+  return { name, makeParser: (ended) => makeParser(spec, ended) };
+}
+
+function makeParser<Options extends CommonOptions>(
   spec: CommandSpec<Options>,
   ended: (exitCode: number) => void,
 ): Command {

@@ -4,7 +4,7 @@ import { printable } from "../report/format.ts";
 import { writeText } from "../report/output.ts";
 import { diagnose } from "../doctor/diagnose.ts";
 import type { Check } from "../doctor/check.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import { EXIT } from "../error.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import type { Io } from "./io.ts";
@@ -17,8 +17,8 @@ interface DoctorOptions extends CommonOptions {
 const COLOURS = { ok: "green", warning: "yellow", failed: "red" } as const;
 
 /** `handpick doctor`: is everything there that a push needs? */
-export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
-  return {
+export function doctorCommand(io: Io): NamedCommand {
+  return defineCommand<DoctorOptions>({
     usage: "doctor [cache...]",
     summary: "Check store, configuration, credentials and caches",
     description:
@@ -53,7 +53,7 @@ export function doctorCommand(io: Io): CommandSpec<DoctorOptions> {
       const failed = checks.find(({ status }) => status === "failed");
       return failed === undefined ? EXIT.done : exitCodeOf(failed.error);
     },
-  };
+  });
 }
 
 function show({ name, status, text, hint }: Check, { stdout }: Io): void {

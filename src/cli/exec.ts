@@ -12,7 +12,7 @@ import { type StateFolder, stateFolder } from "../state/state-folder.ts";
 import { assertOwnState } from "../state/state-trust.ts";
 import { openStore } from "../store/open-store.ts";
 import type { RunEvent } from "../run/events.ts";
-import type { CommandSpec } from "./command.ts";
+import { defineCommand, type NamedCommand } from "./command.ts";
 import type { Io } from "./io.ts";
 import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
 import { rarely } from "./prepare-run.ts";
@@ -24,8 +24,8 @@ interface ExecOptions extends LiveOptions {
 }
 
 /** `handpick exec`: run a command, push what it builds. */
-export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
-  return {
+export function execCommandSpec(io: Io): NamedCommand {
+  return defineCommand<ExecOptions>({
     usage: "exec -- <command...>",
     summary: "Run a command; push its builds that the rules accept",
     description:
@@ -61,7 +61,7 @@ export function execCommandSpec(io: Io): CommandSpec<ExecOptions> {
       ["handpick exec -i 'my-*' -- make world", "push what is built and named so"],
     ],
     action: async (words, options) => exec(words, options, io),
-  };
+  });
 }
 
 async function exec(words: readonly string[], options: ExecOptions, io: Io): Promise<number> {

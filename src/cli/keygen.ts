@@ -10,7 +10,7 @@ import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import { makeKeyFile, readKeyFile } from "../run/key-file.ts";
 import { openConfigured } from "../run/open-caches.ts";
 import { withMissingToken } from "../run/with-missing-token.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
@@ -23,8 +23,8 @@ interface KeygenOptions extends CommonOptions {
 const KEY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /** `handpick keygen`: make a signing key. */
-export function keygenCommand(io: Io): CommandSpec<KeygenOptions> {
-  return {
+export function keygenCommand(io: Io): NamedCommand {
+  return defineCommand<KeygenOptions>({
     usage: "keygen <name>",
     summary: "Make a signing key",
     description:
@@ -40,7 +40,7 @@ export function keygenCommand(io: Io): CommandSpec<KeygenOptions> {
       ["handpick keygen --register mine mycache-1", "and register it with the cache"],
     ],
     action: (args, options) => keygen(args[0] ?? "", options, io),
-  };
+  });
 }
 
 async function keygen(name: string, options: KeygenOptions, io: Io): Promise<number> {

@@ -11,7 +11,7 @@ import type { StorePath } from "../nix/store-path.ts";
 import { openStore } from "../store/open-store.ts";
 import { assertWritable, openConfigured } from "../run/open-caches.ts";
 import { withMissingToken } from "../run/with-missing-token.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
@@ -27,8 +27,8 @@ interface PinOptions extends CommonOptions {
 type Keep = { readonly days: number } | { readonly revisions: number } | "forever";
 
 /** `handpick pin`: keep a pushed path from the cache's garbage collection. */
-export function pinCommand(io: Io): CommandSpec<PinOptions> {
-  return {
+export function pinCommand(io: Io): NamedCommand {
+  return defineCommand<PinOptions>({
     usage: "pin <name> <path>",
     summary: "Keep a pushed path in the cache under a name",
     description:
@@ -56,7 +56,7 @@ export function pinCommand(io: Io): CommandSpec<PinOptions> {
       ["handpick pin app ./result --artifact bin/app", "and offer a file of it"],
     ],
     action: ([name = "", path = ""], options) => pin({ name, path, options, io }),
-  };
+  });
 }
 
 interface PinRun {

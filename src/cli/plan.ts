@@ -8,7 +8,7 @@ import { reasonWithText } from "../plan/reason-text.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Gathered } from "../run/gather.ts";
 import { planAll } from "../run/push-all.ts";
-import type { CommandSpec } from "./command.ts";
+import { defineCommand, type NamedCommand } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
@@ -19,8 +19,8 @@ interface PlanOptions extends PathOptions {
 }
 
 /** `handpick plan`: decide only. */
-export function planCommand(io: Io): CommandSpec<PlanOptions> {
-  return {
+export function planCommand(io: Io): NamedCommand {
+  return defineCommand<PlanOptions>({
     usage: "plan [path...]",
     summary: "Show what push would do and why; send nothing",
     description:
@@ -47,7 +47,7 @@ export function planCommand(io: Io): CommandSpec<PlanOptions> {
         else print({ plan, rejected }, options, io);
         return exitCodeAfter(failures, plan.totals.held.paths + rejected.length);
       }),
-  };
+  });
 }
 
 interface Planned extends Pick<Gathered, "rejected"> {

@@ -1,7 +1,7 @@
 import type { RunEvent } from "../run/events.ts";
 import { pushAll } from "../run/push-all.ts";
 import { chooseReport } from "./choose-report.ts";
-import type { CommandSpec } from "./command.ts";
+import { defineCommand, type NamedCommand } from "./command.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { ToldError } from "./json-error.ts";
@@ -9,8 +9,8 @@ import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, type PathOptions, type GatheredRun, withGathered } from "./prepare-run.ts";
 
 /** `handpick push`: push now, wait, show progress. */
-export function pushCommand(io: Io): CommandSpec<PathOptions> {
-  return {
+export function pushCommand(io: Io): NamedCommand {
+  return defineCommand<PathOptions>({
     usage: "push [path...]",
     summary: "Push packages and what they need to a cache, now",
     description:
@@ -44,7 +44,7 @@ export function pushCommand(io: Io): CommandSpec<PathOptions> {
         report.end();
       }
     },
-  };
+  });
 }
 
 async function push(

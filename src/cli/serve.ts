@@ -6,7 +6,7 @@ import { stateDirectory } from "../config/state-directory.ts";
 import { EXIT, HandpickError } from "../error.ts";
 import { quoteUrl } from "../nix/format-error.ts";
 import { printable } from "../report/format.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import type { Io } from "./io.ts";
 
 interface ServeCommandOptions extends CommonOptions {
@@ -21,8 +21,8 @@ interface ServeCommandOptions extends CommonOptions {
 const DEFAULT_LISTEN = "127.0.0.1:8080";
 
 /** `handpick serve`: the embedded cache, for trying, testing and one machine's network. */
-export function serveCommand(io: Io): CommandSpec<ServeCommandOptions> {
-  return {
+export function serveCommand(io: Io): NamedCommand {
+  return defineCommand<ServeCommandOptions>({
     usage: "serve",
     summary: "Run a small cache that speaks Cachix's protocol",
     description:
@@ -44,7 +44,7 @@ export function serveCommand(io: Io): CommandSpec<ServeCommandOptions> {
       await assertConfigFile({ file: options.config, cwd: io.cwd });
       return serve(options, io);
     },
-  };
+  });
 }
 
 async function serve(options: ServeCommandOptions, io: Io): Promise<number> {

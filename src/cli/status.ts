@@ -8,7 +8,7 @@ import { painter } from "../report/painter.ts";
 import { statusLines } from "../report/status-lines.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readStatus } from "../sync/read-status.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
@@ -33,8 +33,8 @@ interface StatusOptions extends CommonOptions {
 }
 
 /** `handpick status`: what is wanted, and how far it is. */
-export function statusCommand(io: Io): CommandSpec<StatusOptions> {
-  return {
+export function statusCommand(io: Io): NamedCommand {
+  return defineCommand<StatusOptions>({
     usage: "status",
     summary: "Show what caches lack, the next sync, and what to do",
     description:
@@ -62,5 +62,5 @@ export function statusCommand(io: Io): CommandSpec<StatusOptions> {
       }
       return options.check === true && !status.isInPlace ? EXIT.somePathsFailed : EXIT.done;
     },
-  };
+  });
 }

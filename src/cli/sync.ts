@@ -13,7 +13,7 @@ import { Tally } from "../run/tally.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
 import { sync, type SyncEnd } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import { startDetached } from "./detach.ts";
 import { EXIT } from "../error.ts";
 import type { Io } from "./io.ts";
@@ -27,8 +27,8 @@ interface SyncOptions extends CommonOptions {
 }
 
 /** `handpick sync`: make the caches match what is wanted. */
-export function syncCommand(io: Io): CommandSpec<SyncOptions> {
-  return {
+export function syncCommand(io: Io): NamedCommand {
+  return defineCommand<SyncOptions>({
     usage: "sync",
     summary: "Push all that is wanted and missing, as services do",
     description:
@@ -56,7 +56,7 @@ export function syncCommand(io: Io): CommandSpec<SyncOptions> {
       await startDetached(["sync", ...argumentsOf(options, io)], io);
       return EXIT.done;
     },
-  };
+  });
 }
 
 /** The options again, for a process that works elsewhere and whose output nobody sees. */

@@ -16,7 +16,7 @@ import { Tally } from "../run/tally.ts";
 import { recordingFailure } from "../sync/record-failure.ts";
 import { sync, type SyncEnd, type SyncRequest } from "../sync/sync.ts";
 import { chooseReport } from "./choose-report.ts";
-import type { CommandSpec, CommonOptions } from "./command.ts";
+import { type CommonOptions, defineCommand, type NamedCommand } from "./command.ts";
 import type { Io } from "./io.ts";
 import { assertAccepts, INCLUDE_OPTION, liveConfig, type LiveOptions } from "./live-config.ts";
 import { rarely } from "./prepare-run.ts";
@@ -26,8 +26,8 @@ interface WatchOptions extends LiveOptions {
 }
 
 /** `handpick watch`: push what comes to be in the store. */
-export function watchCommand(io: Io): CommandSpec<WatchOptions> {
-  return {
+export function watchCommand(io: Io): NamedCommand {
+  return defineCommand<WatchOptions>({
     usage: "watch",
     summary: "Push new store paths, if the rules accept them, until Ctrl-C",
     description:
@@ -47,7 +47,7 @@ export function watchCommand(io: Io): CommandSpec<WatchOptions> {
       ["handpick watch -i 'my-*' --resume", "the same for my-*, without gaps"],
     ],
     action: async (_, options) => watch(options, io),
-  };
+  });
 }
 
 async function watch(options: WatchOptions, io: Io): Promise<number> {
