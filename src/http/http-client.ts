@@ -16,6 +16,8 @@ const REQUESTS_TO_A_HOST = affordable(64, 2);
 const everybody = new HostLimit(2 * REQUESTS_TO_A_HOST);
 /** Text of this length does not stand in an answer by chance; tokens are longer. */
 const UNLIKELY_LENGTH = 16;
+/** Headers of requests that hold credentials. */
+const SECRET_HEADERS = ["authorization", "x-amz-security-token"];
 const REDIRECT_STATUSES: readonly number[] = [301, 302, 303, 307, 308];
 
 export interface HttpClientOptions {
@@ -76,9 +78,12 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
 }
 
-function redirectTarget({ method, url }: HttpRequest, response: HttpResponse): URL | undefined {
+function redirectTarget(
+  { method, url, followsRedirects = true }: HttpRequest,
+  response: HttpResponse,
+): URL | undefined {
   const { location } = response.headers;
-  const mayFollow = method === "GET" || method === "HEAD";
+  const mayFollow = followsRedirects && (method === "GET" || method === "HEAD");
   if (!mayFollow || location === undefined || !REDIRECT_STATUSES.includes(response.status)) {
     return undefined;
   }
@@ -107,10 +112,11 @@ function redirected(request: HttpRequest, target: URL): HttpRequest {
  * short secret is left alone: it may stand there by chance, as part of a hash that we asked for.
  */
 function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
-  const secret = headers?.["authorization"]?.replace(/^\w+ /, "");
-  if (!secret || (response.status < 300 && secret.length < UNLIKELY_LENGTH)) return response;
-  const spellings = [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)];
-  const found = spellings.filter((spelling) => response.body.includes(spelling));
+  const found = SECRET_HEADERS.flatMap((name) => headers?.[name]?.replace(/^\w+ /, "") ?? [])
+    .filter((secret) => secret !== "")
+    .filter((secret) => response.status >= 300 || secret.length >= UNLIKELY_LENGTH)
+    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)])
+    .filter((spelling) => response.body.includes(spelling));
   if (found.length === 0) return response;
   const body = found.reduce((text, one) => text.replaceAll(one, "…"), response.body.toString());
   return { ...response, body: Buffer.from(body) };
