@@ -26,6 +26,8 @@ export interface SampleOptions {
   readonly references?: readonly StorePath[];
   /** How many parts of about equal size. @default {1} */
   readonly parts?: number;
+  /** The least that a part may have, but the last. @default {1} */
+  readonly partBytes?: number;
   readonly info?: Partial<PathInfo>;
   readonly signatures?: readonly string[];
   /** @default {"zstd"} */
@@ -44,11 +46,14 @@ export function sampleUpload({
   name,
   references = [],
   parts = 1,
+  partBytes = 1,
   info = {},
   signatures = [],
   compression = "zstd",
 }: SampleOptions): SampleUpload {
-  const contents = Buffer.from(`The contents of ${name}\n`);
+  const text = `The contents of ${name}\n`;
+  const contents =
+    parts === 1 || partBytes === 1 ? Buffer.from(text) : noise(text, parts * partBytes);
   const head = narFileHead(contents.length, false);
   const nar = Buffer.concat([NAR_MAGIC, head, contents, narFileTail(contents.length)]);
   const file = COMPRESSORS[compression](nar);
@@ -85,6 +90,11 @@ export function sampleUpload({
     },
     packed: { fileHash, fileSize: file.length },
   };
+}
+
+/** Bytes that no compression makes less, the same each time. */
+function noise(seed: string, sizeBytes: number): Buffer {
+  return createHash("shake256", { outputLength: sizeBytes }).update(seed).digest();
 }
 
 /** A part of these bytes, with others after it. */

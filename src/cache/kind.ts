@@ -26,6 +26,16 @@ export interface CacheKind {
   /** Returns the folder of this machine that is the cache; undefined for one on a server. */
   folderOf(url: string): string | undefined;
   /**
+   * Returns the server that the URL itself chooses, which could be anybody's; undefined for a folder, and for
+   * one at the service of its kind.
+   */
+  serverOf(url: string): string | undefined;
+  /**
+   * Returns what else a URL has that only a believed configuration may say, to be said after the name of the
+   * cache; undefined if nothing. Absent where no URL of the kind has any.
+   */
+  foundFault?(url: string): string | undefined;
+  /**
    * True if what is wanted goes there only by a table of a configuration that is believed: the URL that
    * a selection names could be any place.
    */

@@ -16,6 +16,8 @@ export const cachixKind: CacheKind = {
   canonicalUrl: (url) => `cachix://${parseCachixUrl(url)}`,
   guessUrl: guessCachixUrl,
   folderOf: () => undefined,
+  // Another server than that of Cachix is named by its own key, `host`.
+  serverOf: () => undefined,
   needsTable: false,
   keys: new Set(["host", "token-file", "token-env", "dhall-file"]),
   token: {

@@ -15,12 +15,18 @@ import type {
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
+import { listNarInfos } from "./list-narinfos.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 /** Questions at once, of one cache. */
 const QUESTIONS_AT_ONCE = 64;
+/** How long the last answer may take after an interruption. */
+const ABORT_MS = 3000;
 
-export interface LayoutCacheOptions extends Pick<OpenCacheOptions, "name" | "storeDir" | "signs"> {
+export interface LayoutCacheOptions extends Pick<
+  OpenCacheOptions,
+  "name" | "storeDir" | "signs" | "abortMs"
+> {
   /** Closed with the cache. */
   readonly objects: ObjectStore;
   readonly parts: PartTraits;
@@ -37,14 +43,16 @@ export function createLayoutCache(options: LayoutCacheOptions): Cache {
 class LayoutCache implements Cache {
   readonly name: string;
   readonly traits: CacheTraits;
+  readonly diagnose?: NonNullable<Cache["diagnose"]>;
   readonly #label: string;
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
   readonly #signs: boolean;
+  readonly #abortMs: number;
   /** The store that the cache is of, once it says so. */
   #prepared: Promise<string> | undefined;
 
-  constructor({ name, objects, parts, storeDir, signs }: LayoutCacheOptions) {
+  constructor({ name, objects, parts, storeDir, signs, abortMs }: LayoutCacheOptions) {
     this.name = name;
     this.traits = {
       compressions: new Set(["zstd", "xz", "none"]),
@@ -54,8 +62,10 @@ class LayoutCache implements Cache {
     };
     this.#label = `cache ${JSON.stringify(name)}`;
     this.#objects = objects;
+    if (objects.diagnose !== undefined) this.diagnose = objects.diagnose.bind(objects);
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
     this.#signs = signs ?? false;
+    this.#abortMs = abortMs ?? ABORT_MS;
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
@@ -72,20 +82,27 @@ class LayoutCache implements Cache {
 
   async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
     const asked = new Set(hashParts);
-    const found = new Set<HashPart>();
-    const limit = { limit: QUESTIONS_AT_ONCE, signal };
-    await forEachConcurrent(asked, limit, async (hashPart, signal) => {
-      const action = `look into ${this.#label}`;
-      const bytes = await this.#objects.get(narInfoName(hashPart), { action, signal });
-      if (bytes !== undefined && this.#serves(hashPart, bytes)) found.add(hashPart);
-    });
+    const request = { action: `look into ${this.#label}`, signal };
+    const listed = await listNarInfos(asked, this.#objects, request);
+    // A name in a list says nothing of signatures.
+    const open = this.#signs ? asked.difference(listed.absent) : listed.unknown;
+    const found = this.#signs ? new Set<HashPart>() : new Set(listed.present);
+    await forEachConcurrent(
+      open,
+      { limit: QUESTIONS_AT_ONCE, signal },
+      async (hashPart, signal) => {
+        const bytes = await this.#objects.get(narInfoName(hashPart), { ...request, signal });
+        if (bytes !== undefined && this.#serves(hashPart, bytes)) found.add(hashPart);
+      },
+    );
     return asked.difference(found);
   }
 
   async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
     const storeDir = await this.#prepare(signal);
     if (storeDirOf(request.info.path) === storeDir) {
-      return new LayoutUpload({ label: this.#label, objects: this.#objects, request });
+      const [label, objects, abortMs] = [this.#label, this.#objects, this.#abortMs];
+      return await LayoutUpload.start({ label, objects, request, abortMs }, signal);
     }
     throw new HandpickError(
       "STORE_UNSUPPORTED",

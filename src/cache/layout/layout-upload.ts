@@ -1,12 +1,17 @@
 import { randomUUID } from "node:crypto";
 
+import { HandpickError, isOutage } from "../../error.ts";
 import { printNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
 import { NAR_SUFFIXES, narInfoName, narInfoOf } from "../binary-cache.ts";
 import type { PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
+import { DelayedAbort } from "../delayed-abort.ts";
+import { putNarInfo } from "./put-narinfo.ts";
 import type { LargeName, LargeObject, ObjectRequest, ObjectStore } from "./object-store.ts";
 
 const NAR_TYPE = "application/x-nix-nar";
+const UNIQUE =
+  /^nar\/[0-9a-df-np-sv-z]{52}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.nar(?:\.zst|\.xz)?$/;
 const NARINFO_TYPE = "text/x-nix-narinfo";
 
 export interface LayoutUploadOptions {
@@ -14,6 +19,8 @@ export interface LayoutUploadOptions {
   readonly label: string;
   readonly objects: ObjectStore;
   readonly request: UploadRequest;
+  /** How long the answer to the narinfo may take after an interruption, in milliseconds. */
+  readonly abortMs: number;
 }
 
 /**
@@ -26,60 +33,91 @@ export interface LayoutUploadOptions {
  */
 export class LayoutUpload implements Upload {
   readonly #options: LayoutUploadOptions;
+  /** Undefined once the NAR is known to have one part. */
   #large: LargeObject | undefined;
   /** True once the narinfo was sent: readers may have it, whatever became of the answer. */
   #mayBePublished = false;
 
-  constructor(options: LayoutUploadOptions) {
+  private constructor(options: LayoutUploadOptions, large: LargeObject) {
     this.#options = options;
+    this.#large = large;
+  }
+
+  /** @throws The reason `signal` was aborted with while it waited. */
+  static async start(options: LayoutUploadOptions, signal: AbortSignal): Promise<LayoutUpload> {
+    const { objects } = options;
+    const large = await objects.startLarge(largeName(options), asking(options, signal));
+    return new LayoutUpload(options, large);
   }
 
   async putPart(part: UploadPart, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { objects } = this.#options;
-    if (part.number === 1 && part.fileHash !== undefined) {
-      const file = { fileHash: part.fileHash, fileSize: part.bytes.length };
-      const object = { name: this.#narName(file), bytes: part.bytes, contentType: NAR_TYPE };
-      await objects.put(object, this.#asking(signal));
+    const request = asking(this.#options, signal);
+    if (part.number > 1 || part.fileHash === undefined) {
+      await this.#large?.put(part, request);
       return;
     }
-    this.#large ??= objects.startLarge(this.#largeName());
-    await this.#large.put(part, this.#asking(signal));
+    const file = { fileHash: part.fileHash, fileSize: part.bytes.length };
+    const name = narName(this.#options, file);
+    await this.#options.objects.put({ name, bytes: part.bytes, contentType: NAR_TYPE }, request);
+    await this.#large?.abort();
+    this.#large = undefined;
   }
 
   async publish(file: PackedFile, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { objects, request } = this.#options;
-    const asking = this.#asking(signal);
-    const url = (await this.#large?.finish(file, asking)) ?? this.#narName(file);
-    const text = printNarInfo({ ...narInfoOf(request, file), url });
+    const { objects, request, abortMs } = this.#options;
+    const finished = await this.#large?.finish(file, asking(this.#options, signal));
+    const url = finished ?? narName(this.#options, file);
+    const record = { ...narInfoOf(request, file), url };
     const name = narInfoName(hashPartOf(request.info.path));
-    const bytes = new TextEncoder().encode(text);
+    const bytes = new TextEncoder().encode(printNarInfo(record));
+    signal.throwIfAborted();
+    using late = new DelayedAbort(signal, abortMs);
     this.#mayBePublished = true;
-    await objects.put({ name, bytes, contentType: NARINFO_TYPE }, asking);
+    const object = { name, bytes, contentType: NARINFO_TYPE };
+    const writing = asking(this.#options, late.signal);
+    try {
+      this.#mayBePublished = await putNarInfo(object, {
+        objects,
+        narInfo: record,
+        request: writing,
+      });
+    } catch (error) {
+      // An answer that is no outage says that nobody got the narinfo.
+      const isSettled = error instanceof HandpickError && !isOutage(error.code);
+      this.#mayBePublished = !isSettled;
+      throw error;
+    }
+    if (!this.#mayBePublished) await this.#large?.abort();
   }
 
   /** Leaves a NAR that has its name already: others may have published the same. */
   async abort(): Promise<void> {
     if (!this.#mayBePublished) await this.#large?.abort();
   }
+}
 
-  #narName(file: PackedFile): string {
-    return narInfoOf(this.#options.request, file).url;
-  }
+/** Returns true for a name of the form that this file gives to NARs of several parts. */
+export function isUniqueName(name: string): boolean {
+  return UNIQUE.test(name);
+}
 
-  #largeName(): LargeName {
-    const { info, compression } = this.#options.request;
-    const [, digest = ""] = info.narHash.split(":");
-    return {
-      of: (file) => this.#narName(file),
-      unique: `nar/${digest}-${randomUUID()}${NAR_SUFFIXES[compression]}`,
-      contentType: NAR_TYPE,
-    };
-  }
+function narName({ request }: LayoutUploadOptions, file: PackedFile): string {
+  return narInfoOf(request, file).url;
+}
 
-  #asking(signal: AbortSignal): ObjectRequest {
-    const { label, request } = this.#options;
-    return { action: `write ${JSON.stringify(nameOf(request.info.path))} to ${label}`, signal };
-  }
+function largeName(options: LayoutUploadOptions): LargeName {
+  const { info, compression } = options.request;
+  const [, digest = ""] = info.narHash.split(":");
+  return {
+    of: (file) => narName(options, file),
+    unique: `nar/${digest}-${randomUUID()}${NAR_SUFFIXES[compression]}`,
+    contentType: NAR_TYPE,
+    narSize: info.narSize,
+  };
+}
+
+function asking({ label, request }: LayoutUploadOptions, signal: AbortSignal): ObjectRequest {
+  return { action: `write ${JSON.stringify(nameOf(request.info.path))} to ${label}`, signal };
 }

@@ -1,4 +1,4 @@
-import type { PackedFile, UploadPart } from "../contract.ts";
+import type { CacheDiagnosis, PackedFile, UploadPart } from "../contract.ts";
 
 /** A small object, whole in memory. */
 export interface StoredObject {
@@ -15,6 +15,17 @@ export interface ObjectRequest {
   readonly signal: AbortSignal;
 }
 
+/** A page of a list, in the order of names. */
+export interface ListedPage {
+  readonly objects: readonly {
+    readonly name: string;
+    /** In bytes. */
+    readonly size: number;
+  }[];
+  /** True if the list ends with it. */
+  readonly isLast: boolean;
+}
+
 /** A NAR that goes to a store in several parts. Nobody is told of it before `finish` settles. */
 export interface LargeObject {
   /** Takes one part; its memory is free again once this settles. See `PartTraits.inOrder`. */
@@ -22,8 +33,8 @@ export interface LargeObject {
   /** Gives it its name, once all parts were taken; returns that name, below the root. */
   finish(file: PackedFile, request: ObjectRequest): Promise<string>;
   /**
-   * Gives it up, also where it has a name that is its own; best effort, bounded in time, never throws.
-   * Never called once a narinfo that names it was sent.
+   * Gives it up, also where it has a name that is its own, or took no part; best effort, bounded in time, never
+   * throws. Never called once a narinfo that names it was sent.
    */
   abort(): Promise<void>;
 }
@@ -35,6 +46,8 @@ export interface LargeName {
   /** A name that nothing else has, for a store that has to know it before the hash is known. */
   readonly unique: string;
   readonly contentType: string;
+  /** The size of the NAR before compression, in bytes. */
+  readonly narSize: number;
 }
 
 /**
@@ -51,6 +64,32 @@ export interface ObjectStore extends AsyncDisposable {
   /** Puts a small object in place of any that has its name. */
   put(object: StoredObject, request: ObjectRequest): Promise<void>;
 
-  /** Starts a large one; nothing is sent before its first part. */
-  startLarge(name: LargeName): LargeObject;
+  /**
+   * Puts a small object, unless there is one of its name already that `isEnough`, as far as the store can say so.
+   * Absent where it cannot.
+   *
+   * @returns True if it was put.
+   */
+  putUnless?(
+    object: StoredObject,
+    isEnough: (found: Buffer) => Promise<boolean>,
+    request: ObjectRequest,
+  ): Promise<boolean>;
+
+  /** The size of an object in bytes; undefined where it is absent. Comes with `putUnless`. */
+  sizeOf?(name: string, request: ObjectRequest): Promise<number | undefined>;
+
+  /**
+   * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.
+   */
+  list?(prefix: string, request: ObjectRequest): AsyncIterable<ListedPage>;
+
+  /** Finds out what only `doctor` asks; absent where there is nothing to ask. */
+  diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;
+
+  /**
+   * Starts one that may become large, before it is known to have several parts; may wait until others are through.
+   * Nothing is sent before its first part.
+   */
+  startLarge(name: LargeName, request: ObjectRequest): LargeObject | Promise<LargeObject>;
 }
