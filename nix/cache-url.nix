@@ -31,6 +31,15 @@ rec {
         && match ".*/([.]|%2[eE]){2}(/.*)?" url == null;
       options = [ ];
     }
+    {
+      form = "s3://BUCKET";
+      meaning = ", BUCKET being the name of a bucket, with parameters behind a question mark";
+      # Values of parameters are looked at by the program.
+      holds =
+        url:
+        match "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?([?]([a-z-]+=[A-Za-z0-9._~:/%@!$'()*,;-]*&?)*)?" url != null;
+      options = [ ];
+    }
   ];
 
   isCacheUrl = url: any ({ holds, ... }: holds url) kinds;

@@ -77,7 +77,7 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, or `file:///DIR` for a folder.";
+        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, or `s3://BUCKET`.";
         example = "cachix://mycache";
       };
       host = optional types.str {

@@ -106,7 +106,7 @@ describe("chooseCache()", () => {
     assert.throws(() => chooseCache(EMPTY, "cachix://a/b"), { hint: /; tokens come from / });
     assert.throws(() => chooseCache(EMPTY, "file:///a b"), {
       message: /%20 in place of a space$/,
-      hint: "Pass a URL such as cachix://NAME or file:///DIR.",
+      hint: "Pass a URL such as cachix://NAME or file:///DIR or s3://BUCKET.",
     });
   });
 });
@@ -127,6 +127,10 @@ describe("wantedCache()", () => {
     const usb = parseConfig('[caches.usb]\nurl = "file:///srv/cache"', "/c.toml");
     assert.equal(wantedCache(usb, "file:///srv/cache/").name, "usb");
     assert.equal(wantedCache(usb, "usb").name, "usb");
+    assert.throws(() => wantedCache(usb, "s3://bucket/"), {
+      code: "CACHE_UNKNOWN",
+      hint: /url = "s3:\/\/bucket" to/,
+    });
   });
 });
 

@@ -11,6 +11,7 @@ import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
+import { accessOutcome } from "./access-outcome.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
 import { idleCaches } from "../run/idle-caches.ts";
 import {
@@ -162,6 +163,10 @@ async function* checkCache(
     }
     return ok(`${kind}, writable, ${place}`);
   });
+  const diagnose = cache.diagnose?.bind(cache);
+  if (diagnose === undefined) return;
+
+  yield await check(`${name}: access`, async () => accessOutcome(await diagnose(request.signal)));
 }
 
 /** Of a disk that tells nothing, nothing is said. */
