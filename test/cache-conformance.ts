@@ -17,6 +17,8 @@ export interface ConformanceRig extends AsyncDisposable {
   isServed(hashPart: HashPart): Promise<boolean>;
   /** The narinfo that readers get of a path that is served. */
   readonly narInfo?: (path: StorePath) => Promise<NarInfo | undefined>;
+  /** The small file that readers get under a name; absent where the kind has none. */
+  readonly companion?: (name: string) => Promise<Uint8Array | undefined>;
   /** Leaves of a published path what a power cut or a careless hand may leave. */
   readonly damage?: (hashPart: HashPart) => Promise<void>;
 }
@@ -34,6 +36,7 @@ export function cacheConformance({ name, setup }: ConformanceOptions): void {
     testMissing(setup);
     testPublish(setup);
     testReaders(setup);
+    testCompanions(setup);
     testOrder(setup);
     testAbort(setup);
     testPin(setup);
@@ -190,6 +193,33 @@ function testReaders(setup: Setup): void {
 function signedBy({ traits }: Cache, ...names: readonly string[]): string[] {
   if (traits.signer === "either") return [];
   return names.map((name) => `${name}:${randomBytes(64).toString("base64")}`);
+}
+
+function testCompanions(setup: Setup): void {
+  it("gives readers the small files of a path as soon as they get the path, the last of a name", async (t) => {
+    await using rig = await setup();
+    if (rig.companion === undefined) return t.skip("this kind has no small files");
+    const sample = sampleUpload({ name: "beside" });
+    const names = [`${hashOf(sample)}.ls`, `log/${hashOf(sample)}-beside.drv`];
+    for (const text of ["first", "second"]) {
+      const upload = await rig.cache.beginUpload(sample.request, signal);
+      for (const part of sample.parts) await upload.putPart(part, signal);
+      const bytes = new TextEncoder().encode(text);
+      for (const name of names) {
+        await upload.putCompanion?.({ name, contentType: "text/plain", bytes }, signal);
+      }
+      await upload.publish(sample.packed, signal);
+      for (const name of names) assert.deepEqual(await rig.companion(name), bytes);
+    }
+    const reason = new Error("stop");
+    const upload = await rig.cache.beginUpload(sample.request, signal);
+    const companion = { name: "log/x", contentType: "text/plain", bytes: new Uint8Array(1) };
+    await assert.rejects(
+      async () => upload.putCompanion?.(companion, AbortSignal.abort(reason)),
+      reason,
+    );
+    await upload.abort();
+  });
 }
 
 function testOrder(setup: Setup): void {

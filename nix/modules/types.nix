@@ -13,6 +13,17 @@ let
       // rest
     );
 
+  flag =
+    rest:
+    mkOption (
+      {
+        type = types.bool;
+        default = false;
+        example = true;
+      }
+      // rest
+    );
+
   closures = types.enum [
     "runtime"
     "self"
@@ -145,6 +156,9 @@ rec {
           `handpick status` tells of it.
         '';
         example = true;
+      };
+      listings = flag {
+        description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
       };
     };
   };

@@ -1,9 +1,13 @@
 import type { NarInfo } from "../nix/narinfo.ts";
 import { compareStorePaths, type HashPart } from "../nix/store-path.ts";
-import type { Compression, PackedFile, UploadRequest } from "./contract.ts";
+import type { CompanionKey } from "./kind.ts";
+import type { Companion, Compression, PackedFile, UploadRequest } from "./contract.ts";
 
 /** The file at the root of a cache that says which store it is of. */
 export const CACHE_INFO_NAME: string = "nix-cache-info";
+
+/** What a cache in this layout can have beside its paths. */
+export const COMPANION_KEYS: readonly CompanionKey[] = ["listings"];
 
 /** How the names of NARs end. */
 export const NAR_SUFFIXES: Readonly<Record<Compression, string>> = {
@@ -15,6 +19,12 @@ export const NAR_SUFFIXES: Readonly<Record<Compression, string>> = {
 /** The name of the narinfo of a path, at the root of a cache. */
 export function narInfoName(hashPart: HashPart): string {
   return `${hashPart}.narinfo`;
+}
+
+/** The listing of the NAR of a path. */
+export function listingOf(hashPart: HashPart, text: string): Companion {
+  const bytes = new TextEncoder().encode(text);
+  return { name: `${hashPart}.ls`, contentType: "application/json", bytes };
 }
 
 /** The narinfo that readers get of an upload. Its NAR is named for its hash, as Nix names it. */

@@ -66,6 +66,14 @@ export interface UploadRequest {
   readonly signatures: readonly string[];
 }
 
+/** A small file that readers find beside a path, such as its listing. */
+export interface Companion {
+  /** Where it lies below the root of the cache, such as `log/HASH-hello.drv`. */
+  readonly name: string;
+  readonly contentType: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** What is known of a compressed NAR once all of it was made. */
 export interface PackedFile {
   readonly fileHash: Sha256;
@@ -97,6 +105,11 @@ export interface UploadPart {
 export interface Upload {
   /** Sends one part; see {@link PartTraits.inOrder}. */
   putPart(part: UploadPart, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes a small file that is durable, in place of any of that name, before readers see the path. Absent
+   * where a cache has none.
+   */
+  putCompanion?(companion: Companion, signal: AbortSignal): Promise<void>;
   /**
    * Makes the NAR and its narinfo durable, in place of an older narinfo. Never uploads again what may
    * have arrived. A request that was sent when `signal` is aborted still gets a moment for its answer,

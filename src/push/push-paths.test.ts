@@ -1,23 +1,32 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
-import type { Cache, CacheTraits, PackedFile, UploadRequest } from "../cache/contract.ts";
+import type {
+  Cache,
+  CacheTraits,
+  Companion,
+  PackedFile,
+  UploadRequest,
+} from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
-import { nameOf } from "../nix/store-path.ts";
-import { CachePacker } from "./cache-packer.ts";
-import type { PushEvent } from "./events.ts";
+import { sha256FromDigest } from "../nix/hash.ts";
+import { hashPartOf, nameOf } from "../nix/store-path.ts";
+import { CachePacker, type PackWishes } from "./cache-packer.ts";
+import type { CompanionLack, PushEvent } from "./events.ts";
 import { pushPaths } from "./push-paths.ts";
 import type { PushOptions, PushTask } from "./push-paths.ts";
 import { SharedPacker } from "./shared-packer.ts";
 
-type Step = "begin" | "part" | "publish" | "abort";
+type Step = "begin" | "part" | "companion" | "publish" | "abort";
 
 /** The signal is that of the start of an upload. */
 type Interfere = (step: Step, name: string, signal: AbortSignal) => Promise<void> | void;
@@ -30,6 +39,7 @@ class RecordingCache implements Cache {
   /** The numbers of parts. */
   readonly parts: number[] = [];
   readonly published: (UploadRequest & PackedFile)[] = [];
+  readonly companions: Companion[] = [];
   readonly #interfere: Interfere;
 
   constructor(interfere: Interfere = () => undefined, closureRule: "cache" | "client" = "cache") {
@@ -60,6 +70,10 @@ class RecordingCache implements Cache {
         this.parts.push(number);
         return note("part");
       },
+      putCompanion: async (companion) => {
+        this.companions.push(companion);
+        await note("companion");
+      },
       publish: async (file) => {
         await note("publish");
         this.published.push({ ...request, ...file });
@@ -82,10 +96,10 @@ interface Outcome {
 async function push(
   tasks: readonly PushTask[],
   cache: Cache,
-  options: Partial<PushOptions> = {},
+  { listings = false, ...options }: Partial<PushOptions> & PackWishes = {},
 ): Promise<Outcome> {
   await using shared = new SharedPacker({ threads: 2 });
-  await using packer = new CachePacker(shared);
+  await using packer = new CachePacker(shared, { listings });
   const events: PushEvent[] = [];
   await pushPaths(tasks, {
     cache,
@@ -100,6 +114,58 @@ async function push(
   const ended = events.filter(({ event }) => event !== "start" && event !== "sent");
   return { events, ends: ended.map(({ event, path }) => `${event} ${nameOf(path)}`).toSorted() };
 }
+
+describe("pushPaths() with listings", () => {
+  it("puts the listing of each path before the path is published", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { lib: [], app: ["lib"] });
+    const cache = new RecordingCache();
+    await push(tasks, cache, { listings: true });
+    const of = (name: string): string[] => cache.log.filter((line) => line.endsWith(` ${name}`));
+    for (const { info } of tasks) {
+      const name = nameOf(info.path);
+      const steps = ["begin", "part", "companion", "publish"].map((step) => `${step} ${name}`);
+      assert.deepEqual(of(name), steps);
+      const file = `${hashPartOf(info.path)}.ls`;
+      const listing = cache.companions.find((companion) => companion.name === file);
+      assert.equal(listing?.contentType, "application/json");
+      const { root } = JSON.parse(Buffer.from(listing.bytes).toString());
+      assert.equal(root.type, "regular");
+    }
+  });
+
+  it("pushes a path without one where a name in it is not UTF-8, and tells of that", async () => {
+    await using temp = await tempDir();
+    const folder = join(temp.dir, "f");
+    mkdirSync(folder);
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.of(0xff)]), "");
+    const nar = execFileSync("nix-store", ["--dump", folder]);
+    const [task] = makeTasks(temp.dir, { odd: [] });
+    assert.ok(task);
+    const narHash = sha256FromDigest(createHash("sha256").update(nar).digest());
+    const odd = { physicalPath: folder, info: { ...task.info, narHash, narSize: nar.length } };
+    const cache = new RecordingCache();
+    const lacks: CompanionLack[] = [];
+    const { ends } = await push([odd], cache, {
+      listings: true,
+      onLack: (lack) => lacks.push(lack),
+    });
+    assert.deepEqual(ends, ["pushed odd"]);
+    assert.deepEqual(cache.companions, []);
+    const why = "a name in it is not UTF-8";
+    assert.deepEqual(lacks, [{ path: task.info.path, what: "listing", why }]);
+  });
+
+  it("fails a path whose listing the cache does not take, and gives the upload up", async () => {
+    await using temp = await tempDir();
+    const cache = new RecordingCache((step) => {
+      if (step === "companion") refuse("UPLOAD_REJECTED");
+    });
+    const { ends } = await push(makeTasks(temp.dir, { a: [] }), cache, { listings: true });
+    assert.deepEqual(ends, ["failed a"]);
+    assert.deepEqual(cache.log, ["begin a", "part a", "companion a", "abort a"]);
+  });
+});
 
 const refuse = (code: ErrorCode): never => {
   throw new HandpickError(code, "no");

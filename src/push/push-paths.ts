@@ -1,14 +1,15 @@
 import type { Cache, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import { listingOf } from "../cache/binary-cache.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import type { StorePath } from "../nix/store-path.ts";
+import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
 import { orAborted } from "../or-aborted.ts";
 import { Budget } from "./budget.ts";
-import type { PushEvent } from "./events.ts";
+import type { CompanionLack, PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";
 import { Pace } from "./pace.ts";
@@ -30,6 +31,8 @@ export interface PushOptions {
   /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
   readonly onEvent: (event: PushEvent) => void;
+  /** Told of each small file that cannot go with its path, which goes without it. */
+  readonly onLack?: (lack: CompanionLack) => void;
   readonly signal: AbortSignal;
 }
 
@@ -151,6 +154,7 @@ class Run {
     try {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
+      await this.#putListing(info, result, upload);
       endSlot();
       // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
       const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
@@ -233,6 +237,16 @@ class Run {
       },
       this.#signal,
     );
+  }
+
+  /** Its text may be large, so it is not kept until the references are ready. */
+  async #putListing({ path }: PathInfo, { listing }: PackResult, upload: Upload): Promise<void> {
+    if (listing === undefined) return;
+    if ("fault" in listing) {
+      this.#options.onLack?.({ path, what: "listing", why: listing.fault });
+    } else {
+      await upload.putCompanion?.(listingOf(hashPartOf(path), listing.text), this.#signal);
+    }
   }
 
   /** Waits for the references; the first that will not get so far in this run, if any. */

@@ -5,11 +5,13 @@ import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { makePlan } from "../plan/make-plan.ts";
 import type { Action, Plan } from "../plan/plan.ts";
-import { CachePacker } from "../push/cache-packer.ts";
+import { CachePacker, type PackWishes } from "../push/cache-packer.ts";
 import { pushPaths } from "../push/push-paths.ts";
 import type { SharedPacker } from "../push/shared-packer.ts";
 import type { Store } from "../store/store.ts";
+import type { CompanionLack } from "../push/events.ts";
 import { askCache, type AskOptions } from "./ask-cache.ts";
+import { lackLines } from "./companion-lacks.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
 import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
@@ -67,7 +69,7 @@ export async function runCache(
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
   // From here on what others pack is kept for this cache: it takes a while until it is ready.
-  await using packer = new CachePacker(options.packer);
+  await using packer = new CachePacker(options.packer, wishesOf(config));
   // A file of credentials may be a pipe that nobody writes to.
   const opened = await orAborted(
     openConfigured(config, { ...options, storeDir: options.store.storeDir }),
@@ -83,12 +85,16 @@ export async function runOpened(
   members: Members,
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
-  await using packer = new CachePacker(options.packer);
+  await using packer = new CachePacker(options.packer, wishesOf(opened.config));
   return await runPacking(opened, members, { ...options, packer });
 }
 
 /** The options of one cache that has its place among those that paths are packed for. */
 type PackingOptions = Omit<CacheRunOptions, "packer"> & { readonly packer: CachePacker };
+
+function wishesOf({ companions }: CacheConfig): PackWishes {
+  return { listings: companions.has("listings") };
+}
 
 async function runPacking(
   opened: OpenedCache,
@@ -173,6 +179,7 @@ async function push(
     return record === undefined ? [] : [{ info: record, physicalPath: store.physicalPath(path) }];
   });
   const signing = signOptions({ cache, config, credentials });
+  const lacks: CompanionLack[] = [];
   await pushPaths(tasks, {
     cache,
     packer,
@@ -183,7 +190,9 @@ async function push(
     isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
     signal,
     onEvent,
+    onLack: (lack) => lacks.push(lack),
   });
+  for (const line of lackLines(lacks)) onEvent({ event: "note", text: `${cache.name}: ${line}` });
 }
 
 /** Tells what is to happen in a cache, and of each path that stays away. */

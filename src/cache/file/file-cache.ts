@@ -12,6 +12,7 @@ import type { Cache, CacheInfo, CacheTraits, Upload, UploadRequest } from "../co
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { CacheFolder, orAbsent, readText } from "./cache-folder.ts";
+import { CompanionFiles } from "./companion-files.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
@@ -55,6 +56,7 @@ class FileCache implements Cache {
   readonly #signs: boolean;
   readonly #clock: Clock;
   readonly #commits: { readonly nars: FolderCommits; readonly narInfos: FolderCommits };
+  readonly #companions: CompanionFiles;
   /** The store that the cache is of, once it can be written to. */
   #prepared: Promise<string> | undefined;
 
@@ -69,6 +71,7 @@ class FileCache implements Cache {
       nars: new FolderCommits(this.#folder.narDir),
       narInfos: new FolderCommits(this.#folder.dir),
     };
+    this.#companions = new CompanionFiles(this.#folder, this.#commits.narInfos);
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
@@ -98,9 +101,10 @@ class FileCache implements Cache {
 
   async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
     const [folder, label, commits] = [this.#folder, this.#label, this.#commits];
+    const companions = this.#companions;
     const storeDir = await this.#prepare(signal);
     if (storeDirOf(request.info.path) === storeDir) {
-      return new FileUpload({ label, folder, commits, request });
+      return new FileUpload({ label, folder, commits, companions, request });
     }
     throw new HandpickError(
       "STORE_UNSUPPORTED",
@@ -111,7 +115,7 @@ class FileCache implements Cache {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled([
       this.#commits.nars[Symbol.asyncDispose](),
-      this.#commits.narInfos[Symbol.asyncDispose](),
+      this.#companions[Symbol.asyncDispose](),
     ]);
   }
 

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, it } from "node:test";
+
+import { handpick, type Result } from "./handpick.ts";
+import { createTestNix, type TestNix } from "./nix.ts";
+
+const PACKAGES = `
+let
+  sh = name: extra: script: derivation ({
+    inherit name;
+    system = builtins.currentSystem;
+    builder = "/bin/sh";
+    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
+    args = [ "-c" script ];
+  } // extra);
+in rec {
+  lib = sh "lib" { } "echo building lib; mkdir $out; echo the library > $out/f";
+  app = sh "app" { inherit lib; } ''
+    echo building app
+    mkdir -p $out/bin $out/empty
+    echo $lib > $out/bin/app
+    chmod +x $out/bin/app
+    ln -s bin/app $out/link
+    echo > "$out/é \\"quoted\\""
+  '';
+}
+`;
+
+function hashOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1).slice(0, 32);
+}
+
+/** A folder as a cache, filled by handpick and read by the Nix of this machine. */
+describe("what a cache has beside its paths", { timeout: 120_000 }, () => {
+  let nix: TestNix;
+  let folder: string;
+  before(async () => {
+    nix = await createTestNix();
+    await writeFile(join(nix.dir, "packages.nix"), PACKAGES);
+  });
+  beforeEach(async () => {
+    folder = join(nix.dir, "cache");
+    await rm(folder, { recursive: true, force: true });
+  });
+  after(async () => {
+    await nix[Symbol.asyncDispose]();
+  });
+
+  async function build(attribute: string): Promise<string> {
+    const args = ["packages.nix", "--no-out-link", "-A", attribute];
+    return (await nix.run("nix-build", args)).stdout.trim();
+  }
+  async function push(path: string, ...lines: readonly string[]): Promise<Result> {
+    const table = `[caches.usb]\nurl = "file://${folder}"\ncompression = "none"\n`;
+    await writeFile(join(nix.dir, "handpick.toml"), `${table}${lines.join("\n")}\n`);
+    const result = await handpick(nix, ["push", path]);
+    assert.equal(result.status, 0, result.stderr);
+    return result;
+  }
+  const files = (): Promise<string[]> => readdir(folder, { recursive: true });
+  const read = (name: string): Promise<string> => readFile(join(folder, name), "utf8");
+
+  it("is nothing where nothing was asked for", async () => {
+    await push(await build("app"));
+    const names = (await files()).filter((name) => !/\.nar(?:info)?$/.test(name));
+    assert.deepEqual(names.toSorted(), [
+      ".partial",
+      "log",
+      "nar",
+      "nar/.partial",
+      "nix-cache-info",
+      "realisations",
+    ]);
+  });
+
+  it("is with listings what nix copy writes, as JSON", async () => {
+    const app = await build("app");
+    await push(app, "listings = true");
+    const theirs = join(nix.dir, "theirs");
+    const url = `file://${theirs}?write-nar-listing=true&compression=none`;
+    await nix.run("nix", ["copy", "--to", url, app]);
+    const names = (await readdir(theirs)).filter((name) => name.endsWith(".ls"));
+    assert.equal(names.length, 2);
+    assert.deepEqual(
+      (await files()).filter((name) => name.endsWith(".ls")).toSorted(),
+      names.toSorted(),
+    );
+    for (const name of names) {
+      assert.deepEqual(
+        JSON.parse(await read(name)),
+        JSON.parse(await readFile(join(theirs, name), "utf8")),
+      );
+    }
+  });
+
+  it("has listings by which Nix finds files in a NAR without reading the whole of it", async () => {
+    const app = await build("app");
+    await push(app, "listings = true");
+    const { root } = JSON.parse(await read(`${hashOf(app)}.ls`));
+    const narInfo = await read(`${hashOf(app)}.narinfo`);
+    const [url = "", narHash = ""] = ["URL: ", "NarHash: sha256:"].map(
+      (key) =>
+        narInfo
+          .split("\n")
+          .find((line) => line.startsWith(key))
+          ?.slice(key.length) ?? "",
+    );
+    // Nix keeps NARs that it looked into with their listings, and then reads at the places they tell.
+    const kept = join(nix.dir, "nars");
+    await mkdir(kept);
+    for (const name of [hashOf(app), narHash]) {
+      await writeFile(join(kept, `${name}.ls`), JSON.stringify(root));
+      await copyFile(join(folder, url), join(kept, `${name}.nar`));
+    }
+    await rm(join(folder, url));
+    const store = ["--store", `file://${folder}?local-nar-cache=${kept}`];
+    const listed = await nix.run("nix", ["store", "ls", ...store, "-R", app]);
+    const names = ["./bin", "./bin/app", "./empty", "./link", './é "quoted"'];
+    assert.deepEqual(
+      listed.stdout
+        .trim()
+        .split("\n")
+        .filter((name) => name !== ".")
+        .toSorted(),
+      names,
+    );
+    const shown = await nix.run("nix", ["store", "cat", ...store, `${app}/bin/app`]);
+    assert.equal(shown.stdout, `${await build("lib")}\n`);
+  });
+});
