@@ -129,4 +129,30 @@ describe("what a cache has beside its paths", { timeout: 120_000 }, () => {
     const shown = await nix.run("nix", ["store", "cat", ...store, `${app}/bin/app`]);
     assert.equal(shown.stdout, `${await build("lib")}\n`);
   });
+
+  it("has with build-logs what the builds printed, for nix log", async () => {
+    const [app, lib] = [await build("app"), await build("lib")];
+    const { stderr } = await push(app, "build-logs = true");
+    assert.doesNotMatch(stderr, /without a build log/);
+    const store = ["--store", `file://${folder}`];
+    await using reader = await createTestNix();
+    for (const [path, text] of [
+      [app, "building app\n"],
+      [lib, "building lib\n"],
+    ] as const) {
+      const options = { env: { NIX_STORE_DIR: nix.storeDir } };
+      const told = await reader.run("nix", ["log", ...store, path], options);
+      assert.equal(told.stdout, text);
+    }
+  });
+
+  it("says which paths it has no log of, and has the paths", async () => {
+    const app = await build("app");
+    await rm(join(nix.dir, "log"), { recursive: true });
+    const { stderr } = await push(app, "build-logs = true");
+    const note = /^usb: (?:lib|app) and 1 more go without a build log: the store has none$/m;
+    assert.match(stderr, note);
+    assert.deepEqual(await readdir(join(folder, "log")), []);
+    assert.equal((await files()).filter((name) => name.endsWith(".narinfo")).length, 2);
+  });
 });

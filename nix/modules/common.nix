@@ -40,6 +40,7 @@ let
       inherit (cache) compression;
       compression-level = cache.compressionLevel;
       optional = if cache.optional then true else null;
+      build-logs = if cache.buildLogs then true else null;
       listings = if cache.listings then true else null;
     };
 

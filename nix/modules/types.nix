@@ -157,6 +157,12 @@ rec {
         '';
         example = true;
       };
+      buildLogs = flag {
+        description = ''
+          Whether a folder gets the log of the build of each path. Who reads the folder reads the logs, and
+          secrets that a build printed.
+        '';
+      };
       listings = flag {
         description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
       };

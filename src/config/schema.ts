@@ -27,6 +27,7 @@ export interface CacheTable {
   readonly "compression-level"?: number | undefined;
   readonly optional: boolean;
   readonly listings?: boolean | undefined;
+  readonly "build-logs"?: boolean | undefined;
 }
 
 /** The whole file, defaults filled in. */
@@ -225,6 +226,7 @@ const cacheEntries = {
   "compression-level": v.optional(v.number(typeRule("a number"))),
   optional: v.optional(v.boolean(typeRule("true or false")), false),
   listings: v.optional(v.boolean(typeRule("true or false"))),
+  "build-logs": v.optional(v.boolean(typeRule("true or false"))),
 };
 
 const cacheSchema = v.pipe(

@@ -5,7 +5,7 @@ import type { Reason } from "../plan/plan.ts";
 /** A small file that cannot go with its path. */
 export interface CompanionLack {
   readonly path: StorePath;
-  readonly what: "listing";
+  readonly what: "listing" | "build log";
   /** The reason, to be said after "because". */
   readonly why: string;
 }

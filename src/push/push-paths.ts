@@ -1,4 +1,4 @@
-import type { Cache, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import type { Cache, Companion, Compression, PackedFile, Upload } from "../cache/contract.ts";
 import { listingOf } from "../cache/binary-cache.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
@@ -31,6 +31,8 @@ export interface PushOptions {
   /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
   readonly onEvent: (event: PushEvent) => void;
+  /** Makes the small files that go with a path, besides its listing. @default {none} */
+  readonly companionsOf?: (info: PathInfo, signal: AbortSignal) => AsyncIterable<Companion>;
   /** Told of each small file that cannot go with its path, which goes without it. */
   readonly onLack?: (lack: CompanionLack) => void;
   readonly signal: AbortSignal;
@@ -155,6 +157,7 @@ class Run {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
       await this.#putListing(info, result, upload);
+      await this.#putCompanions(info, upload);
       endSlot();
       // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
       const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
@@ -247,6 +250,11 @@ class Run {
     } else {
       await upload.putCompanion?.(listingOf(hashPartOf(path), listing.text), this.#signal);
     }
+  }
+
+  async #putCompanions(info: PathInfo, upload: Upload): Promise<void> {
+    const companions = this.#options.companionsOf?.(info, this.#signal) ?? [];
+    for await (const companion of companions) await upload.putCompanion?.(companion, this.#signal);
   }
 
   /** Waits for the references; the first that will not get so far in this run, if any. */

@@ -11,6 +11,7 @@ import type { SharedPacker } from "../push/shared-packer.ts";
 import type { Store } from "../store/store.ts";
 import type { CompanionLack } from "../push/events.ts";
 import { askCache, type AskOptions } from "./ask-cache.ts";
+import { companionMaker } from "./companion-maker.ts";
 import { lackLines } from "./companion-lacks.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
@@ -180,6 +181,7 @@ async function push(
   });
   const signing = signOptions({ cache, config, credentials });
   const lacks: CompanionLack[] = [];
+  const onLack = (lack: CompanionLack): void => void lacks.push(lack);
   await pushPaths(tasks, {
     cache,
     packer,
@@ -190,7 +192,8 @@ async function push(
     isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
     signal,
     onEvent,
-    onLack: (lack) => lacks.push(lack),
+    companionsOf: companionMaker({ companions: config.companions, store, onLack }),
+    onLack,
   });
   for (const line of lackLines(lacks)) onEvent({ event: "note", text: `${cache.name}: ${line}` });
 }

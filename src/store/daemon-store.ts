@@ -12,6 +12,7 @@ import {
 } from "./daemon-requests.ts";
 import { selectClosure, selectNew } from "./database-queries.ts";
 import { closedStore, type Database } from "./database.ts";
+import { findBuildLog, type FoundLog } from "./build-log.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { protocolError } from "./wire.ts";
@@ -106,6 +107,10 @@ export class DaemonStore implements Store {
     return this.#client.ask((connection) =>
       queryDerivationOutputMap(connection, derivation, this.storeDir),
     );
+  }
+
+  async findBuildLog(derivation: StorePath): Promise<FoundLog | undefined> {
+    return findBuildLog(this.#layout, derivation);
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {

@@ -9,6 +9,7 @@ import {
   selectValid,
 } from "./database-queries.ts";
 import type { Database } from "./database.ts";
+import { findBuildLog, type FoundLog } from "./build-log.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { addAutoRoot } from "./auto-root.ts";
 import { holdOpen } from "./hold-open.ts";
@@ -71,6 +72,10 @@ export class DatabaseStore implements Store {
       selectRealised(connection, hashes, this.storeDir),
     );
     return new Map(Array.from(outputs, ([name, path]) => [name, path ?? realised.get(name)]));
+  }
+
+  async findBuildLog(derivation: StorePath): Promise<FoundLog | undefined> {
+    return findBuildLog(this.#layout, derivation);
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
