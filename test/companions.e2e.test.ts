@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, beforeEach, describe, it } from "node:test";
+import { after, afterEach, before, beforeEach, describe, it, type TestContext } from "node:test";
 
 import { handpick, type Result } from "./handpick.ts";
-import { createTestNix, type TestNix } from "./nix.ts";
+import { openStore } from "../src/store/open-store.ts";
+import { createTestNix, type RunResult, type TestNix } from "./nix.ts";
 
 const PACKAGES = `
 let
@@ -154,5 +155,108 @@ describe("what a cache has beside its paths", { timeout: 120_000 }, () => {
     assert.match(stderr, note);
     assert.deepEqual(await readdir(join(folder, "log")), []);
     assert.equal((await files()).filter((name) => name.endsWith(".narinfo")).length, 2);
+  });
+});
+
+const CA_PACKAGES = `
+let
+  sh = name: extra: script: derivation ({
+    inherit name;
+    system = builtins.currentSystem;
+    builder = "/bin/sh";
+    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
+    args = [ "-c" script ];
+  } // extra);
+  ca = { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
+in rec {
+  plain = sh "plain" { } "echo plain > $out";
+  lib = sh "lib" (ca // { inherit plain; }) "echo lib $plain > $out";
+  app = sh "app" (ca // { inherit lib; outputs = [ "out" "doc" ]; }) "echo $lib > $out; echo doc > $doc";
+  top = sh "top" { inherit app; } "echo $app > $out";
+}
+`;
+
+/** Content-addressed packages, which a Nix without them finds by their derivations. */
+describe("a folder with realisations", { timeout: 120_000 }, () => {
+  const FEATURES = "experimental-features = nix-command ca-derivations";
+  let nix: TestNix;
+  let folder: string;
+  let keys: { readonly secret: string; readonly public: string };
+  beforeEach(async () => {
+    nix = await createTestNix();
+    folder = join(nix.dir, "cache");
+    await writeFile(join(nix.dir, "packages.nix"), CA_PACKAGES);
+    await nix.run("nix-store", ["--generate-binary-cache-key", "ca-1", "key", "key.pub"]);
+    keys = {
+      secret: join(nix.dir, "key"),
+      public: await readFile(join(nix.dir, "key.pub"), "utf8"),
+    };
+  });
+  afterEach(async () => {
+    await nix[Symbol.asyncDispose]();
+  });
+
+  /** Builds it, or fetches it where nothing may be built. */
+  async function realise(attribute: string, ...lines: readonly string[]): Promise<RunResult> {
+    const args = ["packages.nix", "--no-out-link", "-A", attribute];
+    const env = { NIX_CONFIG: [FEATURES, ...lines].join("\n") };
+    return await nix.run("nix-build", args, { env, allowFailure: true });
+  }
+  async function fetch(attribute: string): Promise<RunResult> {
+    // The store is made anew at its place, which names of paths depend on.
+    for (const name of ["store", "var"]) {
+      await nix.run("chmod", ["-R", "u+w", name]);
+      await rm(join(nix.dir, name), { recursive: true });
+    }
+    await rm(join(nix.dir, "home/.cache"), { recursive: true, force: true });
+    const substituters = `substituters = file://${folder}`;
+    const keysLine = `trusted-public-keys = ${keys.public.trim()}`;
+    return await realise(attribute, substituters, keysLine, "require-sigs = true", "max-jobs = 0");
+  }
+  async function push(paths: readonly string[], ...lines: readonly string[]): Promise<Result> {
+    const table = `[caches.usb]\nurl = "file://${folder}"\nsigning-key-file = "${keys.secret}"\n`;
+    await writeFile(join(nix.dir, "handpick.toml"), `${table}${lines.join("\n")}\n`);
+    const result = await handpick(nix, ["push", ...paths]);
+    assert.equal(result.status, 0, result.stderr);
+    return result;
+  }
+  /** What was built; undefined, after a word about that, where Nix keeps realisations elsewhere. */
+  async function built(t: TestContext, attribute: string): Promise<string | undefined> {
+    const { status, stdout, stderr } = await realise(attribute);
+    assert.equal(status, 0, stderr);
+    await using database = await openStore({ env: nix.env });
+    const found = await database.realisations([]);
+    if (!("fault" in found)) return stdout.trim();
+    t.skip(found.fault);
+    return undefined;
+  }
+
+  for (const attribute of ["lib", "app", "top"]) {
+    it(`serves ${attribute} by its derivation to a Nix that builds nothing`, async (t) => {
+      const path = await built(t, attribute);
+      if (path === undefined) return;
+      await push([path], "realisations = true");
+      const fetched = await fetch(attribute);
+      assert.equal(fetched.status, 0, fetched.stderr);
+      assert.equal(fetched.stdout.trim(), path);
+    });
+  }
+
+  it("serves what it had already, where what needs that is pushed", async (t) => {
+    const path = await built(t, "app");
+    if (path === undefined) return;
+    const [lib = ""] = (await realise("lib")).stdout.split("\n");
+    await push([lib]);
+    assert.deepEqual(await readdir(join(folder, "realisations")), []);
+    await push([path], "realisations = true");
+    const fetched = await fetch("app");
+    assert.equal(fetched.status, 0, fetched.stderr);
+  });
+
+  it("is needed for that: without realisations the derivation would have to be built", async (t) => {
+    const path = await built(t, "lib");
+    if (path === undefined) return;
+    await push([path]);
+    assert.notEqual((await fetch("lib")).status, 0);
   });
 });

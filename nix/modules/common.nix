@@ -42,6 +42,7 @@ let
       optional = if cache.optional then true else null;
       build-logs = if cache.buildLogs then true else null;
       listings = if cache.listings then true else null;
+      realisations = if cache.realisations then true else null;
     };
 
   settings = {

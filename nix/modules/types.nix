@@ -166,6 +166,9 @@ rec {
       listings = flag {
         description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
       };
+      realisations = flag {
+        description = "Whether a folder gets what Nix needs to find paths by their content-addressed derivations.";
+      };
     };
   };
 

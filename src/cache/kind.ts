@@ -56,7 +56,7 @@ export interface CacheKind {
 export type KindKey = "host" | "token-file" | "token-env" | "dhall-file" | CompanionKey;
 
 /** A key that adds small files to each path, for caches in the layout that Nix reads. */
-export type CompanionKey = "listings" | "build-logs";
+export type CompanionKey = "listings" | "build-logs" | "realisations";
 
 export interface TokenTraits {
   /** The variable that holds the user's token for this kind. */

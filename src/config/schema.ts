@@ -28,6 +28,7 @@ export interface CacheTable {
   readonly optional: boolean;
   readonly listings?: boolean | undefined;
   readonly "build-logs"?: boolean | undefined;
+  readonly realisations?: boolean | undefined;
 }
 
 /** The whole file, defaults filled in. */
@@ -227,6 +228,7 @@ const cacheEntries = {
   optional: v.optional(v.boolean(typeRule("true or false")), false),
   listings: v.optional(v.boolean(typeRule("true or false"))),
   "build-logs": v.optional(v.boolean(typeRule("true or false"))),
+  realisations: v.optional(v.boolean(typeRule("true or false"))),
 };
 
 const cacheSchema = v.pipe(

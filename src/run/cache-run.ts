@@ -182,6 +182,15 @@ async function push(
   const signing = signOptions({ cache, config, credentials });
   const lacks: CompanionLack[] = [];
   const onLack = (lack: CompanionLack): void => void lacks.push(lack);
+  const onNote = (text: string): void => onEvent({ event: "note", text: `${cache.name}: ${text}` });
+  const companionsOf = await companionMaker({
+    companions: config.companions,
+    store,
+    paths: tasks.map(({ info }) => info.path),
+    signing,
+    onLack,
+    onNote,
+  });
   await pushPaths(tasks, {
     cache,
     packer,
@@ -192,10 +201,10 @@ async function push(
     isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
     signal,
     onEvent,
-    companionsOf: companionMaker({ companions: config.companions, store, onLack }),
+    companionsOf,
     onLack,
   });
-  for (const line of lackLines(lacks)) onEvent({ event: "note", text: `${cache.name}: ${line}` });
+  for (const line of lackLines(lacks)) onNote(line);
 }
 
 /** Tells what is to happen in a cache, and of each path that stays away. */

@@ -17,6 +17,7 @@ import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-
 import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { protocolError } from "./wire.ts";
 import { toQuestion } from "./path-record.ts";
+import { type Realisations, selectRealisations } from "./realisations.ts";
 import type { Hold, Store } from "./store.ts";
 
 /** How {@link DaemonStore} reaches its daemon. */
@@ -111,6 +112,15 @@ export class DaemonStore implements Store {
 
   async findBuildLog(derivation: StorePath): Promise<FoundLog | undefined> {
     return findBuildLog(this.#layout, derivation);
+  }
+
+  async realisations(paths: Iterable<StorePath>): Promise<Realisations> {
+    const question = toQuestion(paths, this.storeDir);
+    return (
+      (await this.#database?.read((connection) =>
+        selectRealisations(connection, question, this.storeDir),
+      )) ?? { fault: "there is no readable Nix database beside the daemon" }
+    );
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {

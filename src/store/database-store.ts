@@ -16,6 +16,7 @@ import { holdOpen } from "./hold-open.ts";
 import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { OutputHasher } from "./output-hasher.ts";
 import { toQuestion } from "./path-record.ts";
+import { type Realisations, selectRealisations } from "./realisations.ts";
 import type { Hold, Store } from "./store.ts";
 
 /** A store read from its database and its files, for machines where no daemon runs. */
@@ -76,6 +77,13 @@ export class DatabaseStore implements Store {
 
   async findBuildLog(derivation: StorePath): Promise<FoundLog | undefined> {
     return findBuildLog(this.#layout, derivation);
+  }
+
+  async realisations(paths: Iterable<StorePath>): Promise<Realisations> {
+    const question = toQuestion(paths, this.storeDir);
+    return this.#database.read((connection) =>
+      selectRealisations(connection, question, this.storeDir),
+    );
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {
