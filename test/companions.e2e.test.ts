@@ -253,6 +253,22 @@ describe("a folder with realisations", { timeout: 120_000 }, () => {
     assert.equal(fetched.status, 0, fetched.stderr);
   });
 
+  it("serves a path that it had before another derivation made the same", async (t) => {
+    const path = await built(t, "lib");
+    if (path === undefined) return;
+    await push([path], "realisations = true");
+    // Another builder, and the same output.
+    await writeFile(
+      join(nix.dir, "packages.nix"),
+      CA_PACKAGES.replace("echo lib", "true; echo lib"),
+    );
+    assert.equal(await built(t, "lib"), path);
+    assert.match((await push([path], "realisations = true")).stderr, /nothing to push/);
+    const fetched = await fetch("lib");
+    assert.equal(fetched.status, 0, fetched.stderr);
+    assert.equal(fetched.stdout.trim(), path);
+  });
+
   it("is needed for that: without realisations the derivation would have to be built", async (t) => {
     const path = await built(t, "lib");
     if (path === undefined) return;

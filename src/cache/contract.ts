@@ -106,11 +106,6 @@ export interface Upload {
   /** Sends one part; see {@link PartTraits.inOrder}. */
   putPart(part: UploadPart, signal: AbortSignal): Promise<void>;
   /**
-   * Takes a small file that is durable, in place of any of that name, before readers see the path. Absent
-   * where a cache has none.
-   */
-  putCompanion?(companion: Companion, signal: AbortSignal): Promise<void>;
-  /**
    * Makes the NAR and its narinfo durable, in place of an older narinfo. Never uploads again what may
    * have arrived. A request that was sent when `signal` is aborted still gets a moment for its answer,
    * and may so succeed.
@@ -138,6 +133,14 @@ export interface CachePins {
   list(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
 }
 
+/** The small files of a cache. Readers may see one before its path, which does no harm. */
+export interface CacheCompanions {
+  /** The subset of `names` that readers do not get. */
+  missing(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>>;
+  /** Takes one in place of any of its name; it is durable once this settles. */
+  put(companion: Companion, signal: AbortSignal): Promise<void>;
+}
+
 /** A binary cache we push to. Every backend runs the same conformance suite. */
 export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
@@ -158,6 +161,9 @@ export interface Cache extends AsyncDisposable {
 
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;
+
+  /** Absent where the cache has no small files. */
+  readonly companions?: CacheCompanions;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

@@ -11,6 +11,7 @@ import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
 import type {
   Cache,
+  CacheCompanions,
   CacheTraits,
   Companion,
   PackedFile,
@@ -39,7 +40,8 @@ class RecordingCache implements Cache {
   /** The numbers of parts. */
   readonly parts: number[] = [];
   readonly published: (UploadRequest & PackedFile)[] = [];
-  readonly companions: Companion[] = [];
+  /** The small files that came. */
+  readonly files: Companion[] = [];
   readonly #interfere: Interfere;
 
   constructor(interfere: Interfere = () => undefined, closureRule: "cache" | "client" = "cache") {
@@ -70,10 +72,6 @@ class RecordingCache implements Cache {
         this.parts.push(number);
         return note("part");
       },
-      putCompanion: async (companion) => {
-        this.companions.push(companion);
-        await note("companion");
-      },
       publish: async (file) => {
         await note("publish");
         this.published.push({ ...request, ...file });
@@ -82,6 +80,14 @@ class RecordingCache implements Cache {
     };
   };
 
+  readonly companions: CacheCompanions = {
+    missing: (): never => assert.fail("not asked while pushing"),
+    put: async (companion, signal) => {
+      this.files.push(companion);
+      this.log.push(`companion ${companion.name}`);
+      await this.#interfere("companion", companion.name, signal);
+    },
+  };
   readonly info = (): never => assert.fail("not asked while pushing");
   readonly missing = (): never => assert.fail("not asked while pushing");
   [Symbol.asyncDispose] = async (): Promise<void> => undefined;
@@ -121,13 +127,15 @@ describe("pushPaths() with listings", () => {
     const tasks = makeTasks(temp.dir, { lib: [], app: ["lib"] });
     const cache = new RecordingCache();
     await push(tasks, cache, { listings: true });
-    const of = (name: string): string[] => cache.log.filter((line) => line.endsWith(` ${name}`));
     for (const { info } of tasks) {
-      const name = nameOf(info.path);
-      const steps = ["begin", "part", "companion", "publish"].map((step) => `${step} ${name}`);
-      assert.deepEqual(of(name), steps);
-      const file = `${hashPartOf(info.path)}.ls`;
-      const listing = cache.companions.find((companion) => companion.name === file);
+      const [name, file] = [nameOf(info.path), `${hashPartOf(info.path)}.ls`];
+      const steps = ["begin", "part"].map((step) => `${step} ${name}`);
+      steps.push(`companion ${file}`, `publish ${name}`);
+      assert.deepEqual(
+        cache.log.filter((line) => steps.includes(line)),
+        steps,
+      );
+      const listing = cache.files.find((companion) => companion.name === file);
       assert.equal(listing?.contentType, "application/json");
       const { root } = JSON.parse(Buffer.from(listing.bytes).toString());
       assert.equal(root.type, "regular");
@@ -151,7 +159,7 @@ describe("pushPaths() with listings", () => {
       onLack: (lack) => lacks.push(lack),
     });
     assert.deepEqual(ends, ["pushed odd"]);
-    assert.deepEqual(cache.companions, []);
+    assert.deepEqual(cache.files, []);
     const why = "a name in it is not UTF-8";
     assert.deepEqual(lacks, [{ path: task.info.path, what: "listing", why }]);
   });
@@ -161,9 +169,11 @@ describe("pushPaths() with listings", () => {
     const cache = new RecordingCache((step) => {
       if (step === "companion") refuse("UPLOAD_REJECTED");
     });
-    const { ends } = await push(makeTasks(temp.dir, { a: [] }), cache, { listings: true });
+    const tasks = makeTasks(temp.dir, { a: [] });
+    const { ends } = await push(tasks, cache, { listings: true });
     assert.deepEqual(ends, ["failed a"]);
-    assert.deepEqual(cache.log, ["begin a", "part a", "companion a", "abort a"]);
+    const file = tasks.map(({ info }) => `companion ${hashPartOf(info.path)}.ls`);
+    assert.deepEqual(cache.log, ["begin a", "part a", ...file, "abort a"]);
   });
 });
 

@@ -156,8 +156,7 @@ class Run {
     try {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
-      await this.#putListing(info, result, upload);
-      await this.#putCompanions(info, upload);
+      await this.#putCompanions(info, result);
       endSlot();
       // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
       const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
@@ -242,19 +241,19 @@ class Run {
     );
   }
 
-  /** Its text may be large, so it is not kept until the references are ready. */
-  async #putListing({ path }: PathInfo, { listing }: PackResult, upload: Upload): Promise<void> {
-    if (listing === undefined) return;
-    if ("fault" in listing) {
-      this.#options.onLack?.({ path, what: "listing", why: listing.fault });
-    } else {
-      await upload.putCompanion?.(listingOf(hashPartOf(path), listing.text), this.#signal);
+  /** They may be large, so they are not kept until the references are ready. */
+  async #putCompanions(info: PathInfo, { listing }: PackResult): Promise<void> {
+    const { cache, companionsOf, onLack } = this.#options;
+    const { path } = info;
+    if (listing !== undefined && "fault" in listing) {
+      onLack?.({ path, what: "listing", why: listing.fault });
+    } else if (listing !== undefined) {
+      const companion = listingOf(hashPartOf(path), listing.text);
+      await cache.companions?.put(companion, this.#signal);
     }
-  }
-
-  async #putCompanions(info: PathInfo, upload: Upload): Promise<void> {
-    const companions = this.#options.companionsOf?.(info, this.#signal) ?? [];
-    for await (const companion of companions) await upload.putCompanion?.(companion, this.#signal);
+    for await (const companion of companionsOf?.(info, this.#signal) ?? []) {
+      await cache.companions?.put(companion, this.#signal);
+    }
   }
 
   /** Waits for the references; the first that will not get so far in this run, if any. */

@@ -1,4 +1,4 @@
-import type { CacheInfo } from "../cache/contract.ts";
+import type { Cache, CacheInfo } from "../cache/contract.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type Failure, isOutage } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
@@ -18,6 +18,7 @@ import type { Members, PlannedPick } from "./gather.ts";
 import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
 import { orAborted } from "../or-aborted.ts";
 import { pinPicks } from "./pins.ts";
+import { putAll, RealisationFiles } from "./realisation-files.ts";
 import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 
 export interface DecideOptions extends AskOptions {
@@ -165,16 +166,18 @@ async function carryOut(
     if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
     onEvent(event);
   };
-  await push(ordered, { ...options, onEvent: watch });
+  const realisations = await readRealisations(ordered, { ...options, onEvent });
+  await push(ordered, { ...options, realisations, onEvent: watch });
+  if (outage === undefined) await completeRealisations(ordered, { ...options, realisations });
   await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
   return outage;
 }
 
 async function push(
   { cache, config, credentials, info, infos, plan }: Ordered,
-  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer">,
+  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer"> & Realised,
 ): Promise<void> {
-  const { store, signal, onEvent, packer } = options;
+  const { store, signal, onEvent, packer, realisations } = options;
   const tasks = plan.paths.flatMap(({ path, action }) => {
     const record = action === "push" ? infos.get(path) : undefined;
     return record === undefined ? [] : [{ info: record, physicalPath: store.physicalPath(path) }];
@@ -182,15 +185,7 @@ async function push(
   const signing = signOptions({ cache, config, credentials });
   const lacks: CompanionLack[] = [];
   const onLack = (lack: CompanionLack): void => void lacks.push(lack);
-  const onNote = (text: string): void => onEvent({ event: "note", text: `${cache.name}: ${text}` });
-  const companionsOf = await companionMaker({
-    companions: config.companions,
-    store,
-    paths: tasks.map(({ info }) => info.path),
-    signing,
-    onLack,
-    onNote,
-  });
+  const { companions } = config;
   await pushPaths(tasks, {
     cache,
     packer,
@@ -201,10 +196,52 @@ async function push(
     isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
     signal,
     onEvent,
-    companionsOf,
+    companionsOf: companionMaker({ companions, store, realisations, onLack }),
     onLack,
   });
-  for (const line of lackLines(lacks)) onNote(line);
+  for (const line of lackLines(lacks)) onEvent(noteOf(cache, line));
+}
+
+interface Realised {
+  /** Undefined if the cache is to have none, or if the store does not tell. */
+  readonly realisations: RealisationFiles | undefined;
+}
+
+/** Reads the realisations of all that readers have, or will have. */
+async function readRealisations(
+  { cache, config, credentials, plan }: Ordered,
+  { store, onEvent }: Pick<PackingOptions, "store" | "onEvent">,
+): Promise<RealisationFiles | undefined> {
+  if (!config.companions.has("realisations")) return undefined;
+  const paths = plan.paths.filter(({ action }) => action === "push" || isThere(action));
+  const found = await store.realisations(paths.map(({ path }) => path));
+  if (!("fault" in found)) {
+    return new RealisationFiles(found, signOptions({ cache, config, credentials }));
+  }
+  onEvent(noteOf(cache, `no realisations go there: ${found.fault}`));
+  return undefined;
+}
+
+/** Gives a cache what it lacks of paths that were there before; see {@link RealisationFiles.missing}. */
+async function completeRealisations(
+  { info, plan, ...opened }: Ordered,
+  { store, signal, realisations }: Pick<PackingOptions, "store" | "signal"> & Realised,
+): Promise<void> {
+  const { companions } = opened.cache;
+  if (realisations === undefined || companions === undefined) return;
+  const paths = plan.paths.filter(({ action }) => isThere(action)).map(({ path }) => path);
+  const files = await realisations.missing(paths, companions, signal);
+  if (files.length === 0) return;
+  if (info === undefined) assertWritable(opened, await opened.cache.info(signal), store.storeDir);
+  await putAll(files, companions, signal);
+}
+
+function isThere(action: Action): boolean {
+  return action === "present" || action === "upstream";
+}
+
+function noteOf({ name }: Cache, text: string): RunEvent {
+  return { event: "note", text: `${name}: ${text}` };
 }
 
 /** Tells what is to happen in a cache, and of each path that stays away. */

@@ -1,22 +1,19 @@
-import { buildLogOf, realisationOf } from "../cache/binary-cache.ts";
+import { buildLogOf } from "../cache/binary-cache.ts";
 import type { Companion } from "../cache/contract.ts";
 import type { CacheConfig } from "../config/config.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import type { Realisation, RealisationId } from "../nix/realisation.ts";
-import { isDerivation, type StorePath } from "../nix/store-path.ts";
+import { isDerivation } from "../nix/store-path.ts";
 import { Budget } from "../push/budget.ts";
 import type { PushOptions } from "../push/push-paths.ts";
 import { type FoundLog, readBuildLog } from "../store/build-log.ts";
 import type { Store } from "../store/store.ts";
-import { realisationSignatures, type SignOptions } from "./signatures.ts";
+import type { RealisationFiles } from "./realisation-files.ts";
 
 export interface CompanionMakerOptions extends Pick<CacheConfig, "companions"> {
-  readonly store: Pick<Store, "findBuildLog" | "realisations">;
-  /** The paths that will be asked for. */
-  readonly paths: readonly StorePath[];
-  readonly signing: SignOptions;
+  readonly store: Pick<Store, "findBuildLog">;
+  /** Undefined if the cache is to have none. */
+  readonly realisations: RealisationFiles | undefined;
   readonly onLack: NonNullable<PushOptions["onLack"]>;
-  readonly onNote: (text: string) => void;
 }
 
 /** The longest log that goes with a path, in bytes; it is whole in memory. */
@@ -29,15 +26,14 @@ const LOG_RATIO = 16;
 const BZIP2_MEMORY = 4 << 20;
 
 /** Makes what a cache is to have with each path, besides its listing. */
-export async function companionMaker(
+export function companionMaker(
   options: CompanionMakerOptions,
-): Promise<NonNullable<PushOptions["companionsOf"]>> {
-  const { companions } = options;
+): NonNullable<PushOptions["companionsOf"]> {
+  const { companions, realisations } = options;
   const memory = new Budget(LOG_MEMORY);
-  const realisationsOf = companions.has("realisations") ? await realisationMaker(options) : none;
   return async function* (info, signal) {
     if (companions.has("build-logs")) yield* buildLog(info, { ...options, memory, signal });
-    yield* realisationsOf(info.path);
+    yield* realisations?.companionsOf(info.path) ?? [];
   };
 }
 
@@ -74,41 +70,4 @@ function memoryOf(found: FoundLog): number {
   const { sizeBytes, isCompressed } = found;
   if (!isCompressed) return Math.min(sizeBytes, LONGEST_LOG);
   return BZIP2_MEMORY + Math.min(sizeBytes * LOG_RATIO, LONGEST_LOG);
-}
-
-type RealisationMaker = (path: StorePath) => Iterable<Companion>;
-
-const none: RealisationMaker = () => [];
-
-async function realisationMaker({
-  store,
-  paths,
-  signing,
-  onNote,
-}: CompanionMakerOptions): Promise<RealisationMaker> {
-  const found = await store.realisations(paths);
-  if ("fault" in found) {
-    onNote(`no realisations go there: ${found.fault}`);
-    return none;
-  }
-  const byPath = Map.groupBy(found.values(), ({ path }) => path);
-  const stored = new Set<RealisationId>();
-  return function* (path) {
-    const wanted = new Set(byPath.get(path));
-    // Readers need those as well, and the path of one may be there already, without it.
-    for (const { dependencies } of wanted) {
-      for (const id of dependencies.keys()) {
-        const dependency = found.get(id);
-        if (dependency !== undefined && !stored.has(id)) wanted.add(dependency);
-      }
-    }
-    for (const realisation of [...wanted].toReversed()) {
-      yield realisationOf(signed(realisation, signing));
-      stored.add(realisation.id);
-    }
-  };
-}
-
-function signed(realisation: Realisation, signing: SignOptions): Realisation {
-  return { ...realisation, signatures: realisationSignatures(realisation, signing) };
 }

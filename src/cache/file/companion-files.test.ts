@@ -3,13 +3,11 @@ import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promis
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
-import { sampleUpload } from "../../../test/sample-upload.ts";
 import { tempDir } from "../../../test/temp.ts";
 import type { Companion } from "../contract.ts";
 import { createFileCache } from "./file-cache.ts";
 
 const { signal } = new AbortController();
-const app = sampleUpload({ name: "app" });
 
 function companion(name: string): Companion {
   return { name, contentType: "text/plain", bytes: new TextEncoder().encode("ours") };
@@ -17,12 +15,7 @@ function companion(name: string): Companion {
 
 async function put(dir: string, name: string): Promise<void> {
   await using cache = createFileCache({ name: "usb", dir });
-  const upload = await cache.beginUpload(app.request, signal);
-  try {
-    await upload.putCompanion?.(companion(name), signal);
-  } finally {
-    await upload.abort();
-  }
+  await cache.companions?.put(companion(name), signal);
 }
 
 describe("the small files of a folder", () => {

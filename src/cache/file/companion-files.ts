@@ -1,8 +1,8 @@
+import { lstat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
-import type { HashPart } from "../../nix/store-path.ts";
 import type { Companion } from "../contract.ts";
-import type { CacheFolder } from "./cache-folder.ts";
+import { type CacheFolder, orAbsent } from "./cache-folder.ts";
 import { FolderCommits } from "./folder-commits.ts";
 
 /** The small files beside paths, written as narinfos are: `.partial/…` --> disk --> their name. */
@@ -16,15 +16,20 @@ export class CompanionFiles implements AsyncDisposable {
     this.#commits = new Map([[".", commits]]);
   }
 
+  /** Returns true if a file has the name. */
+  async has(name: string): Promise<boolean> {
+    return (await orAbsent(lstat(join(this.#folder.dir, name))))?.isFile() === true;
+  }
+
   /**
-   * Writes one that belongs to a path; it is durable once this settles.
+   * Writes one; it is durable once this settles.
    *
    * @throws {HandpickError} `CACHE_NOT_FOUND` if its folder is a link or a file.
    * @throws The error of the file system.
    */
-  async put({ name, bytes }: Companion, hashPart: HashPart): Promise<void> {
+  async put({ name, bytes }: Companion): Promise<void> {
     const commits = this.#commits.get(dirname(name)) ?? (await this.#open(dirname(name)));
-    const file = this.#folder.narInfos.create(hashPart);
+    const file = this.#folder.narInfos.create("companion");
     try {
       await file.write(bytes, 0);
       await file.finish();

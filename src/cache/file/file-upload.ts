@@ -2,10 +2,9 @@ import { HandpickError } from "../../error.ts";
 import { printNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
 import { narInfoName, narInfoOf } from "../binary-cache.ts";
-import type { Companion, PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
+import type { PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
 import type { CacheFolder } from "./cache-folder.ts";
 import { NAR_DIR } from "./cache-folder.ts";
-import type { CompanionFiles } from "./companion-files.ts";
 import { fileError } from "./file-error.ts";
 import type { FolderCommits } from "./folder-commits.ts";
 import type { PartialFile } from "./partial-files.ts";
@@ -21,7 +20,6 @@ export interface FileUploadOptions {
   readonly label: string;
   readonly folder: CacheFolder;
   readonly commits: Commits;
-  readonly companions: CompanionFiles;
   readonly request: UploadRequest;
 }
 
@@ -53,13 +51,6 @@ export class FileUpload implements Upload {
   async putPart({ bytes, offset }: UploadPart, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     await this.#explained(() => this.#nar.write(bytes, offset));
-  }
-
-  /** Readers may see it before the path, which does no harm. */
-  async putCompanion(companion: Companion, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const { companions, request } = this.#options;
-    await this.#explained(() => companions.put(companion, hashPartOf(request.info.path)));
   }
 
   async publish(file: PackedFile, signal: AbortSignal): Promise<void> {

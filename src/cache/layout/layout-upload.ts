@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { printNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
 import { NAR_SUFFIXES, narInfoName, narInfoOf } from "../binary-cache.ts";
-import type { Companion, PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
+import type { PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
 import type { LargeName, LargeObject, ObjectRequest, ObjectStore } from "./object-store.ts";
 
 const NAR_TYPE = "application/x-nix-nar";
@@ -21,7 +21,6 @@ export interface LayoutUploadOptions {
  *
  *     one part    nar/FILEHASH.nar.zst ----------------> HASH.narinfo
  *     several     large object -> its own name --------> HASH.narinfo
- *     companions  HASH.ls, log/…, realisations/… ------> HASH.narinfo
  *
  * So a narinfo never comes before its NAR.
  */
@@ -46,12 +45,6 @@ export class LayoutUpload implements Upload {
     }
     this.#large ??= objects.startLarge(this.#largeName());
     await this.#large.put(part, this.#asking(signal));
-  }
-
-  /** Readers may see it before the path, which does no harm. */
-  async putCompanion(companion: Companion, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    await this.#options.objects.put(companion, this.#asking(signal));
   }
 
   async publish(file: PackedFile, signal: AbortSignal): Promise<void> {
