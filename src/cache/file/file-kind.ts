@@ -13,6 +13,7 @@ export const fileKind: CacheKind = {
   canonicalUrl: (url) => fileUrl(parseFileUrl(url)),
   guessUrl: guessFileUrl,
   folderOf: parseFileUrl,
+  serverOf: () => undefined,
   needsTable: true,
   keys: new Set(COMPANION_KEYS),
   token: undefined,
