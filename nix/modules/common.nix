@@ -39,6 +39,9 @@ let
       inherit (cache) upstreams compression;
       compression-level = cache.compressionLevel;
       optional = if cache.optional then true else null;
+      build-logs = if cache.buildLogs then true else null;
+      listings = if cache.listings then true else null;
+      realisations = if cache.realisations then true else null;
     };
 
   settings = {

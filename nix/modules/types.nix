@@ -13,6 +13,17 @@ let
       // rest
     );
 
+  flag =
+    rest:
+    mkOption (
+      {
+        type = types.bool;
+        default = false;
+        example = true;
+      }
+      // rest
+    );
+
   closures = types.enum [
     "runtime"
     "self"
@@ -149,6 +160,18 @@ rec {
           `handpick status` tells of it.
         '';
         example = true;
+      };
+      buildLogs = flag {
+        description = ''
+          Whether a folder gets the log of the build of each path. Who reads the folder reads the logs, and
+          secrets that a build printed.
+        '';
+      };
+      listings = flag {
+        description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
+      };
+      realisations = flag {
+        description = "Whether a folder gets what Nix needs to find paths by their content-addressed derivations.";
       };
     };
   };

@@ -72,6 +72,14 @@ export interface UploadRequest {
   readonly signatures: readonly string[];
 }
 
+/** A small file that readers find beside a path, such as its listing. */
+export interface Companion {
+  /** Where it lies below the root of the cache, such as `log/HASH-hello.drv`. */
+  readonly name: string;
+  readonly contentType: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** What is known of a compressed NAR once all of it was made. */
 export interface PackedFile {
   readonly fileHash: Sha256;
@@ -131,6 +139,14 @@ export interface CachePins {
   list(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
 }
 
+/** The small files of a cache. Readers may see one before its path, which does no harm. */
+export interface CacheCompanions {
+  /** The subset of `names` that readers do not get. */
+  missing(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>>;
+  /** Takes one in place of any of its name; it is durable once this settles. */
+  put(companion: Companion, signal: AbortSignal): Promise<void>;
+}
+
 /** A binary cache we push to. Every backend runs the same conformance suite. */
 export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
@@ -151,6 +167,9 @@ export interface Cache extends AsyncDisposable {
 
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;
+
+  /** Absent where the cache has no small files. */
+  readonly companions?: CacheCompanions;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

@@ -59,7 +59,10 @@ export interface CacheKind {
 }
 
 /** A key of `[caches.NAME]` that only some kinds take. */
-export type KindKey = "host" | "token-file" | "token-env" | "dhall-file";
+export type KindKey = "host" | "token-file" | "token-env" | "dhall-file" | CompanionKey;
+
+/** A key that adds small files to each path, for caches in the layout that Nix reads. */
+export type CompanionKey = "listings" | "build-logs" | "realisations";
 
 export interface TokenTraits {
   /** The variable that holds the user's token for this kind. */

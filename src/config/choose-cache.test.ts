@@ -34,6 +34,7 @@ describe("chooseCache()", () => {
       compression: undefined,
       compressionLevel: undefined,
       optional: false,
+      companions: new Set(),
       foundFile: undefined,
     });
     assert.equal(chooseCache(EMPTY, "file:///srv/cache").name, "file:///srv/cache");

@@ -140,6 +140,7 @@ function cacheAt(text: string): CacheConfig {
     compression: undefined,
     compressionLevel: undefined,
     optional: false,
+    companions: new Set(),
     foundFile: undefined,
   };
 }

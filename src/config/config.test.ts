@@ -63,6 +63,7 @@ describe("parseConfig()", () => {
           compression: "xz",
           compressionLevel: 9,
           optional: true,
+          companions: new Set(),
           foundFile: undefined,
         },
       ],
@@ -158,10 +159,13 @@ describe("parseConfig()", () => {
         new RegExp(`:3:1: caches\\.usb\\.${key} is no key for a cache of file://$`),
       );
     }
+    const found = failure('[caches.a]\nurl = "cachix://a"\nlistings = false');
+    assert.match(found.message, /:3:1: caches\.a\.listings is no key for a cache of cachix:\/\/$/);
     const text =
-      '[caches.usb]\nurl = "file:////srv/a%20b/"\nsigning-key-file = "/k"\noptional = true';
+      '[caches.usb]\nurl = "file:////srv/a%20b/"\nsigning-key-file = "/k"\noptional = true\nlistings = true\nbuild-logs = true\nrealisations = true';
     const [usb] = parseConfig(text, FILE, {}).caches;
     assert.deepEqual([usb?.url, usb?.signingKeyFile], ["file:///srv/a%20b", "/k"]);
+    assert.deepEqual(usb?.companions, new Set(["listings", "build-logs", "realisations"]));
   });
 
   it("refuses a URL that its kind cannot read, by its own rule", () => {

@@ -1,6 +1,8 @@
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
+import { COMPANION_KEYS } from "../cache/binary-cache.ts";
+import type { CompanionKey } from "../cache/kind.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { parseToml } from "../toml.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
@@ -40,6 +42,8 @@ export interface CacheConfig extends CacheRef {
   readonly compressionLevel: number | undefined;
   /** Without a credential it is asked nothing, and only `status` tells of it. */
   readonly optional: boolean;
+  /** The small files that readers get with each path; none by default. */
+  readonly companions: ReadonlySet<CompanionKey>;
   /** The `handpick.toml` that has the table, if that was found and not named: docs/trust.md. */
   readonly foundFile: string | undefined;
 }
@@ -155,6 +159,7 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     compression: table.compression,
     compressionLevel: table["compression-level"],
     optional: table.optional,
+    companions: new Set(COMPANION_KEYS.filter((key) => table[key] === true)),
     foundFile: undefined,
   };
 }

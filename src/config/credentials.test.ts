@@ -25,6 +25,7 @@ const CACHE: CacheConfig = {
   compression: undefined,
   compressionLevel: undefined,
   optional: false,
+  companions: new Set(),
   foundFile: undefined,
 };
 const KEY = generateSecretKey("tools-1");

@@ -3,6 +3,7 @@ import type { Compression } from "../cache/contract.ts";
 import { quote } from "../nix/format-error.ts";
 import { isGlob } from "../nix/glob.ts";
 import { nearest } from "../nix/nearest.ts";
+import { COMPANION_KEYS } from "../cache/binary-cache.ts";
 import { cacheUrlFault, isCacheName } from "../cache/cache-url.ts";
 import type { KindKey } from "../cache/kind.ts";
 import { kindOf } from "../cache/kinds.ts";
@@ -25,6 +26,9 @@ export interface CacheTable {
   readonly compression?: Compression | undefined;
   readonly "compression-level"?: number | undefined;
   readonly optional: boolean;
+  readonly listings?: boolean | undefined;
+  readonly "build-logs"?: boolean | undefined;
+  readonly realisations?: boolean | undefined;
 }
 
 /** The whole file, defaults filled in. */
@@ -63,7 +67,13 @@ export function checkTables(value: unknown): ConfigTables | Violation {
   return { keys, rule: issue.message };
 }
 
-const KIND_KEYS: readonly KindKey[] = ["host", "token-file", "token-env", "dhall-file"];
+const KIND_KEYS: readonly KindKey[] = [
+  "host",
+  "token-file",
+  "token-env",
+  "dhall-file",
+  ...COMPANION_KEYS,
+];
 
 /** A key that makes no sense for the kind of its cache. */
 function strayKey({ caches }: ConfigTables): Violation | undefined {
@@ -221,6 +231,9 @@ const cacheEntries = {
   compression: v.optional(oneOf("zstd", "xz", "none")),
   "compression-level": v.optional(v.number(typeRule("a number"))),
   optional: v.optional(v.boolean(typeRule("true or false")), false),
+  listings: v.optional(v.boolean(typeRule("true or false"))),
+  "build-logs": v.optional(v.boolean(typeRule("true or false"))),
+  realisations: v.optional(v.boolean(typeRule("true or false"))),
 };
 
 const cacheSchema = v.pipe(

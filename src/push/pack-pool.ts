@@ -23,6 +23,8 @@ export interface PackRequest {
   readonly partSize: number;
   /** True if every part needs its MD5. @default {false} */
   readonly md5?: boolean;
+  /** True if the listing of the NAR is needed. @default {false} */
+  readonly listing?: boolean;
   /** The record of the store: no last part of other files is handed on. */
   readonly recorded?: Recorded;
   /** Where the memory of its parts is taken from. @default {the budget of the pool} */

@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 
 import { HandpickError } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
+import { NarListing } from "../nix/nar-listing.ts";
 import { nameOf } from "../nix/store-path.ts";
 import { createCompressor, zstdOnce } from "./compressor.ts";
 import type { CompressorOptions } from "./compressor.ts";
@@ -27,7 +28,8 @@ export const SMALL_NAR_BYTES: number = 4 << 20;
  * @throws {HandpickError} `STORE_PATH_CORRUPT` if it is not, and what reading or compressing throws.
  */
 export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
-  using source = new NarSource(job.physicalPath);
+  const visitor = job.listing === true ? new NarListing() : undefined;
+  using source = new NarSource(job.physicalPath, { visitor });
   const hash = createHash("sha256");
   let narSize = 0;
   // One byte more than recorded, so that a longer NAR shows as a size that does not match.
@@ -47,7 +49,8 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
   const narHash = hash.digest("hex");
   if (job.recorded !== undefined) assertAsRecorded(job.recorded, { narHash, narSize });
   const fileHash = await writer.end(rest);
-  return { narHash, narSize, fileHash, fileSize: writer.fileSize };
+  const { fileSize } = writer;
+  return { narHash, narSize, fileHash, fileSize, listing: visitor?.listing };
 }
 
 function assertAsRecorded(

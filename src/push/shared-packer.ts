@@ -24,6 +24,8 @@ export interface Member {
   readonly isStreaming: boolean;
   /** The way it wants its parts; undefined while that is not known. */
   readonly parts: PartTraits | undefined;
+  /** True if it wants the listing of each path. */
+  readonly listings: boolean;
   /** True if it is going to ask for the path, or may be. */
   isAwaiting(key: PackKey): boolean;
 }
@@ -108,8 +110,9 @@ export class SharedPacker implements AsyncDisposable {
     const partSize = Math.max(Math.min(request.partSize, PART_BYTES), ...least);
     if (this.spool.limitBytes < partSize) return undefined;
     const md5 = request.md5 === true || traits.some((parts) => parts.md5);
+    const listing = readers.some(({ listings }) => listings);
     const nar = new SpooledNar<Member>({
-      request: { ...plain, partSize, md5, memory: this.#packing },
+      request: { ...plain, partSize, md5, listing, memory: this.#packing },
       readers,
       spool: this.spool,
       makeRoom: () => this.#makeRoom(nar),

@@ -114,6 +114,7 @@ const CONFIG: OpenedCache["config"] = {
   compression: undefined,
   compressionLevel: undefined,
   optional: false,
+  companions: new Set(),
   foundFile: undefined,
 };
 

@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { parse } from "smol-toml";
 
 import { type Option, type OptionLists, optionsExpression } from "../../scripts/options-page.ts";
+import { COMPANION_KEYS } from "../../src/cache/binary-cache.ts";
 import { parseConfig } from "../../src/config/config.ts";
 import { type Manifest, parseManifest } from "../../src/nix/manifest.ts";
 import { codeBlocks, readProject, ROOT, sections } from "../markdown.ts";
@@ -24,6 +25,12 @@ const PROGRAM = 'pkgs.writeShellScriptBin "handpick" "true"';
 /** Packages that examples name. */
 const TOYS = "ripgrep = real.hello; my-neovim = real.multi; gcc = real.multi;";
 
+/** The option with a cache in its name: a Cachix cache has most, and a folder has what that lacks. */
+function named(name: string): string {
+  const isOfFolder = COMPANION_KEYS.some((key) => spelled(name).endsWith(`.${key}`));
+  return name.replace("<name>", isOfFolder ? "usb" : "mine");
+}
+
 /** Gives each option the value of its example, and `trigger` that one. */
 function everyOption(options: readonly Option[], trigger: string): string {
   const values = options.map(({ name, example }) => {
@@ -32,19 +39,20 @@ function everyOption(options: readonly Option[], trigger: string): string {
       : name.endsWith(".trigger")
         ? JSON.stringify(trigger)
         : (example ?? assert.fail(`${name} has no example`));
-    return `{ ${name.replace("<name>", "mine")} = ${value}; }`;
+    return `{ ${named(name)} = ${value}; }`;
   });
+  values.push('{ services.handpick.caches.usb.url = "file:///srv/cache"; }');
   return `{ lib, pkgs, ... }:
     let real = pkgs; in let pkgs = real // { ${TOYS} }; in lib.mkMerge [ ${values.join("\n")} ]`;
 }
 
 /** Puts the name of an option as the configuration file spells it: `maxNarSize` as `max-nar-size`. */
 function keysOf(name: string): string[] {
-  return name
-    .replace("<name>", "mine")
-    .split(".")
-    .slice(2)
-    .map((word) => word.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+  return spelled(named(name)).split(".").slice(2);
+}
+
+function spelled(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 interface Made {

@@ -6,6 +6,7 @@ import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../
 import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
 import type {
   Cache,
+  CacheCompanions,
   CacheInfo,
   CacheTraits,
   PartTraits,
@@ -37,6 +38,7 @@ export function createLayoutCache(options: LayoutCacheOptions): Cache {
 class LayoutCache implements Cache {
   readonly name: string;
   readonly traits: CacheTraits;
+  readonly companions: CacheCompanions;
   readonly #label: string;
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
@@ -56,6 +58,14 @@ class LayoutCache implements Cache {
     this.#objects = objects;
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
     this.#signs = signs ?? false;
+    this.companions = {
+      missing: (names, signal) => this.#missingObjects(names, signal),
+      put: async (companion, signal) => {
+        await this.#prepare(signal);
+        const action = `write ${JSON.stringify(companion.name)} to ${this.#label}`;
+        await this.#objects.put(companion, { action, signal });
+      },
+    };
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
@@ -95,6 +105,16 @@ class LayoutCache implements Cache {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#objects[Symbol.asyncDispose]();
+  }
+
+  async #missingObjects(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>> {
+    const missing = new Set<string>();
+    const limit = { limit: QUESTIONS_AT_ONCE, signal };
+    await forEachConcurrent(names, limit, async (name, signal) => {
+      const action = `look into ${this.#label}`;
+      if ((await this.#objects.get(name, { action, signal })) === undefined) missing.add(name);
+    });
+    return missing;
   }
 
   /** Makes a new cache say of which store it is, once; after a failure again. */
