@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 
-import type { Cache } from "../src/cache/contract.ts";
+import type { Cache, Compression } from "../src/cache/contract.ts";
 import { HandpickError } from "../src/error.ts";
 import { hashPartOf, type HashPart } from "../src/nix/store-path.ts";
 import type { Exchange, FaultProxy, Handler, ProxiedRequest } from "./faults/fault-proxy.ts";
@@ -43,6 +43,8 @@ export interface FailureOptions {
   /** The backend, for the titles. */
   readonly name: string;
   readonly setup: () => Promise<FailureRig>;
+  /** How NARs go there. @default {"zstd"} */
+  readonly compression?: Compression;
   /** True for requests that cannot be sent again, as their body is gone. @default {none is} */
   readonly isOnce?: (request: { readonly method: string; readonly target: string }) => boolean;
 }
@@ -117,11 +119,11 @@ const LASTING: readonly Row[] = [
 ];
 
 /** What HTTP servers do, and what has to become of a path that goes to one. */
-export function httpFailures({ name, setup, isOnce = () => false }: FailureOptions): void {
+export function httpFailures({ name, isOnce = () => false, ...rig }: FailureOptions): void {
   describe(`${name} and what HTTP servers do`, () => {
     for (const row of PASSING) {
       it(`gets a path there in spite of ${row.name}`, async () => {
-        await eachRequest(setup, row, async ({ rig, cache, sample, begin }) => {
+        await eachRequest(rig, row, async ({ rig, cache, sample, begin }) => {
           const request = begin(1);
           const outcome = await publish(cache, sample);
           const hit = request();
@@ -136,7 +138,7 @@ export function httpFailures({ name, setup, isOnce = () => false }: FailureOptio
     }
     for (const row of LASTING) {
       it(`tells of ${row.name}, and gets the path there afterwards`, async () => {
-        await eachRequest(setup, row, async ({ rig, cache, sample, begin, end, url }) => {
+        await eachRequest(rig, row, async ({ rig, cache, sample, begin, end, url }) => {
           begin(Infinity);
           const outcome = await publish(cache, sample);
           end();
@@ -163,7 +165,7 @@ interface Case {
 
 /** Runs a case for each request that a path takes, with the failure beginning there. */
 async function eachRequest(
-  setup: FailureOptions["setup"],
+  { setup, compression = "zstd" }: Pick<FailureOptions, "setup" | "compression">,
   row: Row,
   test: (one: Case) => Promise<void>,
 ): Promise<void> {
@@ -180,9 +182,10 @@ async function eachRequest(
   await using storage = rig.storage && (await before(rig.storage.target));
   if (storage !== undefined) rig.storage?.use(storage.url);
   const { url } = proxy;
+  const sampleAt = (place: string): SampleUpload => sampleOf(row, place, compression);
   const undisturbed = async (): Promise<number> => {
     await using cache = await rig.open(url);
-    assert.equal(await publish(cache, sampleOf(row, "undisturbed")), undefined);
+    assert.equal(await publish(cache, sampleAt("undisturbed")), undefined);
     return requests.length;
   };
   const count = await undisturbed();
@@ -200,14 +203,14 @@ async function eachRequest(
       return () => requests[start];
     };
     const end = (): void => void (play = passOn);
-    await test({ rig, url, cache, sample: sampleOf(row, `${first}`), begin, end });
+    await test({ rig, url, cache, sample: sampleAt(`${first}`), begin, end });
     end();
   }
   assert.ok(hits > 0, "no request met it");
 }
 
-function sampleOf({ name }: Row, place: string): SampleUpload {
-  return sampleUpload({ name: `${name} ${place}`.replaceAll(/[^\w-]/g, "-") });
+function sampleOf({ name }: Row, place: string, compression: Compression): SampleUpload {
+  return sampleUpload({ name: `${name} ${place}`.replaceAll(/[^\w-]/g, "-"), compression });
 }
 
 const { signal } = new AbortController();
