@@ -50,7 +50,7 @@ export class StreamedNar implements NarBody {
       return response;
     } catch (error) {
       signal.throwIfAborted();
-      const found = isInterruption(error) ? await this.#find(signal) : undefined;
+      const found = isDoubtful(error) ? await this.#find(signal) : undefined;
       if (found === undefined) throw error;
       return found;
     }
@@ -114,8 +114,10 @@ export class StreamedNar implements NarBody {
   }
 }
 
-function isInterruption(error: unknown): boolean {
-  return error instanceof HandpickError && error.code === "UPLOAD_INTERRUPTED";
+/** Returns true for an error after which the server may have the path: no answer, or none that is understood. */
+function isDoubtful(error: unknown): boolean {
+  if (!(error instanceof HandpickError)) return false;
+  return error.code === "UPLOAD_INTERRUPTED" || error.code === "CACHE_PROTOCOL";
 }
 
 function interrupted(message: string, cause?: unknown): HandpickError {
