@@ -55,16 +55,18 @@ export function sampleUpload({
   const hashPart = encodeBase32(sha256(name).subarray(0, 20));
   const storePath = fromBaseName(`${hashPart}-${name}`);
   const partSize = Math.ceil(file.length / parts);
+  const fileHash = sha256FromDigest(sha256(file));
   return {
     storePath,
     file,
-    parts: Array.from({ length: parts }, (_, index) =>
-      samplePart(
+    parts: Array.from({ length: parts }, (_, index) => ({
+      ...samplePart(
         index + 1,
         file.subarray(index * partSize, (index + 1) * partSize),
         index * partSize,
       ),
-    ),
+      fileHash: index === parts - 1 ? fileHash : undefined,
+    })),
     request: {
       info: {
         path: storePath,
@@ -81,20 +83,18 @@ export function sampleUpload({
       compression,
       signatures,
     },
-    packed: {
-      fileHash: sha256FromDigest(sha256(file)),
-      fileSize: file.length,
-    },
+    packed: { fileHash, fileSize: file.length },
   };
 }
 
-/** A part of these bytes. */
+/** A part of these bytes, with others after it. */
 export function samplePart(number: number, bytes: Uint8Array, offset = 0): UploadPart {
   return {
     number,
     offset,
     bytes: new Uint8Array(bytes),
     md5: createHash("md5").update(bytes).digest("base64"),
+    fileHash: undefined,
   };
 }
 

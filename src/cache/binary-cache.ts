@@ -5,7 +5,8 @@ import type { Compression, PackedFile, UploadRequest } from "./contract.ts";
 /** The file at the root of a cache that says which store it is of. */
 export const CACHE_INFO_NAME: string = "nix-cache-info";
 
-const SUFFIXES: Readonly<Record<Compression, string>> = {
+/** How the names of NARs end. */
+export const NAR_SUFFIXES: Readonly<Record<Compression, string>> = {
   zstd: ".nar.zst",
   xz: ".nar.xz",
   none: ".nar",
@@ -24,7 +25,7 @@ export function narInfoOf(
   const [, digest = ""] = fileHash.split(":");
   return {
     storePath: info.path,
-    url: `nar/${digest}${SUFFIXES[compression]}`,
+    url: `nar/${digest}${NAR_SUFFIXES[compression]}`,
     compression,
     fileHash,
     fileSize,

@@ -83,6 +83,8 @@ export interface UploadPart {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** MD5 of the bytes, base64; empty unless {@link PartTraits.md5}. */
   readonly md5: string;
+  /** The hash of the whole file, known with its last part; undefined for the others. */
+  readonly fileHash: Sha256 | undefined;
 }
 
 /**

@@ -2,9 +2,10 @@ import { HandpickError } from "../error.ts";
 import { affordable } from "../files/open-files.ts";
 import { VERSION } from "../version.ts";
 import { HostLimit } from "./host-limit.ts";
+import { decoded } from "./content-encoding.ts";
 import { createAgents } from "./http-agents.ts";
 import { exchange } from "./http-exchange.ts";
-import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT } from "./http-message.ts";
+import { DEFAULT_TIMEOUTS, endpointOf, FOREIGN_HINT, mostBytesOf } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
 
 /** The user agent, for those who run the caches. */
@@ -65,7 +66,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         const send = () => exchange(now, { ...route, timeouts, env, foreignHint, onSuccess });
         const response = await limit.run(now.url.host, now.signal, send);
         const target = redirectTarget(current, response);
-        if (target === undefined) return withoutCredentials(response, request);
+        if (target === undefined) {
+          const plain = await decoded(response, { maxBytes: mostBytesOf(now), hint: foreignHint });
+          return withoutCredentials(plain, request);
+        }
         const fault =
           redirects === MAX_REDIRECTS ? "one redirect after another" : faultOf(target, current);
         if (fault !== undefined) throw unfollowed(current, fault, foreignHint);

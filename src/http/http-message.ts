@@ -17,6 +17,14 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
+/** How long an answer may be that is kept in memory, in bytes. */
+export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
+
+/** How much of an answer the request accepts, in bytes. */
+export function mostBytesOf({ maxBytes = DEFAULT_MAX_BYTES }: HttpRequest): number {
+  return maxBytes;
+}
+
 /** A body that is read while it is sent. */
 export interface StreamBody {
   /** Without it the body goes in chunks. */

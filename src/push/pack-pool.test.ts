@@ -65,19 +65,22 @@ interface Packed {
 async function packAll(pool: PackPool, request: Omit<PackRequest, "onPart">): Promise<Packed> {
   const parts: Buffer[] = [];
   const covered: number[] = [];
+  const ends: (readonly [number: number, fileHash: string])[] = [];
   const result = await pool.pack(
     {
       md5: true,
       ...request,
-      onPart: async ({ number, offset, bytes, md5, narBytes }) => {
+      onPart: async ({ number, offset, bytes, md5, narBytes, isLast, hashSoFar }) => {
         assert.equal(offset, (number - 1) * request.partSize);
         assert.equal(md5, createHash("md5").update(bytes).digest("base64"));
         parts[number - 1] = Buffer.from(bytes);
         covered[number - 1] = narBytes;
+        if (isLast) ends.push([number, hashSoFar]);
       },
     },
     never,
   );
+  assert.deepEqual(ends, [[parts.length, result.fileHash]]);
   const sizes = parts.map((part) => part.length);
   return { result, sizes, covered, file: Buffer.concat(parts) };
 }
@@ -90,6 +93,17 @@ async function makeTree(dir: string, sizeBytes: number): Promise<string> {
 }
 
 describe("PackPool", () => {
+  it("knows the last part of a file that fills all its parts", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 1 });
+    const physicalPath = await makeTree(temp.dir, 80_000);
+    const nar = dump(physicalPath);
+    const request = { physicalPath, narSize: nar.length, level: undefined };
+    const partSize = nar.length / 4;
+    const { sizes } = await packAll(pool, { ...request, compression: "none", partSize });
+    assert.deepEqual(sizes, [partSize, partSize, partSize, partSize]);
+  });
+
   for (const compression of ["zstd", "xz", "none"] as const) {
     for (const [kind, sizeBytes] of [
       ["tiny", 10_000],

@@ -234,7 +234,8 @@ class Run {
         partSize,
         md5: cache.traits.parts.md5,
         onPart: async (part, signal) => {
-          const send = (): Promise<void> => upload.putPart(part, signal);
+          const fileHash = part.isLast ? sha256FromHex(part.hashSoFar) : undefined;
+          const send = (): Promise<void> => upload.putPart({ ...part, fileHash }, signal);
           await put(() => this.#pace.send(part.bytes.length, signal, send));
           sentBytes += part.bytes.length;
           narBytes += part.narBytes;

@@ -1,0 +1,152 @@
+import { HandpickError } from "../../error.ts";
+import { parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
+import { FormatError } from "../../nix/format-error.ts";
+import { parseNarInfo } from "../../nix/narinfo.ts";
+import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../nix/store-path.ts";
+import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
+import type {
+  Cache,
+  CacheInfo,
+  CacheTraits,
+  PartTraits,
+  Upload,
+  UploadRequest,
+} from "../contract.ts";
+import { forEachConcurrent } from "../for-each-concurrent.ts";
+import type { OpenCacheOptions } from "../kind.ts";
+import { LayoutUpload } from "./layout-upload.ts";
+import type { ObjectStore } from "./object-store.ts";
+
+/** Questions at once, of one cache. */
+const QUESTIONS_AT_ONCE = 64;
+
+export interface LayoutCacheOptions extends Pick<OpenCacheOptions, "name" | "storeDir" | "signs"> {
+  /** Closed with the cache. */
+  readonly objects: ObjectStore;
+  readonly parts: PartTraits;
+}
+
+/**
+ * Opens a cache in the layout that Nix reads, on a server that knows nothing of Nix: `nix-cache-info`,
+ * narinfos and NARs are objects with names. Nothing is sent yet.
+ */
+export function createLayoutCache(options: LayoutCacheOptions): Cache {
+  return new LayoutCache(options);
+}
+
+class LayoutCache implements Cache {
+  readonly name: string;
+  readonly traits: CacheTraits;
+  readonly #label: string;
+  readonly #objects: ObjectStore;
+  readonly #storeDir: string;
+  readonly #signs: boolean;
+  /** The store that the cache is of, once it says so. */
+  #prepared: Promise<string> | undefined;
+
+  constructor({ name, objects, parts, storeDir, signs }: LayoutCacheOptions) {
+    this.name = name;
+    this.traits = {
+      compressions: new Set(["zstd", "xz", "none"]),
+      closureRule: "client",
+      signer: "client",
+      parts,
+    };
+    this.#label = `cache ${JSON.stringify(name)}`;
+    this.#objects = objects;
+    this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
+    this.#signs = signs ?? false;
+  }
+
+  async info(signal: AbortSignal): Promise<CacheInfo> {
+    signal.throwIfAborted();
+    return {
+      readUrl: this.#objects.readUrl,
+      storeDir: (await this.#readStoreDir(signal)) ?? this.#storeDir,
+      publicKeys: undefined,
+      isPublic: undefined,
+      writable: undefined,
+      preferredCompression: undefined,
+    };
+  }
+
+  async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
+    const asked = new Set(hashParts);
+    const found = new Set<HashPart>();
+    const limit = { limit: QUESTIONS_AT_ONCE, signal };
+    await forEachConcurrent(asked, limit, async (hashPart, signal) => {
+      const action = `look into ${this.#label}`;
+      const bytes = await this.#objects.get(narInfoName(hashPart), { action, signal });
+      if (bytes !== undefined && this.#serves(hashPart, bytes)) found.add(hashPart);
+    });
+    return asked.difference(found);
+  }
+
+  async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
+    const storeDir = await this.#prepare(signal);
+    if (storeDirOf(request.info.path) === storeDir) {
+      return new LayoutUpload({ label: this.#label, objects: this.#objects, request });
+    }
+    throw new HandpickError(
+      "STORE_UNSUPPORTED",
+      `Cannot write ${request.info.path} to ${this.#label}: it holds paths of ${storeDir}`,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#objects[Symbol.asyncDispose]();
+  }
+
+  /** Makes a new cache say of which store it is, once; after a failure again. */
+  async #prepare(signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted();
+    this.#prepared ??= this.#makeInfo(signal);
+    try {
+      return await this.#prepared;
+    } catch (error) {
+      this.#prepared = undefined;
+      throw error;
+    }
+  }
+
+  async #makeInfo(signal: AbortSignal): Promise<string> {
+    const found = await this.#readStoreDir(signal);
+    if (found !== undefined) return found;
+    const bytes = new TextEncoder().encode(printNixCacheInfo({ storeDir: this.#storeDir }));
+    const object = { name: CACHE_INFO_NAME, bytes, contentType: "text/x-nix-cache-info" };
+    await this.#objects.put(object, { action: `write to ${this.#label}`, signal });
+    return this.#storeDir;
+  }
+
+  /** @throws {HandpickError} `CACHE_PROTOCOL` if something else is in the place of `nix-cache-info`. */
+  async #readStoreDir(signal: AbortSignal): Promise<string | undefined> {
+    const action = `look up ${this.#label}`;
+    const bytes = await this.#objects.get(CACHE_INFO_NAME, { action, signal });
+    if (bytes === undefined) return undefined;
+    try {
+      return parseNixCacheInfo(bytes.toString()).storeDir;
+    } catch (cause) {
+      if (!(cause instanceof FormatError)) throw cause;
+      throw new HandpickError(
+        "CACHE_PROTOCOL",
+        `Cannot ${action}: expected nix-cache-info, received something else`,
+        { cause, hint: "Check that this address is that of a binary cache, and not a page." },
+      );
+    }
+  }
+
+  /**
+   * Returns true if readers get the path. A success alone proves nothing: login pages answer 200 to
+   * everything. A path is published again where we sign and it has no signature.
+   */
+  #serves(hashPart: HashPart, bytes: Buffer): boolean {
+    try {
+      const narInfo = parseNarInfo(bytes.toString(), { storeDir: this.#storeDir });
+      const isTrusted = narInfo.signatures.length > 0 || narInfo.ca !== undefined;
+      return hashPartOf(narInfo.storePath) === hashPart && (isTrusted || !this.#signs);
+    } catch (error) {
+      if (error instanceof FormatError) return false;
+      throw error;
+    }
+  }
+}
