@@ -48,7 +48,15 @@ export function packWhole(job: WholeJob): { result: PackResult; part: PackedPart
   const md5 = job.md5 === true ? hash("md5", bytes, "base64") : "";
   return {
     result: { ...found, fileHash, fileSize: bytes.length },
-    part: { number: 1, offset: 0, bytes, md5, narBytes: found.narSize, hashSoFar: fileHash },
+    part: {
+      number: 1,
+      offset: 0,
+      bytes,
+      md5,
+      narBytes: found.narSize,
+      hashSoFar: fileHash,
+      isLast: true,
+    },
   };
 }
 
