@@ -20,6 +20,7 @@ rec {
         "tokenFile"
         "tokenEnv"
         "dhallFile"
+        "signingKeyFile"
       ];
     }
     {
@@ -29,7 +30,19 @@ rec {
         url:
         match "file://(/+[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/*" url != null
         && match ".*/([.]|%2[eE]){2}(/.*)?" url == null;
-      options = [ ];
+      options = [ "signingKeyFile" ];
+    }
+    {
+      form = "attic://SERVER/CACHE";
+      meaning = ", SERVER being a host or the name of one for Attic's client";
+      holds =
+        url:
+        match "attic://([A-Za-z0-9][A-Za-z0-9_.+-]*|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?/[A-Za-z0-9][A-Za-z0-9_+-]{0,49}/?" url != null;
+      options = [
+        "host"
+        "tokenFile"
+        "tokenEnv"
+      ];
     }
   ];
 

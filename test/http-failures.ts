@@ -182,7 +182,7 @@ async function eachRequest(
   const { url } = proxy;
   const undisturbed = async (): Promise<number> => {
     await using cache = await rig.open(url);
-    assert.equal(await publish(cache, sampleOf(row, "undisturbed")), undefined);
+    assert.equal(await publish(cache, sampleOf(row, cache, "undisturbed")), undefined);
     return requests.length;
   };
   const count = await undisturbed();
@@ -200,14 +200,15 @@ async function eachRequest(
       return () => requests[start];
     };
     const end = (): void => void (play = passOn);
-    await test({ rig, url, cache, sample: sampleOf(row, `${first}`), begin, end });
+    await test({ rig, url, cache, sample: sampleOf(row, cache, `${first}`), begin, end });
     end();
   }
   assert.ok(hits > 0, "no request met it");
 }
 
-function sampleOf({ name }: Row, place: string): SampleUpload {
-  return sampleUpload({ name: `${name} ${place}`.replaceAll(/[^\w-]/g, "-") });
+function sampleOf({ name }: Row, { traits }: Cache, place: string): SampleUpload {
+  const compression = traits.compressions.has("zstd") ? "zstd" : "none";
+  return sampleUpload({ name: `${name} ${place}`.replaceAll(/[^\w-]/g, "-"), compression });
 }
 
 const { signal } = new AbortController();

@@ -21,8 +21,10 @@ export interface SampleUpload {
 }
 
 export interface SampleOptions {
-  /** Becomes the name, the contents and, hashed, the hash part. */
+  /** Becomes the name and, hashed, the hash part. */
   readonly name: string;
+  /** @default {a line with the name} */
+  readonly contents?: Buffer;
   readonly references?: readonly StorePath[];
   /** How many parts of about equal size. @default {1} */
   readonly parts?: number;
@@ -42,13 +44,13 @@ export const COMPRESSORS: Readonly<Record<Compression, (nar: Buffer) => Buffer>>
 /** Makes the NAR of one small file, its narinfo and its parts. */
 export function sampleUpload({
   name,
+  contents = Buffer.from(`The contents of ${name}\n`),
   references = [],
   parts = 1,
   info = {},
   signatures = [],
   compression = "zstd",
 }: SampleOptions): SampleUpload {
-  const contents = Buffer.from(`The contents of ${name}\n`);
   const head = narFileHead(contents.length, false);
   const nar = Buffer.concat([NAR_MAGIC, head, contents, narFileTail(contents.length)]);
   const file = COMPRESSORS[compression](nar);

@@ -402,6 +402,14 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     assert.deepEqual(await readdir(elsewhere), []);
   });
 
+  row("has a cache attic://", async (title) => {
+    const table = '[caches.its]\nurl = "attic://evil.example/acme"\n';
+    for (const lines of ["", `host = "${theirs.url}"\n`, `host = "${ours.url}"\n`]) {
+      await writeFile(file, table + lines);
+      await refusedBy(title, { ATTIC_TOKEN: DEFAULT });
+    }
+  });
+
   row("lies in a folder", async () => {
     await found(atTheirs(), 'token-env = "OTHER_SECRET"');
     await users(`[projects]\ntrusted = [${JSON.stringify(project)}]\n`);

@@ -36,8 +36,7 @@ let
       dhall-file = if cache.dhallFile == null then null else toString cache.dhallFile;
       signing-key-file = if cache.signingKeyFile == null then null else toString cache.signingKeyFile;
       sign = if cache.sign == "all" then null else cache.sign;
-      upstreams = if cache.upstreams == [ ] then null else cache.upstreams;
-      inherit (cache) compression;
+      inherit (cache) upstreams compression;
       compression-level = cache.compressionLevel;
       optional = if cache.optional then true else null;
     };

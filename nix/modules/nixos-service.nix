@@ -34,6 +34,14 @@ let
     ) cfg.caches
   );
 
+  # The options that only some kinds of caches take, and the one at this URL does.
+  kindOptions =
+    url:
+    let
+      kind = (import ../cache-url.nix).kindOf url;
+    in
+    if kind == null then [ ] else kind.options;
+
   folders = lib.filter (lib.hasPrefix "file://") (lib.mapAttrsToList (_: { url, ... }: url) cfg.caches);
 
   select = pkgs.writeShellScript "handpick-select" common.select;
@@ -67,7 +75,7 @@ in
         name: cache:
         lib.optional
           (
-            lib.hasPrefix "cachix://" cache.url
+            lib.elem "tokenFile" (kindOptions cache.url)
             && cache.tokenFile == null
             && cache.tokenEnv == null
             && cache.dhallFile == null

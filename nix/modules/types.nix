@@ -77,11 +77,11 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, or `file:///DIR` for a folder.";
+        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, or `attic://SERVER/CACHE`.";
         example = "cachix://mycache";
       };
       host = optional types.str {
-        description = "Another server that speaks the same protocol.";
+        description = "Another server that speaks the same protocol; of `attic://` another address than `https://SERVER`.";
         example = "http://127.0.0.1:8080";
       };
       tokenFile = optional secretFile {
@@ -103,7 +103,10 @@ rec {
         example = "/home/me/secrets/cachix.dhall";
       };
       signingKeyFile = optional secretFile {
-        description = "File with the key to sign with; without one Cachix signs, and a folder gets the signatures of the store only.";
+        description = ''
+          File with the key to sign with; without one Cachix signs, and a folder gets the signatures of the store
+          only. An Attic server signs itself, and takes none.
+        '';
         example = "/run/secrets/cache-key";
       };
       sign = mkOption {
@@ -119,10 +122,11 @@ rec {
         '';
         example = "own";
       };
-      upstreams = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "Caches that every reader of this one has. Paths that they serve are not pushed.";
+      upstreams = optional (types.listOf types.str) {
+        description = ''
+          Caches that every reader of this one has. Paths that they serve are not pushed. `null` for those of its
+          kind: cache.nixos.org for `attic://`, and none else. `[ ]` makes the cache whole.
+        '';
         example = [ "https://nix-community.cachix.org" ];
       };
       compression = optional (types.enum [

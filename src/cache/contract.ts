@@ -20,8 +20,9 @@ export interface CacheTraits {
   /**
    * Says who signs. "client": a narinfo carries the signatures that it is given, as many as there are,
    * and no others. "either": the service signs, unless it is given one signature, by a key that it knows.
+   * "cache": the service signs, and takes none.
    */
-  readonly signer: "client" | "either";
+  readonly signer: "client" | "either" | "cache";
   readonly parts: PartTraits;
 }
 
@@ -30,7 +31,10 @@ export interface CacheTraits {
  * it in order, and `publish` is the end of the body.
  */
 export interface PartTraits {
-  /** True if each part waits until the one before it was taken; else they go at once, in any order. */
+  /**
+   * True if each part waits until the one before it was taken; else they go at once, in any order. An upload
+   * in order may hold its connection until it is published, so it begins when its references are there.
+   */
   readonly inOrder: boolean;
   /** The smallest part but the last, in bytes. */
   readonly minBytes: number;
@@ -55,6 +59,8 @@ export interface CacheInfo {
   readonly writable: boolean | undefined;
   /** The method the cache wants; undefined if it takes whatever comes. */
   readonly preferredCompression: Compression | undefined;
+  /** The order in which readers ask it, the lowest first; undefined where the cache does not say. */
+  readonly priority?: number | undefined;
 }
 
 /** A path that is to be uploaded. */

@@ -34,7 +34,13 @@ export interface CacheKind {
   readonly keys: ReadonlySet<KindKey>;
   /** Undefined if it takes no token. */
   readonly token: TokenTraits | undefined;
-  readonly key: KeyTraits;
+  /** Undefined if it takes no signatures: the cache has a key of its own. */
+  readonly key: KeyTraits | undefined;
+  /**
+   * Returns the server that a URL itself names; undefined if it leaves that to the service or names a folder. A
+   * configuration that was found may name none: whoever wrote it would choose who gets packages.
+   */
+  serverOf(url: string): string | undefined;
   /** Undefined if no other client of it has a configuration with credentials. */
   readonly client: ClientFile | undefined;
   /**
@@ -90,11 +96,16 @@ export interface ClientFileOptions {
   readonly env: NodeJS.ProcessEnv | undefined;
   /** URL of the cache. */
   readonly url: string;
+  /** Base URL of the server that the settings of the cache name; undefined if they name none. */
+  readonly host: string | undefined;
 }
 
 /** The part of a client's configuration that concerns one cache. */
 export interface ClientConfig {
+  /** For the server that the cache is opened at. */
   readonly token: Secret | undefined;
+  /** Absolute name of a file with the token, where it is not in the configuration itself. */
+  readonly tokenFile?: string | undefined;
   readonly signingKey: Secret | undefined;
   /** Base URL of the server; undefined for the default one. */
   readonly host: string | undefined;

@@ -1,9 +1,10 @@
+import { atticKind } from "./attic/attic-kind.ts";
 import { cachixKind } from "./cachix/cachix-kind.ts";
 import { fileKind } from "./file/file-kind.ts";
 import type { CacheKind } from "./kind.ts";
 
 /** Every kind of cache that this version pushes to; a new one is its folder and a row here. */
-export const KINDS: readonly CacheKind[] = [cachixKind, fileKind];
+export const KINDS: readonly CacheKind[] = [cachixKind, fileKind, atticKind];
 
 /** Returns the kind of a cache by the scheme of its URL; undefined for a scheme of no kind. */
 export function kindOf(url: string): CacheKind | undefined {

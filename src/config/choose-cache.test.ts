@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { urlForms } from "../cache/kinds.ts";
 import { cacheNames, chooseCache, wantedCache } from "./choose-cache.ts";
 import { parseConfig } from "./config.ts";
 
@@ -106,7 +107,7 @@ describe("chooseCache()", () => {
     assert.throws(() => chooseCache(EMPTY, "cachix://a/b"), { hint: /; tokens come from / });
     assert.throws(() => chooseCache(EMPTY, "file:///a b"), {
       message: /%20 in place of a space$/,
-      hint: "Pass a URL such as cachix://NAME or file:///DIR.",
+      hint: `Pass a URL such as ${urlForms()}.`,
     });
   });
 });

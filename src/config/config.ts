@@ -1,8 +1,8 @@
-import { parse, TomlError } from "smol-toml";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
+import { parseToml } from "../toml.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
 import { checkTables, type CacheTable, type Sign, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";
@@ -98,7 +98,8 @@ export function parseConfig(
   file: string,
   env: NodeJS.ProcessEnv = process.env,
 ): Config {
-  const tables = checkTables(parseToml(text, file));
+  const hint = "Correct the TOML of this file; handpick --help shows an example.";
+  const tables = checkTables(parseToml(text, { about: `configuration ${file}`, hint }));
   if ("rule" in tables) throw violationError(tables, { text, file });
   const { caches, rules, builds, projects } = tables;
   return {
@@ -114,21 +115,6 @@ export function parseConfig(
     },
     builds,
   };
-}
-
-function parseToml(text: string, file: string): unknown {
-  try {
-    return parse(text, { unsafeKeyBehaviour: "throw", maxDepth: 16 });
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    // Neither the rest of the message nor the cause: both quote the lines, maybe with a token.
-    const reason = (error.message.split("\n")[0] ?? "").replace("Invalid TOML document: ", "");
-    throw new HandpickError(
-      "CONFIG_INVALID",
-      `Cannot read configuration ${file}:${error.line}:${error.column}: ${reason}`,
-      { hint: "Correct the TOML of this file; handpick --help shows an example." },
-    );
-  }
 }
 
 function violationError(

@@ -66,7 +66,7 @@ interface SearchAll extends Search {
  * is `$CREDENTIALS_DIRECTORY/<its name>@<cache name>`, the file that the table names, or that of the client. A
  * found configuration has no part in `$CREDENTIALS_DIRECTORY`: it would name what it takes there.
  * Empty values count as absent. What the settings of the cache do not name counts only where
- * {@link mayHaveDefaults} lets it go. A kind without tokens gets none.
+ * {@link mayHaveDefaults} lets it go. A kind without tokens gets none, and one without keys no key.
  *
  * @throws {HandpickError} `TOKEN_MISSING` if the file of a token or of the client is named and missing or
  *   empty, and the cache is not optional; `CONFIG_UNREADABLE` if a named file cannot be read;
@@ -90,7 +90,7 @@ export async function readCredentials(
   if (error !== undefined && (ownToken === undefined || cache.host === undefined)) throw error;
   const ownKey = await findKey(all);
   const usable = client?.isNamed === true || defaults ? client : undefined;
-  const token = ownToken ?? foundIn(usable?.token, usable);
+  const token = ownToken ?? foundIn(usable?.token, usable) ?? (await fromClientFile(usable, all));
   const key = ownKey ?? foundIn(usable?.signingKey, usable);
   if (!defaults && token === undefined) warnings.push(withheld(cache, host));
   return {
@@ -110,7 +110,7 @@ function withheld({ foundFile }: CacheConfig, host = ""): string {
 
 /** The environment for programs that are started: without the variables that hold credentials. */
 export function withoutSecrets(env: NodeJS.ProcessEnv, { caches }: Config): NodeJS.ProcessEnv {
-  const ofKinds = KINDS.flatMap(({ token, key }) => [token?.variable, key.variable]);
+  const ofKinds = KINDS.flatMap(({ token, key }) => [token?.variable, key?.variable]);
   const secret = new Set([...ofKinds, ...caches.map(({ tokenEnv }) => tokenEnv)]);
   return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
 }
@@ -140,6 +140,7 @@ async function findToken(search: SearchAll): Promise<Found | undefined> {
 
 async function findKey(search: SearchAll): Promise<Found | undefined> {
   const { cache, kind, defaults } = search;
+  if (kind !== undefined && kind.key === undefined) return undefined;
   const id = `signing-key@${cache.name}`;
   const given = defaults ? await fromSystemd(search, { id, content: "signing key" }) : undefined;
   if (given !== undefined) return given;
@@ -150,7 +151,7 @@ async function findKey(search: SearchAll): Promise<Found | undefined> {
     if (text === "") throw secretFileError("KEY_INVALID", file, { found: "it is empty" });
     throw secretFileError("CONFIG_UNREADABLE", file, { found: "it does not exist" });
   }
-  return defaults ? fromVariable(search, kind?.key.variable) : undefined;
+  return defaults ? fromVariable(search, kind?.key?.variable) : undefined;
 }
 
 function fromVariable({ env, warnings }: Search, name: string | undefined): Found | undefined {
@@ -195,7 +196,12 @@ async function tryClient(
     const { path, source, isNamed } = found;
     // A variable in a file of somebody's checkout could be any secret of ours.
     const known = isNamed && cache.foundFile !== undefined ? undefined : env;
-    const client = kind.client.parse(found.text, { file: path, env: known, url: cache.url });
+    const client = kind.client.parse(found.text, {
+      file: path,
+      env: known,
+      url: cache.url,
+      host: cache.host,
+    });
     warnings.push(...client.warnings);
     return { client: { ...client, source, isNamed } };
   } catch (error) {
@@ -241,6 +247,21 @@ function foundIn(secret: Secret | undefined, client: FoundClient | undefined): F
   return secret && client && { text: secret.reveal().trim(), source: client.source };
 }
 
+/** Reads the file that the configuration of the kind's client names for the token. */
+async function fromClientFile(
+  client: FoundClient | undefined,
+  search: Search,
+): Promise<Found | undefined> {
+  const path = client?.tokenFile;
+  if (client === undefined || path === undefined) return undefined;
+  const file = secretFile(believed(search), { path, content: "token" });
+  const text = (await readSecretFile(file))?.trim();
+  if (text) return { text, source: `file ${path}` };
+  const found = text === undefined ? "does not exist" : "is empty";
+  search.warnings.push(`file ${path}, which ${client.source} names for the token, ${found}`);
+  return undefined;
+}
+
 function toToken({ text, source }: Found): Secret {
   const fault = tokenFault(text);
   if (fault === undefined) return new Secret(text);
@@ -255,7 +276,7 @@ function toKey(
   { cache, kind }: Pick<Search, "cache" | "kind">,
 ): SecretKey {
   try {
-    const key = parseSecretKey(text, kind?.key.defaultName(cache.url));
+    const key = parseSecretKey(text, kind?.key?.defaultName(cache.url));
     if (key.name !== undefined) return key;
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;

@@ -70,7 +70,12 @@ function strayKey({ caches }: ConfigTables): Violation | undefined {
   for (const [name, table] of Object.entries(caches)) {
     const kind = kindOf(table.url);
     const key = KIND_KEYS.find((key) => table[key] !== undefined && kind?.keys.has(key) === false);
-    if (kind === undefined || key === undefined) continue;
+    if (kind === undefined) continue;
+    if (kind.key === undefined && table["signing-key-file"] !== undefined) {
+      const rule = `is no key for a cache of ${kind.scheme}://, which signs with its own`;
+      return { keys: ["caches", name, "signing-key-file"], rule };
+    }
+    if (key === undefined) continue;
     return { keys: ["caches", name, key], rule: `is no key for a cache of ${kind.scheme}://` };
   }
   return undefined;

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 
+import type { CacheInfo } from "../cache/contract.ts";
 import { kindOf, urlForms } from "../cache/kinds.ts";
 import { chooseCache, lacksTable, searchSentences, wantedCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
@@ -12,6 +13,7 @@ import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
+import { readersOutcome } from "./readers.ts";
 import { idleCaches } from "../run/idle-caches.ts";
 import {
   assertWritable,
@@ -152,16 +154,27 @@ async function* checkCache(
   await using cache = opened.cache;
   const { config: cacheConfig } = opened;
   const about = opened;
+  let info: CacheInfo | undefined;
   yield await check(`${name}: cache`, async () => {
-    const info = await cache.info(request.signal);
+    info = await cache.info(request.signal);
     assertWritable(about, info, request.storeDir);
     const kind = info.isPublic === false ? "private" : "public";
-    const place = `read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`;
+    const place = `read at ${info.readUrl}, ${howStored(about, info)}`;
     if (await isDiskFull(cacheConfig)) {
       return warning(`${kind}, its disk is full, ${place}`, "Make room on that disk.");
     }
     return ok(`${kind}, writable, ${place}`);
   });
+  const readers = info && readersOutcome(info);
+  if (readers !== undefined) yield { name: `${name}: readers`, ...readers };
+}
+
+function howStored({ cache, config }: OpenedCache, info: CacheInfo): string {
+  const compression = compressionFor(config, info);
+  if (cache.traits.signer !== "cache") return compression;
+  const priority = info.priority === undefined ? [] : [`priority ${info.priority}`];
+  const parts = ["compressed and signed by the server", `store ${info.storeDir}`, ...priority];
+  return parts.join(", ");
 }
 
 /** Of a disk that tells nothing, nothing is said. */

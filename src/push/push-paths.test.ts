@@ -101,6 +101,11 @@ async function push(
   return { events, ends: ended.map(({ event, path }) => `${event} ${nameOf(path)}`).toSorted() };
 }
 
+const singleBody = (traits: CacheTraits): CacheTraits => ({
+  ...traits,
+  parts: { ...traits.parts, inOrder: true },
+});
+
 const refuse = (code: ErrorCode): never => {
   throw new HandpickError(code, "no");
 };
@@ -133,7 +138,7 @@ describe("pushPaths()", () => {
       await nextTurn();
       atOnce -= 1;
     });
-    cache.traits = { ...cache.traits, parts: { ...cache.traits.parts, inOrder: true } };
+    cache.traits = singleBody(cache.traits);
     const { ends } = await push(tasks, cache);
     assert.deepEqual(ends, ["pushed large"]);
     assert.deepEqual([cache.parts, most], [[1, 2, 3, 4], 1]);
@@ -145,9 +150,70 @@ describe("pushPaths()", () => {
     const cache = new RecordingCache((step) => {
       if (step === "part" && cache.parts.length === 2) refuse("UPLOAD_REJECTED");
     });
-    cache.traits = { ...cache.traits, parts: { ...cache.traits.parts, inOrder: true } };
+    cache.traits = singleBody(cache.traits);
     assert.deepEqual((await push(tasks, cache)).ends, ["failed large"]);
     assert.deepEqual(cache.parts, [1, 2]);
+  });
+
+  it("begins no path of a single body before its references are there", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"], c: ["b", "c"], d: [] });
+    const later = Promise.withResolvers<void>();
+    const cache: RecordingCache = new RecordingCache(async (step, name) => {
+      if (step === "publish" && name === "a") await later.promise;
+      if (step === "publish" && name === "d") later.resolve();
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    await push(tasks, cache);
+    const lines = (name: string): number[] =>
+      ["begin", "part", "publish"].map((step) => cache.log.indexOf(`${step} ${name}`));
+    assert.ok(Math.max(...lines("a")) < Math.min(...lines("b")));
+    assert.ok(Math.max(...lines("b")) < Math.min(...lines("c")));
+  });
+
+  it("holds a path of a single body whose reference fails, without beginning it", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { bad: [], user: ["bad"], far: ["user"], good: [] });
+    const cache = new RecordingCache((step, name) => {
+      if (step === "publish" && name === "bad") refuse("UPLOAD_INTERRUPTED");
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    const { ends } = await push(tasks, cache);
+    assert.deepEqual(ends, ["failed bad", "held far", "held user", "pushed good"]);
+    assert.ok(!cache.log.some((line) => /user|far/.test(line)));
+  });
+
+  it("has no more single bodies open than paths on their way, however many wait", async () => {
+    await using temp = await tempDir();
+    const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+    const graph = Object.fromEntries(
+      names.map((name, index) => [name, index === 0 ? [] : ["n0", ...(index % 2 ? ["n1"] : [])]]),
+    );
+    let [open, most] = [0, 0];
+    const cache = new RecordingCache(async (step) => {
+      if (step === "begin") most = Math.max(most, (open += 1));
+      await nextTurn();
+      if (step === "publish") open -= 1;
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    const { ends } = await push(makeTasks(temp.dir, graph), cache);
+    assert.equal(ends.filter((end) => end.startsWith("pushed")).length, 200);
+    assert.ok(most <= 64, `${most} at once`);
+  });
+
+  it("lets go of those that wait for their references when it is interrupted", async () => {
+    await using temp = await tempDir();
+    const interrupted = new AbortController();
+    const cache = new RecordingCache((step) => {
+      if (step !== "publish") return;
+      interrupted.abort(new Error("Interrupted"));
+      interrupted.signal.throwIfAborted();
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"], c: ["b"] });
+    const pushing = push(tasks, cache, { signal: interrupted.signal });
+    await assert.rejects(pushing, /Interrupted/);
+    assert.deepEqual(cache.log, ["begin a", "part a", "publish a", "abort a"]);
   });
 
   it("counts what was sent upwards, although parts finish out of order", async () => {

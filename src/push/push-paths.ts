@@ -49,7 +49,8 @@ const BEGIN_GRACE_MS = 400;
  * A path is *stored* when its NAR is and those of its references are, and *visible* when it is
  * published and its references are visible. It is published once its references are stored, or
  * visible if the cache leaves the closure rule to us, and reported as pushed when it is visible
- * itself. A path that fails holds what needs it and stops nothing else.
+ * itself. A path that fails holds what needs it and stops nothing else. Where parts go in order, even the
+ * first waits until the references are ready: uploads that wait would hold the connections that those need.
  *
  * @param tasks In reference order, each path once.
  * @throws {HandpickError} `CACHE_REFUSED` and the like, once everything running was aborted.
@@ -110,11 +111,32 @@ class Run {
     if (first !== undefined) await this.#one(first, () => undefined);
     for (const task of tasks) {
       if (task === first) continue;
+      if (this.#isInOrder) {
+        running.push(this.#oneAfterReferences(task));
+        continue;
+      }
       const endSlot = await this.#slots.take(1, this.#signal).catch(() => undefined);
       if (endSlot === undefined) break;
       running.push(this.#one(task, endSlot));
     }
     await Promise.all(running);
+  }
+
+  get #isInOrder(): boolean {
+    return this.#options.cache.traits.parts.inOrder;
+  }
+
+  /** How far references have to be: waiting until they are visible would cost a chain of 500 paths 500 round trips. */
+  get #needed(): Stage {
+    return this.#options.cache.traits.closureRule === "cache" ? "stored" : "visible";
+  }
+
+  /** Takes a place only once the path can go all the way. */
+  async #oneAfterReferences(task: PushTask): Promise<void> {
+    const endSlot = await this.#firstWithout(this.#needed, task.info)
+      .then(() => this.#slots.take(1, this.#signal))
+      .catch(() => undefined);
+    if (endSlot !== undefined) await this.#one(task, endSlot);
   }
 
   /** Never throws: what goes wrong becomes an event, or aborts the run. */
@@ -154,6 +176,7 @@ class Run {
   async #push(task: PushTask, endSlot: () => void): Promise<boolean> {
     const { cache, compression, signaturesOf, onEvent } = this.#options;
     if (this.#outage !== undefined) throw this.#outage;
+    if (this.#isInOrder && (await this.#isHeld(task.info))) return false;
     const startMs = performance.now();
     const info = await this.#measured(task);
     onEvent({ event: "start", cache: cache.name, path: info.path, narSize: info.narSize });
@@ -162,14 +185,12 @@ class Run {
     try {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
-      endSlot();
-      // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
-      const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
-      const missing = await this.#firstWithout(needed, info);
-      if (missing !== undefined) {
-        this.#hold(info.path, { path: missing, state: "failed" });
-        await upload.abort();
-        return false;
+      if (!this.#isInOrder) {
+        endSlot();
+        if (await this.#isHeld(info)) {
+          await upload.abort();
+          return false;
+        }
       }
       this.#reach(info.path, "stored", true);
       const { fileSize } = result;
@@ -190,8 +211,16 @@ class Run {
     }
   }
 
+  /** Waits for the references, and holds the path if one of them does not get so far. */
+  async #isHeld(info: PathInfo): Promise<boolean> {
+    const missing = await this.#firstWithout(this.#needed, info);
+    if (missing !== undefined) this.#hold(info.path, { path: missing, state: "failed" });
+    return missing !== undefined;
+  }
+
   /** The place given up while waiting for references is taken again. */
   async #publish(upload: Upload, file: PackedFile): Promise<void> {
+    if (this.#isInOrder) return await upload.publish(file, this.#signal);
     const endSlot = await this.#slots.take(1, this.#signal);
     try {
       await upload.publish(file, this.#signal);

@@ -107,13 +107,19 @@ export function retryNotice(
     notify?.(`${name}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`);
 }
 
-function assertCompression({ name, compression }: CacheConfig, cache: Cache): void {
-  if (compression === undefined || cache.traits.compressions.has(compression)) return;
-  throw new HandpickError(
-    "CONFIG_INVALID",
-    `Cannot use compression "${compression}" with cache "${name}": it takes ${[...cache.traits.compressions].join(" and ")}`,
-    { hint: "Remove the compression setting of this cache; zstd is the default." },
-  );
+function assertCompression(config: CacheConfig, { traits: { compressions } }: Cache): void {
+  const { name, compression, compressionLevel } = config;
+  const refuse = (key: string, value: string | number): never => {
+    const taken = [...compressions].map((method) => `"${method}"`).join(" and ");
+    const message = `Cannot use ${key} "${value}" with cache "${name}": it takes ${taken}`;
+    const hint = `Remove the ${key} setting of this cache.`;
+    throw new HandpickError("CONFIG_INVALID", message, { hint });
+  };
+  if (compression !== undefined && !compressions.has(compression)) {
+    refuse("compression", compression);
+  }
+  const isPlain = compressions.isSubsetOf(new Set(["none"]));
+  if (compressionLevel !== undefined && isPlain) refuse("compression-level", compressionLevel);
 }
 
 /**

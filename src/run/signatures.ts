@@ -15,14 +15,15 @@ export interface SignOptions {
 }
 
 /**
- * The signatures that a cache is given with a path, ours first: one of ours where the cache signs
- * too, else those that its configuration asks for. Of those of the store, one in the name of our own
+ * The signatures that a cache is given with a path, ours first: none where it takes none, one of ours where
+ * it signs too, else those that its configuration asks for. Of those of the store, one in the name of our own
  * key has to be ours.
  */
 export function signaturesOf(
   info: PathInfo,
   { signer, sign, signingKey }: SignOptions,
 ): readonly string[] {
+  if (signer === "cache") return [];
   const line = fingerprint({ ...info, storePath: info.path });
   const ours =
     signingKey === undefined || sign === "none" ? [] : [signFingerprint(line, signingKey)];
@@ -59,7 +60,7 @@ export function unsignedWarning(
   opened: OpenedCache,
 ): readonly string[] {
   const options = signOptions(opened);
-  if (options.signer === "either") return [];
+  if (options.signer !== "client") return [];
   const unsigned = plan.paths.filter(({ path, action }) => {
     const info = action === "push" ? infos.get(path) : undefined;
     return info !== undefined && !isTrustable(info, options);

@@ -108,11 +108,10 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
       rig.report("nixos", homely),
       /expected the full name of a file, found "~\/token"/,
     );
-    const { warnings } = await rig.report(
-      "nixos",
-      configuration('caches.mine.url = "cachix://a";'),
-    );
-    assert.match(warnings.join("\n"), /caches\.mine has no token/);
+    for (const url of ["cachix://a", "attic://h/c"]) {
+      const { warnings } = await rig.report("nixos", configuration(`caches.mine.url = "${url}";`));
+      assert.match(warnings.join("\n"), /caches\.mine has no token/);
+    }
   });
 
   it("is not imported by home-manager", async () => {

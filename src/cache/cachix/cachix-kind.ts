@@ -16,6 +16,7 @@ export const cachixKind: CacheKind = {
   canonicalUrl: (url) => `cachix://${parseCachixUrl(url)}`,
   guessUrl: guessCachixUrl,
   folderOf: () => undefined,
+  serverOf: () => undefined,
   needsTable: false,
   keys: new Set(["host", "token-file", "token-env", "dhall-file"]),
   token: {

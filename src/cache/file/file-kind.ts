@@ -12,6 +12,7 @@ export const fileKind: CacheKind = {
   canonicalUrl: (url) => fileUrl(parseFileUrl(url)),
   guessUrl: guessFileUrl,
   folderOf: parseFileUrl,
+  serverOf: () => undefined,
   needsTable: true,
   keys: new Set(),
   token: undefined,
