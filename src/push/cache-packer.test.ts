@@ -9,7 +9,7 @@ import { tempDir } from "../../test/temp.ts";
 import type { PartTraits } from "../cache/contract.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import { parseStorePath } from "../nix/store-path.ts";
-import { CachePacker, type PackWishes } from "./cache-packer.ts";
+import { CachePacker, type CachePackerOptions } from "./cache-packer.ts";
 import { PackPool, type PackRequest } from "./pack-pool.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { PackedPart } from "./part-sends.ts";
@@ -42,7 +42,11 @@ class Rig implements AsyncDisposable {
   readonly shared: SharedPacker;
   readonly sinks: Sink[];
 
-  constructor(caches: number, options: SharedPackerOptions, wishes: readonly PackWishes[] = []) {
+  constructor(
+    caches: number,
+    options: SharedPackerOptions,
+    wishes: readonly CachePackerOptions[] = [],
+  ) {
     this.shared = new SharedPacker({ threads: 2, ...options });
     this.sinks = Array.from({ length: caches }, (_, at) => new Sink(this.shared, wishes[at] ?? {}));
   }
@@ -72,7 +76,7 @@ class Sink {
   gate: Promise<void> = Promise.resolve();
   readonly #parts = new Map<string, Buffer[]>();
 
-  constructor(shared: SharedPacker, wishes: PackWishes = {}) {
+  constructor(shared: SharedPacker, wishes: CachePackerOptions = {}) {
     this.packer = new CachePacker(shared, wishes);
   }
 

@@ -16,7 +16,7 @@ export interface PackOrder {
 }
 
 /** What a cache wants of each path besides its parts. */
-export interface PackWishes {
+export interface CachePackerOptions {
   /** @default {false} */
   readonly listings?: boolean;
 }
@@ -46,7 +46,7 @@ export class CachePacker implements Member, AsyncDisposable {
   #awaited: Set<PackKey> | undefined;
   #own: PackPool | undefined;
 
-  constructor(shared: SharedPacker, { listings = false }: PackWishes = {}) {
+  constructor(shared: SharedPacker, { listings = false }: CachePackerOptions = {}) {
     this.#shared = shared;
     this.listings = listings;
     shared.add(this);

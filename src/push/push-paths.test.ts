@@ -21,7 +21,7 @@ import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
 import { sha256FromDigest } from "../nix/hash.ts";
 import { hashPartOf, nameOf } from "../nix/store-path.ts";
-import { CachePacker, type PackWishes } from "./cache-packer.ts";
+import { CachePacker, type CachePackerOptions } from "./cache-packer.ts";
 import type { CompanionLack, PushEvent } from "./events.ts";
 import { pushPaths } from "./push-paths.ts";
 import type { PushOptions, PushTask } from "./push-paths.ts";
@@ -102,7 +102,7 @@ interface Outcome {
 async function push(
   tasks: readonly PushTask[],
   cache: Cache,
-  { listings = false, ...options }: Partial<PushOptions> & PackWishes = {},
+  { listings = false, ...options }: Partial<PushOptions> & CachePackerOptions = {},
 ): Promise<Outcome> {
   await using shared = new SharedPacker({ threads: 2 });
   await using packer = new CachePacker(shared, { listings });

@@ -7,12 +7,12 @@ import type { PathInfo } from "../nix/path-info.ts";
 import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
-import { orAborted } from "../or-aborted.ts";
 import { Budget } from "./budget.ts";
 import type { CompanionLack, PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";
 import { Pace } from "./pace.ts";
+import { Settlement } from "./settlement.ts";
 
 /** One path to push. */
 export interface PushTask {
@@ -66,8 +66,8 @@ export async function pushPaths(tasks: readonly PushTask[], options: PushOptions
 }
 
 type Stage = "stored" | "visible";
-/** Returns true if a path gets there, known as soon as it is certain. */
-type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
+/** True if a path gets there, known as soon as it is certain. */
+type Progress = Readonly<Record<Stage, Settlement>>;
 
 class Run {
   readonly #options: PushOptions;
@@ -78,6 +78,12 @@ class Run {
   readonly #signal: AbortSignal;
   /** An upload whose start was asked for can be given up only once its name is known. */
   readonly #beginSignal: AbortSignal;
+  readonly #wakeAll = (): void => {
+    for (const stages of this.#progress.values()) {
+      stages.stored.wake();
+      stages.visible.wake();
+    }
+  };
   #outage: HandpickError | undefined;
 
   constructor(options: PushOptions) {
@@ -93,12 +99,18 @@ class Run {
     const physicalPaths = tasks.map(({ physicalPath }) => physicalPath);
     packer.expect({ physicalPaths, compression, level, parts: cache.traits.parts });
     for (const { info } of tasks) {
-      const [stored, visible] = [
-        Promise.withResolvers<boolean>(),
-        Promise.withResolvers<boolean>(),
-      ];
-      this.#progress.set(info.path, { stored, visible });
+      this.#progress.set(info.path, { stored: new Settlement(), visible: new Settlement() });
     }
+    this.#signal.addEventListener("abort", this.#wakeAll, { once: true });
+    try {
+      await this.#each(tasks);
+    } finally {
+      this.#signal.removeEventListener("abort", this.#wakeAll);
+    }
+    this.#signal.throwIfAborted();
+  }
+
+  async #each(tasks: readonly PushTask[]): Promise<void> {
     const running: Promise<void>[] = [];
     const first = this.#options.isDoubtful === true ? smallestAlone(tasks) : undefined;
     if (first !== undefined) await this.#one(first, () => undefined);
@@ -113,7 +125,6 @@ class Run {
       running.push(this.#one(task, endSlot));
     }
     await Promise.all(running);
-    this.#signal.throwIfAborted();
   }
 
   get #isInOrder(): boolean {
@@ -152,7 +163,7 @@ class Run {
 
   /** The first word about a stage counts. */
   #reach(path: StorePath, stage: Stage, isReached: boolean): void {
-    this.#progress.get(path)?.[stage].resolve(isReached);
+    this.#progress.get(path)?.[stage].settle(isReached);
   }
 
   #fail(path: StorePath, error: unknown): void {
@@ -292,11 +303,14 @@ class Run {
     { isPublished = false } = {},
   ): Promise<StorePath | undefined> {
     for (const reference of info.references) {
-      const reached = this.#progress.get(reference)?.[stage].promise;
+      const reached = this.#progress.get(reference)?.[stage];
       if (reference === info.path || reached === undefined) continue;
-      // References come first, so after an interruption they end soon; what is there is told.
-      const isReached = await (isPublished ? reached : orAborted(reached, this.#signal));
-      if (!isReached) return reference;
+      while (reached.value === undefined) {
+        // References come first, so after an interruption they end soon; what is there is told.
+        if (!isPublished) this.#signal.throwIfAborted();
+        await reached.next();
+      }
+      if (!reached.value) return reference;
     }
     return undefined;
   }

@@ -5,7 +5,7 @@ import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { makePlan } from "../plan/make-plan.ts";
 import type { Action, Plan } from "../plan/plan.ts";
-import { CachePacker, type PackWishes } from "../push/cache-packer.ts";
+import { CachePacker, type CachePackerOptions } from "../push/cache-packer.ts";
 import { pushPaths } from "../push/push-paths.ts";
 import type { SharedPacker } from "../push/shared-packer.ts";
 import type { Store } from "../store/store.ts";
@@ -94,7 +94,7 @@ export async function runOpened(
 /** The options of one cache that has its place among those that paths are packed for. */
 type PackingOptions = Omit<CacheRunOptions, "packer"> & { readonly packer: CachePacker };
 
-function wishesOf({ companions }: CacheConfig): PackWishes {
+function wishesOf({ companions }: CacheConfig): CachePackerOptions {
   return { listings: companions.has("listings") };
 }
 

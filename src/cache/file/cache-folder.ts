@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 
 import type { Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
+import { callsIn, type FileCalls, threadCalls } from "../../files/file-calls.ts";
 import { kindOf, UnfitFileError } from "../../files/open-file.ts";
 import { isAbsent, readBounded, readFailure } from "../../files/read-bounded.ts";
 import { systemCode } from "../../files/system-code.ts";
@@ -12,7 +13,7 @@ import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../n
 import { type Format, FormatError } from "../../nix/format-error.ts";
 import { CACHE_INFO_NAME } from "../binary-cache.ts";
 import { fileUrl } from "./file-url.ts";
-import { PartialFiles } from "./partial-files.ts";
+import { type Called, PartialFiles } from "./partial-files.ts";
 import { unmountedPlace } from "./unmounted.ts";
 
 /** In bytes. */
@@ -33,7 +34,9 @@ const COMPANION_DIRS = ["log", "realisations"];
  *
  * Nothing in it is a link, or it is refused: a disk may have been made by somebody else.
  */
-export class CacheFolder {
+export class CacheFolder implements Called {
+  /** In threads until {@link prepare} has seen that all of it is in memory. */
+  calls: FileCalls = threadCalls;
   readonly dir: string;
   readonly url: string;
   readonly narDir: string;
@@ -44,8 +47,8 @@ export class CacheFolder {
     this.dir = resolve(dir);
     this.url = fileUrl(this.dir);
     this.narDir = join(this.dir, NAR_DIR);
-    this.narInfos = new PartialFiles(this.dir);
-    this.nars = new PartialFiles(this.narDir);
+    this.narInfos = new PartialFiles(this.dir, this);
+    this.nars = new PartialFiles(this.narDir, this);
   }
 
   /**
@@ -127,6 +130,7 @@ export class CacheFolder {
       made.push(await make(folder, mode));
       await this.assertFolder(folder);
     }
+    this.calls = await callsIn([this.dir, ...this.#parts()]);
     const found = (await this.info()).storeDir;
     if (found === undefined) await this.#writeInfo(storeDir);
     if (found === undefined || made.includes(true)) await syncDirectory(this.dir);

@@ -46,7 +46,7 @@ export class CompanionFiles implements AsyncDisposable {
   async #open(name: string): Promise<FolderCommits> {
     const dir = join(this.#folder.dir, name);
     await this.#folder.assertFolder(dir);
-    const commits = this.#commits.get(name) ?? new FolderCommits(dir);
+    const commits = this.#commits.get(name) ?? new FolderCommits(dir, this.#folder);
     this.#commits.set(name, commits);
     return commits;
   }

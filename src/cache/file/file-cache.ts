@@ -66,8 +66,9 @@ class FileCache implements Cache {
   readonly #clock: Clock;
   readonly #commits: { readonly nars: FolderCommits; readonly narInfos: FolderCommits };
   readonly #files: CompanionFiles;
+  #preparing: Promise<string> | undefined;
   /** The store that the cache is of, once it can be written to. */
-  #prepared: Promise<string> | undefined;
+  #writableStore: string | undefined;
 
   constructor({ name, dir, storeDir, signs, clock }: FileCacheOptions) {
     this.name = name;
@@ -77,8 +78,8 @@ class FileCache implements Cache {
     this.#signs = signs ?? false;
     this.#clock = clock ?? systemClock;
     this.#commits = {
-      nars: new FolderCommits(this.#folder.narDir),
-      narInfos: new FolderCommits(this.#folder.dir),
+      nars: new FolderCommits(this.#folder.narDir, this.#folder),
+      narInfos: new FolderCommits(this.#folder.dir, this.#folder),
     };
     this.#files = new CompanionFiles(this.#folder, this.#commits.narInfos);
     this.companions = {
@@ -114,7 +115,8 @@ class FileCache implements Cache {
 
   async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
     const [folder, label, commits] = [this.#folder, this.#label, this.#commits];
-    const storeDir = await this.#prepare(signal);
+    signal.throwIfAborted();
+    const storeDir = this.#writableStore ?? (await this.#prepare(signal));
     if (storeDirOf(request.info.path) === storeDir) {
       return new FileUpload({ label, folder, commits, request });
     }
@@ -155,14 +157,15 @@ class FileCache implements Cache {
 
   /** Makes the folder ready for writing, once; after a failure again. */
   async #prepare(signal: AbortSignal): Promise<string> {
-    signal.throwIfAborted();
-    const prepared = (this.#prepared ??= this.#folder.prepare(this.#storeDir, this.#clock));
+    const preparing = (this.#preparing ??= this.#folder.prepare(this.#storeDir, this.#clock));
     const forget = (error: unknown): never => {
-      this.#prepared = undefined;
+      this.#preparing = undefined;
       throw error;
     };
     const action = `write to ${this.#label}`;
-    return await this.#explained({ action, signal }, () => prepared.catch(forget));
+    const prepared = await this.#explained({ action, signal }, () => preparing.catch(forget));
+    this.#writableStore = prepared;
+    return prepared;
   }
 
   /**
