@@ -157,8 +157,10 @@ interface Case {
   readonly cache: Cache;
   readonly sample: SampleUpload;
   /** Starts the failure with the request of this case, for so many; returns what tells of that request. */
-  begin(times: number): () => { readonly method: string; readonly target: string } | undefined;
-  end(): void;
+  readonly begin: (
+    times: number,
+  ) => () => { readonly method: string; readonly target: string } | undefined;
+  readonly end: () => void;
 }
 
 /** Runs a case for each request that a path takes, with the failure beginning there. */
