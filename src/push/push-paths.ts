@@ -7,7 +7,7 @@ import type { StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
 import { orAborted } from "../or-aborted.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import type { PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";

@@ -1,9 +1,8 @@
-import { randomUUID } from "node:crypto";
-import { type FileHandle, open, statfs, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { type FileHandle, statfs } from "node:fs/promises";
 
 import { diskRoom } from "../files/disk-room.ts";
 import { systemCode } from "../files/system-code.ts";
+import { openUnnamed } from "../files/unnamed-file.ts";
 import { writeAll } from "../files/write-all.ts";
 import { type Extent, Extents } from "./extents.ts";
 
@@ -105,16 +104,4 @@ async function roomIn(dir: string): Promise<number> {
   const { free } = await diskRoom(dir);
   const most = MEMORY_TYPES.includes(type) ? MOST_IN_MEMORY : Infinity;
   return Math.min(Math.floor(free * SHARE), most);
-}
-
-async function openUnnamed(dir: string): Promise<FileHandle> {
-  const name = join(dir, `.handpick-${randomUUID()}`);
-  const file = await open(name, "wx+", 0o600);
-  try {
-    await unlink(name);
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
 }
