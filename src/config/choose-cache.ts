@@ -139,6 +139,9 @@ function cacheAt(text: string): CacheConfig {
     upstreams: undefined,
     compression: undefined,
     compressionLevel: undefined,
+    readUrl: undefined,
+    publicKeys: undefined,
+    isPublic: undefined,
     optional: false,
     foundFile: undefined,
   };

@@ -10,12 +10,18 @@ import { idleExcludes } from "../plan/idle-excludes.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
+import { quote } from "../nix/format-error.ts";
+import { withMissingToken } from "../run/with-missing-token.ts";
+import type { CacheInfo } from "../cache/contract.ts";
+import { readersOutcome } from "./readers-outcome.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
 import { idleCaches } from "../run/idle-caches.ts";
 import {
   assertWritable,
   compressionFor,
+  infoOf,
+  isAnonymous,
   lacksToken,
   openConfigured,
   tokenHint,
@@ -149,19 +155,33 @@ async function* checkCache(
   });
   yield credentials;
   if (chosen === undefined || opened === undefined) return;
-  await using cache = opened.cache;
+  await using _cache = opened.cache;
   const { config: cacheConfig } = opened;
   const about = opened;
+  let info: CacheInfo | undefined;
   yield await check(`${name}: cache`, async () => {
-    const info = await cache.info(request.signal);
+    info = await withMissingToken(about, () => infoOf(about, request.signal));
     assertWritable(about, info, request.storeDir);
     const kind = info.isPublic === false ? "private" : "public";
-    const place = `read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`;
+    const place = placeText(info, compressionFor(cacheConfig, info));
     if (await isDiskFull(cacheConfig)) {
       return warning(`${kind}, its disk is full, ${place}`, "Make room on that disk.");
     }
-    return ok(`${kind}, writable, ${place}`);
+    return ok(`${kind}, ${writableText(info)}, ${place}`);
   });
+  const found = info;
+  if (found !== undefined)
+    yield await check(`${name}: readers`, () => readersOutcome(about, found));
+}
+
+function placeText({ readUrl, storeDir, priority }: CacheInfo, compression: string): string {
+  const rank = priority === undefined ? [] : [`priority ${priority}`];
+  return [`read at ${readUrl}`, compression, `paths of ${storeDir}`, ...rank].join(", ");
+}
+
+/** There are servers that only a write tells of; nothing is written to find out. */
+function writableText({ writable }: CacheInfo): string {
+  return writable === true ? "writable" : "whether we may write shows with the first push";
 }
 
 /** Of a disk that tells nothing, nothing is said. */
@@ -174,15 +194,24 @@ async function isDiskFull({ url }: CacheConfig): Promise<boolean> {
   );
 }
 
+/** Says what is sent to a cache that tells it who we are. */
+function sentText({ config, credentials }: OpenedCache): string {
+  const { token, tokenSource, login, loginSource } = credentials;
+  if (token !== undefined) return `token from ${tokenSource ?? "configuration"}`;
+  if (login !== undefined) {
+    return `user ${quote(login.user)} and password from ${loginSource ?? "configuration"}`;
+  }
+  if (!isAnonymous(config, credentials)) return "no token needed";
+  return ["neither token nor password", ...credentials.doubts].join("; ");
+}
+
 function credentialsOutcome(opened: OpenedCache, isConfigured: boolean): Outcome {
   const { config, credentials } = opened;
-  const { token, tokenSource, signingKey, keySource, warnings } = credentials;
+  const { signingKey, keySource, warnings } = credentials;
   if (lacksToken(config, credentials)) {
     return warning(["no token", ...warnings].join("; "), tokenHint(config));
   }
-  const parts = [
-    token === undefined ? "no token needed" : `token from ${tokenSource ?? "configuration"}`,
-  ];
+  const parts = [sentText(opened)];
   if (signingKey !== undefined) parts.push(`signing key from ${keySource ?? "configuration"}`);
   if (!isConfigured) parts.push("selections need a table for it in the configuration");
   const text = parts.join(", ");

@@ -12,9 +12,16 @@ import type { Store } from "../store/store.ts";
 import { askCache, type AskOptions } from "./ask-cache.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
-import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
+import {
+  assertWritable,
+  compressionFor,
+  infoOf,
+  type OpenedCache,
+  openConfigured,
+} from "./open-caches.ts";
 import { orAborted } from "../or-aborted.ts";
 import { pinPicks } from "./pins.ts";
+import { withMissingToken } from "./with-missing-token.ts";
 import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 
 export interface DecideOptions extends AskOptions {
@@ -126,7 +133,7 @@ async function inspect(
   { signal, store }: Pick<CacheRunOptions, "signal" | "store">,
 ): Promise<CacheInfo | undefined> {
   if (plan.paths.every(({ action }) => action !== "push")) return undefined;
-  const info = await opened.cache.info(signal);
+  const info = await infoOf(opened, signal);
   assertWritable(opened, info, store.storeDir);
   return info;
 }
@@ -158,7 +165,7 @@ async function carryOut(
     if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
     onEvent(event);
   };
-  await push(ordered, { ...options, onEvent: watch });
+  await withMissingToken(ordered, () => push(ordered, { ...options, onEvent: watch }));
   await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
   return outage;
 }

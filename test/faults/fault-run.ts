@@ -113,6 +113,9 @@ const CONFIG: OpenedCache["config"] = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  readUrl: undefined,
+  publicKeys: undefined,
+  isPublic: undefined,
   optional: false,
   foundFile: undefined,
 };
@@ -120,6 +123,9 @@ const CONFIG: OpenedCache["config"] = {
 const CREDENTIALS: OpenedCache["credentials"] = {
   token: undefined,
   tokenSource: undefined,
+  login: undefined,
+  loginSource: undefined,
+  doubts: [],
   signingKey: undefined,
   keySource: undefined,
   host: undefined,
