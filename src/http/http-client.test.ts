@@ -185,6 +185,19 @@ describe("createHttpClient() with a slow server", () => {
     });
   });
 
+  it("waits longer for the answer to a large body, which a proxy in between may have yet to send on", async () => {
+    await using rig = await serve(
+      (incoming, response) => {
+        incoming.resume().once("end", () => setTimeout(() => response.end(), 400));
+      },
+      { timeouts: { ...DEFAULT_TIMEOUTS, answerMs: 40 } },
+    );
+    const put = { method: "PUT", body: new Uint8Array(3 << 20) } as const;
+    assert.equal((await rig.get("/", put)).status, 200);
+    const small = { method: "PUT", body: new Uint8Array(1000) } as const;
+    await assert.rejects(rig.get("/", small), { code: "NETWORK" });
+  });
+
   it("gives up when the answer stops in the middle", async () => {
     await using rig = await serve((_incoming, response) => void response.write("half"), {
       timeouts: PATIENT,
@@ -465,6 +478,20 @@ describe("createHttpClient() and secrets", () => {
     });
     const response = await rig.get("/", { headers: { authorization: `Bearer ${secret}` } });
     assert.equal(response.body.toString(), '{"token":"…","url":"/?token=…"}');
+  });
+
+  it("removes the password that Basic authentication hides, and leaves its letters in a success", async () => {
+    const header = (password: string): string =>
+      `Basic ${Buffer.from(`me:${password}`).toString("base64")}`;
+    await using rig = await serve((incoming, response) => {
+      const found = incoming.headers.authorization?.replace("Basic ", "") ?? "";
+      const text = Buffer.from(found, "base64").toString();
+      response.writeHead(incoming.url === "/" ? 401 : 200).end(`${text}, not ${found}`);
+    });
+    const refused = await rig.get("/", { headers: { authorization: header("nix") } });
+    assert.equal(refused.body.toString(), "me:…, not …");
+    const taken = await rig.get("/x", { headers: { authorization: header("nix") } });
+    assert.match(taken.body.toString(), /^me:nix, not /);
   });
 
   it("does not show the password of a proxy that cannot be used", async () => {

@@ -107,13 +107,29 @@ function redirected(request: HttpRequest, target: URL): HttpRequest {
  * short secret is left alone: it may stand there by chance, as part of a hash that we asked for.
  */
 function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
-  const secret = headers?.["authorization"]?.replace(/^\w+ /, "");
-  if (!secret || (response.status < 300 && secret.length < UNLIKELY_LENGTH)) return response;
-  const spellings = [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)];
+  const least = response.status < 300 ? UNLIKELY_LENGTH : 1;
+  const secrets = secretsIn(headers?.["authorization"]).filter(({ length }) => length >= least);
+  if (secrets.length === 0) return response;
+  const spellings = secrets.flatMap((text) => [
+    text,
+    JSON.stringify(text).slice(1, -1),
+    encodeURIComponent(text),
+  ]);
   const found = spellings.filter((spelling) => response.body.includes(spelling));
   if (found.length === 0) return response;
   const body = found.reduce((text, one) => text.replaceAll(one, "…"), response.body.toString());
   return { ...response, body: Buffer.from(body) };
+}
+
+/** What a header sends, and the password in it. */
+function secretsIn(authorization = ""): string[] {
+  const [scheme, secret = ""] = /^(\w+) (.*)$/s.exec(authorization)?.slice(1) ?? [
+    "",
+    authorization,
+  ];
+  if (scheme !== "Basic") return [secret];
+  const [, password = ""] = /:(.*)$/s.exec(Buffer.from(secret, "base64").toString()) ?? [];
+  return [secret, password];
 }
 
 function unfollowed({ action, url }: HttpRequest, found: string, hint: string): HandpickError {

@@ -15,6 +15,11 @@ const READ_ONLY: Meaning = {
   hint: "This server takes no PUT: it is read-only, or its WebDAV is off (dav_methods PUT of nginx).",
 };
 
+const TROUBLE = "The server has trouble or limits us; run again later.";
+/** nginx answers so where it cannot give a file its name. */
+const TROUBLE_500 =
+  "Look into the log of the server. nginx answers so where the folder nar is missing and create_full_put_path is off, or its user may not write.";
+
 const MEANINGS: ReadonlyMap<number, Meaning> = new Map([
   [
     401,
@@ -89,10 +94,7 @@ function meaningOf({ status }: HttpResponse): Meaning {
   const known = MEANINGS.get(status);
   if (known !== undefined) return known;
   if (isRetryable(status)) {
-    return {
-      code: "CACHE_UNAVAILABLE",
-      hint: "The server has trouble or limits us; run again later.",
-    };
+    return { code: "CACHE_UNAVAILABLE", hint: status === 500 ? TROUBLE_500 : TROUBLE };
   }
   if (status < 400) {
     return {
