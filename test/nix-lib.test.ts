@@ -108,9 +108,17 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ 1 ];`, "packages: expected a package .* found a int"],
       [`name = "m"; packages = [ { package = pkgs.words; pins = 1; } ];`, "argument '?pins"],
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "file://x";`, "file:///DIR, found .*://x"],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "file:///a/../b";`, "file:///DIR, found"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "ftp://x";`, "caches: expected .*://x"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "https://x.cachix.org";`, "HOST/DIR, found"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "https://u:p@x";`, "HOST/DIR, found"],
+      [
+        `name = "m"; packages = [ pkgs.words ]; cache = "file://x";`,
+        "file:///DIR or .*, found .*://x",
+      ],
+      [
+        `name = "m"; packages = [ pkgs.words ]; cache = "file:///a/../b";`,
+        "file:///DIR or .*, found",
+      ],
       [`packages = [ pkgs.words ]; trigger = "x";`, 'trigger: .* found "x"', "shellHookFile"],
       [`packages = [ pkgs.words ];`, "expected cache or caches, found neither", "cachixPackages"],
     ] as const;
@@ -125,6 +133,7 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
   it("takes the URL of any kind for a cache", async () => {
     await using nix = await createTestNix();
     const caches = ["mine", "cachix://mine", "file:///srv/a%20b/c++", "file:///srv/"];
+    caches.push("http://[::1]:8080", "https://cache.example.org/nix/a%20b@c/");
     const text = `handpick.manifest { name = "m"; packages = [ pkgs.words ]; caches = builtins.fromJSON ''${JSON.stringify(caches)}''; }`;
     const { picks } = await manifestOf(nix, text);
     assert.deepEqual(picks[0]?.caches, caches);

@@ -77,7 +77,7 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, or `file:///DIR` for a folder.";
+        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, or `https://HOST/DIR` for a web server that takes PUT.";
         example = "cachix://mycache";
       };
       host = optional types.str {
@@ -102,8 +102,15 @@ rec {
         '';
         example = "/home/me/secrets/cachix.dhall";
       };
+      netrcFile = optional secretFile {
+        description = ''
+          A `netrc` with user and password for a web server; `null` for the one that Nix reads, as far as the user of
+          the service may read it.
+        '';
+        example = "/run/secrets/netrc";
+      };
       signingKeyFile = optional secretFile {
-        description = "File with the key to sign with; without one Cachix signs, and a folder gets the signatures of the store only.";
+        description = "File with the key to sign with; without one Cachix signs, and folders and web servers get the signatures of the store only.";
         example = "/run/secrets/cache-key";
       };
       sign = mkOption {
@@ -119,10 +126,11 @@ rec {
         '';
         example = "own";
       };
-      upstreams = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "Caches that every reader of this one has. Paths that they serve are not pushed.";
+      upstreams = optional (types.listOf types.str) {
+        description = ''
+          Caches that every reader of this one has. Paths that they serve are not pushed. `null` for
+          `https://cache.nixos.org` where the cache is a web server, and for none elsewhere.
+        '';
         example = [ "https://nix-community.cachix.org" ];
       };
       compression = optional (types.enum [
@@ -136,6 +144,18 @@ rec {
       compressionLevel = optional types.int {
         description = "1 to 19 for `zstd`, 0 to 9 for `xz`.";
         example = 9;
+      };
+      readUrl = optional types.str {
+        description = "Where readers find the cache, if not at its URL; for a folder or a web server.";
+        example = "https://mirror.example.org/nix";
+      };
+      publicKeys = optional (types.listOf types.str) {
+        description = "Keys that its readers have, for a folder or a web server. A push with another key is refused.";
+        example = [ "web-1:tXEEerIzOBH81d2uY2sFUkRMrUx8HpMRG5PtjgNrfGY=" ];
+      };
+      public = optional types.bool {
+        description = "Whether everybody may read it; `null` for what the cache says, else yes.";
+        example = false;
       };
       optional = mkOption {
         type = types.bool;

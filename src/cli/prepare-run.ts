@@ -35,7 +35,7 @@ export interface PathOptions extends CommonOptions, InputOptions {
 export const PATH_OPTIONS: readonly OptionSpec[] = [
   [
     "-t, --to <cache>",
-    "Cache name, or URL: cachix://NAME or file:///DIR; may be given more than once " +
+    "Cache name, or URL: cachix://NAME, file:///DIR or https://HOST/DIR; may be given more than once " +
       "(default: as manifests say, else the first)",
     "repeatable",
   ],

@@ -170,7 +170,8 @@ describe("a cache on a web server", () => {
     }
     await using rig = await createRig(always("PUT", 503));
     const { code, message } = await failure(publish(rig.cache, "app"));
-    assert.deepEqual([code, /received status 503$/.test(message)], ["CACHE_UNAVAILABLE", true]);
+    assert.equal(code, "CACHE_UNAVAILABLE");
+    assert.match(message, /received status 503$/);
   });
 
   it("sends again what was cut, and what the answer was lost of", async () => {
@@ -260,7 +261,8 @@ describe("a cache on a web server", () => {
   it("gives up a server that says nothing within the time for the first answer", async () => {
     await using rig = await createRig(() => true, { firstContactMs: 100 });
     const { code, message } = await failure(rig.cache.info(signal));
-    assert.deepEqual([code, /no complete answer within 0\.1 s$/.test(message)], ["NETWORK", true]);
+    assert.equal(code, "NETWORK");
+    assert.match(message, /no complete answer within 0\.1 s$/);
   });
 
   it("has eight large NARs on their way at once, and lets a small one pass", async () => {

@@ -13,6 +13,7 @@ import type {
   ObjectStore,
   StoredObject,
 } from "../layout/object-store.ts";
+import { QUESTIONS_AT_ONCE } from "../layout/layout-cache.ts";
 import { answerError, pageError } from "./answer-error.ts";
 import { StagedNar, type WholeFile } from "./staged-nar.ts";
 
@@ -48,7 +49,7 @@ export class HttpObjects implements ObjectStore {
     this.#base = base;
     this.#options = options;
     this.#clock = clock;
-    this.#client = createHttpClient({ env, timeouts });
+    this.#client = createHttpClient({ env, timeouts, requestsAtOnce: QUESTIONS_AT_ONCE });
     this.#authorization = authorizationOf(options);
   }
 

@@ -106,7 +106,7 @@ describe("a cache on a real nginx", { skip: nginxSkip() }, () => {
       await using nginx = await startNginx({ location });
       assert.equal(await push(nginx), undefined);
       const nars = server.requests.filter(
-        ({ method, name }) => method === "PUT" && /^nar/.test(name),
+        ({ method, name }) => method === "PUT" && name.startsWith("nar/"),
       );
       const { file } = sampleUpload({ name: "app" });
       assert.deepEqual(

@@ -17,8 +17,8 @@ import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import type { ObjectStore } from "./object-store.ts";
 
-/** Questions at once, of one cache. */
-const QUESTIONS_AT_ONCE = 64;
+/** Questions at once, of one cache: each is small, and there is one for each path. */
+export const QUESTIONS_AT_ONCE = 128;
 /** How long the last answer may take after an interruption. */
 const ABORT_MS = 3000;
 
