@@ -272,7 +272,7 @@ describe("sync and a cache on a web server", { timeout: 120_000 }, () => {
   });
 
   it("pushes again what was lost, and what a login page hides is no answer", async () => {
-    for (const name of [...server.files.keys()])
+    for (const name of server.files.keys())
       if (name.endsWith(".narinfo")) server.files.delete(name);
     const page = {
       text: "<!doctype html><title>Log in</title>",
