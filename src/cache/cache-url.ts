@@ -1,4 +1,4 @@
-import { KINDS, kindOf } from "./kinds.ts";
+import { KINDS, kindOf, urlExamples } from "./kinds.ts";
 import { urlShapeFault } from "./server-url.ts";
 
 const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -10,8 +10,7 @@ export function isCacheName(text: string): boolean {
 
 /** The rule that the URL of a cache breaks, to be said after "it"; undefined if none. */
 export function cacheUrlFault(text: string): string | undefined {
-  const examples = KINDS.map(({ example }) => example).join(" or ");
-  const fault = textFault(text) ?? urlShapeFault(text, examples);
+  const fault = textFault(text) ?? urlShapeFault(text, urlExamples());
   if (fault !== undefined) return fault;
   // The page of a cache at Cachix is the URL of a web server as well.
   const meant = guessCacheUrl(text);

@@ -11,7 +11,17 @@ export function kindOf(url: string): CacheKind | undefined {
   return KINDS.find(({ scheme }) => url.startsWith(`${scheme}://`));
 }
 
+/** One kind of each form: some have two schemes. */
+const FORMS = KINDS.filter(
+  ({ form }, index) => KINDS.findIndex((kind) => kind.form === form) === index,
+);
+
 /** Says which URLs there are, such as `cachix://NAME or file:///DIR`. */
 export function urlForms(): string {
-  return [...new Set(KINDS.map(({ form }) => form))].join(" or ");
+  return FORMS.map(({ form }) => form).join(" or ");
+}
+
+/** Gives a whole URL of each form, such as `cachix://mycache or file:///srv/cache`. */
+export function urlExamples(): string {
+  return FORMS.map(({ example }) => example).join(" or ");
 }
