@@ -43,6 +43,8 @@ export interface FailureOptions {
   /** The backend, for the titles. */
   readonly name: string;
   readonly setup: () => Promise<FailureRig>;
+  /** Why it cannot run here. @default {false} */
+  readonly skip?: string | false;
   /** True for requests that cannot be sent again, as their body is gone. @default {none is} */
   readonly isOnce?: (request: { readonly method: string; readonly target: string }) => boolean;
 }
@@ -117,8 +119,13 @@ const LASTING: readonly Row[] = [
 ];
 
 /** What HTTP servers do, and what has to become of a path that goes to one. */
-export function httpFailures({ name, setup, isOnce = () => false }: FailureOptions): void {
-  describe(`${name} and what HTTP servers do`, () => {
+export function httpFailures({
+  name,
+  setup,
+  skip = false,
+  isOnce = () => false,
+}: FailureOptions): void {
+  describe(`${name} and what HTTP servers do`, { skip }, () => {
     for (const row of PASSING) {
       it(`gets a path there in spite of ${row.name}`, async () => {
         await eachRequest(setup, row, async ({ rig, cache, sample, begin }) => {

@@ -51,6 +51,8 @@ export interface CacheInfo {
   readonly readUrl: string;
   /** The folder of the store whose paths it holds, such as `/nix/store`. */
   readonly storeDir: string;
+  /** The rank among the caches of a reader, the lowest first; undefined where it does not say. */
+  readonly priority?: number | undefined;
   /** Trusted keys in Nix's form, `name:base64`; undefined where the cache does not say. */
   readonly publicKeys: readonly string[] | undefined;
   /** True if everybody may read; undefined, where the cache does not say, counts as true. */
@@ -59,8 +61,6 @@ export interface CacheInfo {
   readonly writable: boolean | undefined;
   /** The method the cache wants; undefined if it takes whatever comes. */
   readonly preferredCompression: Compression | undefined;
-  /** The order in which readers ask it, the lowest first; undefined where the cache does not say. */
-  readonly priority?: number | undefined;
 }
 
 /** A path that is to be uploaded. */

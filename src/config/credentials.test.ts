@@ -24,6 +24,9 @@ const CACHE: CacheConfig = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  readUrl: undefined,
+  publicKeys: undefined,
+  isPublic: undefined,
   optional: false,
   companions: new Set(),
   foundFile: undefined,
@@ -59,10 +62,13 @@ describe("readCredentials()", () => {
     assert.deepEqual(await read({}), {
       token: undefined,
       tokenSource: undefined,
+      login: undefined,
+      loginSource: undefined,
       signingKey: undefined,
       keySource: undefined,
       host: undefined,
       warnings: [],
+      doubts: [],
     });
   });
 

@@ -1,5 +1,5 @@
 import type { Compression, PartTraits } from "../cache/contract.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import { isTiny, PackPool, type PackRequest } from "./pack-pool.ts";
 import { SMALL_NAR_BYTES } from "./pack.ts";
 import type { PackResult } from "./pack-protocol.ts";

@@ -5,7 +5,7 @@ import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { affordable, isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { systemCode } from "../files/system-code.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { packWhole, SMALL_NAR_BYTES } from "./pack.ts";
 import { PartMemory } from "./part-memory.ts";

@@ -7,7 +7,7 @@ import type { PathInfo } from "../nix/path-info.ts";
 import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import type { CompanionLack, PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";

@@ -1,8 +1,6 @@
-import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
-
 import type { PartTraits } from "../cache/contract.ts";
-import { Budget } from "./budget.ts";
+import { temporaryFolder } from "../files/unnamed-file.ts";
+import { Budget } from "../budget.ts";
 import { leastPartSize } from "./pace.ts";
 import { PackPool, type PackPoolOptions, type PackRequest } from "./pack-pool.ts";
 import { PartMemory } from "./part-memory.ts";
@@ -166,10 +164,4 @@ export class SharedPacker implements AsyncDisposable {
 function isFit({ request }: SpooledNar<Member>, own: PackRequest, { parts }: Member): boolean {
   const least = parts === undefined ? 0 : leastPartSize(own.narSize, parts);
   return request.partSize >= least && (request.md5 === true || own.md5 !== true);
-}
-
-/** For files that may become large: `/tmp` is in memory on many machines. */
-function temporaryFolder(): string {
-  const isChosen = process.env["TMPDIR"] !== undefined;
-  return !isChosen && existsSync("/var/tmp") ? "/var/tmp" : tmpdir();
 }

@@ -15,10 +15,17 @@ import { companionMaker } from "./companion-maker.ts";
 import { lackLines } from "./companion-lacks.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
-import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
+import {
+  assertWritable,
+  compressionFor,
+  infoOf,
+  type OpenedCache,
+  openConfigured,
+} from "./open-caches.ts";
 import { orAborted } from "../or-aborted.ts";
 import { pinPicks } from "./pins.ts";
 import { putAll, RealisationFiles } from "./realisation-files.ts";
+import { withMissingToken } from "./with-missing-token.ts";
 import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 
 export interface DecideOptions extends AskOptions {
@@ -134,7 +141,7 @@ async function inspect(
   { signal, store }: Pick<CacheRunOptions, "signal" | "store">,
 ): Promise<CacheInfo | undefined> {
   if (plan.paths.every(({ action }) => action !== "push")) return undefined;
-  const info = await opened.cache.info(signal);
+  const info = await infoOf(opened, signal);
   assertWritable(opened, info, store.storeDir);
   return info;
 }
@@ -167,7 +174,9 @@ async function carryOut(
     onEvent(event);
   };
   const realisations = await readRealisations(ordered, { ...options, onEvent });
-  await push(ordered, { ...options, realisations, onEvent: watch });
+  await withMissingToken(ordered, () =>
+    push(ordered, { ...options, realisations, onEvent: watch }),
+  );
   if (outage === undefined) await completeRealisations(ordered, { ...options, realisations });
   await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
   return outage;

@@ -3,7 +3,7 @@ import type { Companion } from "../cache/contract.ts";
 import type { CacheConfig } from "../config/config.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { isDerivation } from "../nix/store-path.ts";
-import { Budget } from "../push/budget.ts";
+import { Budget } from "../budget.ts";
 import type { PushOptions } from "../push/push-paths.ts";
 import { type FoundLog, readBuildLog } from "../store/build-log.ts";
 import type { Store } from "../store/store.ts";

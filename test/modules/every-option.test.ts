@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { parse } from "smol-toml";
 
 import { type Option, type OptionLists, optionsExpression } from "../../scripts/options-page.ts";
-import { COMPANION_KEYS } from "../../src/cache/binary-cache.ts";
+import { KINDS } from "../../src/cache/kinds.ts";
 import { parseConfig } from "../../src/config/config.ts";
 import { type Manifest, parseManifest } from "../../src/nix/manifest.ts";
 import { codeBlocks, readProject, ROOT, sections } from "../markdown.ts";
@@ -25,12 +25,6 @@ const PROGRAM = 'pkgs.writeShellScriptBin "handpick" "true"';
 /** Packages that examples name. */
 const TOYS = "ripgrep = real.hello; my-neovim = real.multi; gcc = real.multi;";
 
-/** The option with a cache in its name: a Cachix cache has most, and a folder has what that lacks. */
-function named(name: string): string {
-  const isOfFolder = COMPANION_KEYS.some((key) => spelled(name).endsWith(`.${key}`));
-  return name.replace("<name>", isOfFolder ? "usb" : "mine");
-}
-
 /** Gives each option the value of its example, and `trigger` that one. */
 function everyOption(options: readonly Option[], trigger: string): string {
   const values = options.map(({ name, example }) => {
@@ -39,20 +33,28 @@ function everyOption(options: readonly Option[], trigger: string): string {
       : name.endsWith(".trigger")
         ? JSON.stringify(trigger)
         : (example ?? assert.fail(`${name} has no example`));
-    return `{ ${named(name)} = ${value}; }`;
+    return `{ ${name.replace("<name>", cacheOf(name))} = ${value}; }`;
   });
-  values.push('{ services.handpick.caches.usb.url = "file:///srv/cache"; }');
+  for (const { scheme, example } of KINDS) {
+    values.push(`{ services.handpick.caches.${scheme}.url = ${JSON.stringify(example)}; }`);
+  }
   return `{ lib, pkgs, ... }:
     let real = pkgs; in let pkgs = real // { ${TOYS} }; in lib.mkMerge [ ${values.join("\n")} ]`;
 }
 
-/** Puts the name of an option as the configuration file spells it: `maxNarSize` as `max-nar-size`. */
-function keysOf(name: string): string[] {
-  return spelled(named(name)).split(".").slice(2);
+/** The cache that gets an option of caches: one of the first kind that takes it. */
+function cacheOf(option: string): string {
+  const key = kebab(option.split(".").at(-1) ?? "");
+  return KINDS.find(({ keys }) => (keys as ReadonlySet<string>).has(key))?.scheme ?? "mine";
 }
 
-function spelled(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** Puts the name of an option as the configuration file spells it: `maxNarSize` as `max-nar-size`. */
+function keysOf(name: string): string[] {
+  return name.replace("<name>", cacheOf(name)).split(".").slice(2).map(kebab);
+}
+
+function kebab(word: string): string {
+  return word.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 interface Made {

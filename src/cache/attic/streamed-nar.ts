@@ -4,7 +4,8 @@ import { isTransient } from "../../http/network-error.ts";
 import { isRetryable } from "../../http/retry.ts";
 import { isSuccess, statusMessage } from "../../http/status-error.ts";
 import { DelayedAbort } from "../delayed-abort.ts";
-import { assertNoPage, FIRST_CONTACT } from "../json-api.ts";
+import { FIRST_PATIENCE } from "../first-contact.ts";
+import { assertNoPage } from "../json-api.ts";
 import { assertUploaded } from "./answers.ts";
 import { answerError } from "./attic-api.ts";
 import { LentPieces } from "./lent-pieces.ts";
@@ -100,7 +101,7 @@ export class StreamedNar implements NarBody {
   async #find(signal: AbortSignal): Promise<HttpResponse | undefined> {
     const { api, check, isDone } = this.#options;
     try {
-      const found = await api.json.retry(() => check(signal), signal, FIRST_CONTACT);
+      const found = await api.json.retry(() => check(signal), signal, FIRST_PATIENCE);
       return isSuccess(found) && isDone(found) ? found : undefined;
     } catch {
       signal.throwIfAborted();

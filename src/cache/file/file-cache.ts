@@ -90,14 +90,18 @@ class FileCache implements Cache {
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
     const looking = { action: `look up ${this.#label}`, isReading: true, signal };
-    return await this.#explained(looking, async () => ({
-      readUrl: this.#folder.url,
-      storeDir: (await this.#folder.info()).storeDir ?? this.#storeDir,
-      publicKeys: undefined,
-      isPublic: false,
-      writable: await this.#folder.isWritable(),
-      preferredCompression: undefined,
-    }));
+    return await this.#explained(looking, async () => {
+      const { storeDir = this.#storeDir, priority } = await this.#folder.info();
+      return {
+        readUrl: this.#folder.url,
+        storeDir,
+        priority,
+        publicKeys: undefined,
+        isPublic: false,
+        writable: await this.#folder.isWritable(),
+        preferredCompression: undefined,
+      };
+    });
   }
 
   async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {

@@ -1,5 +1,5 @@
 import { COMPANION_KEYS } from "../binary-cache.ts";
-import type { CacheKind } from "../kind.ts";
+import { type CacheKind, READER_KEYS } from "../kind.ts";
 import { createFileCache } from "./file-cache.ts";
 import { fileUrl, fileUrlFault, folderTextFault, guessFileUrl, parseFileUrl } from "./file-url.ts";
 
@@ -15,7 +15,7 @@ export const fileKind: CacheKind = {
   folderOf: parseFileUrl,
   serverOf: () => undefined,
   needsTable: true,
-  keys: new Set(COMPANION_KEYS),
+  keys: new Set([...READER_KEYS, ...COMPANION_KEYS]),
   token: undefined,
   // Readers find a key by its name, so it has to have one.
   key: { variable: undefined, defaultName: () => undefined },

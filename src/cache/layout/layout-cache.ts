@@ -1,5 +1,5 @@
 import { HandpickError } from "../../error.ts";
-import { parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
+import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
 import { parseNarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../nix/store-path.ts";
@@ -18,10 +18,15 @@ import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import type { ObjectStore } from "./object-store.ts";
 
-/** Questions at once, of one cache. */
-const QUESTIONS_AT_ONCE = 64;
+/** Questions at once, of one cache: each is small, and there is one for each path. */
+export const QUESTIONS_AT_ONCE = 128;
+/** How long the last answer may take after an interruption. */
+const ABORT_MS = 3000;
 
-export interface LayoutCacheOptions extends Pick<OpenCacheOptions, "name" | "storeDir" | "signs"> {
+export interface LayoutCacheOptions extends Pick<
+  OpenCacheOptions,
+  "name" | "storeDir" | "signs" | "abortMs"
+> {
   /** Closed with the cache. */
   readonly objects: ObjectStore;
   readonly parts: PartTraits;
@@ -43,10 +48,11 @@ class LayoutCache implements Cache {
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
   readonly #signs: boolean;
+  readonly #abortMs: number;
   /** The store that the cache is of, once it says so. */
   #prepared: Promise<string> | undefined;
 
-  constructor({ name, objects, parts, storeDir, signs }: LayoutCacheOptions) {
+  constructor({ name, objects, parts, storeDir, signs, abortMs }: LayoutCacheOptions) {
     this.name = name;
     this.traits = {
       compressions: new Set(["zstd", "xz", "none"]),
@@ -66,13 +72,16 @@ class LayoutCache implements Cache {
         await this.#objects.put(companion, { action, signal });
       },
     };
+    this.#abortMs = abortMs ?? ABORT_MS;
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
     signal.throwIfAborted();
+    const found = await this.#readInfo(signal);
     return {
       readUrl: this.#objects.readUrl,
-      storeDir: (await this.#readStoreDir(signal)) ?? this.#storeDir,
+      storeDir: found?.storeDir ?? this.#storeDir,
+      priority: found?.priority,
       publicKeys: undefined,
       isPublic: undefined,
       writable: undefined,
@@ -95,7 +104,8 @@ class LayoutCache implements Cache {
   async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
     const storeDir = await this.#prepare(signal);
     if (storeDirOf(request.info.path) === storeDir) {
-      return new LayoutUpload({ label: this.#label, objects: this.#objects, request });
+      const [label, objects, abortMs] = [this.#label, this.#objects, this.#abortMs];
+      return await LayoutUpload.start({ label, objects, request, abortMs }, signal);
     }
     throw new HandpickError(
       "STORE_UNSUPPORTED",
@@ -130,8 +140,8 @@ class LayoutCache implements Cache {
   }
 
   async #makeInfo(signal: AbortSignal): Promise<string> {
-    const found = await this.#readStoreDir(signal);
-    if (found !== undefined) return found;
+    const found = await this.#readInfo(signal);
+    if (found !== undefined) return found.storeDir ?? this.#storeDir;
     const bytes = new TextEncoder().encode(printNixCacheInfo({ storeDir: this.#storeDir }));
     const object = { name: CACHE_INFO_NAME, bytes, contentType: "text/x-nix-cache-info" };
     await this.#objects.put(object, { action: `write to ${this.#label}`, signal });
@@ -139,12 +149,12 @@ class LayoutCache implements Cache {
   }
 
   /** @throws {HandpickError} `CACHE_PROTOCOL` if something else is in the place of `nix-cache-info`. */
-  async #readStoreDir(signal: AbortSignal): Promise<string | undefined> {
+  async #readInfo(signal: AbortSignal): Promise<NixCacheInfo | undefined> {
     const action = `look up ${this.#label}`;
     const bytes = await this.#objects.get(CACHE_INFO_NAME, { action, signal });
     if (bytes === undefined) return undefined;
     try {
-      return parseNixCacheInfo(bytes.toString()).storeDir;
+      return parseNixCacheInfo(bytes.toString());
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause;
       throw new HandpickError(
