@@ -21,12 +21,14 @@ export interface SampleUpload {
 }
 
 export interface SampleOptions {
-  /** Becomes the name, the contents and, hashed, the hash part. */
+  /** Becomes the name and, hashed, the hash part. */
   readonly name: string;
+  /** @default {a line with the name} */
+  readonly contents?: Buffer;
   readonly references?: readonly StorePath[];
   /** How many parts of about equal size. @default {1} */
   readonly parts?: number;
-  /** The least that a part may have, but the last. @default {1} */
+  /** The least that a part may have, but the last: makes the contents as long as that takes. @default {1} */
   readonly partBytes?: number;
   readonly info?: Partial<PathInfo>;
   readonly signatures?: readonly string[];
@@ -47,13 +49,11 @@ export function sampleUpload({
   references = [],
   parts = 1,
   partBytes = 1,
+  contents = contentsOf(name, parts === 1 || partBytes === 1 ? 0 : parts * partBytes),
   info = {},
   signatures = [],
   compression = "zstd",
 }: SampleOptions): SampleUpload {
-  const text = `The contents of ${name}\n`;
-  const contents =
-    parts === 1 || partBytes === 1 ? Buffer.from(text) : noise(text, parts * partBytes);
   const head = narFileHead(contents.length, false);
   const nar = Buffer.concat([NAR_MAGIC, head, contents, narFileTail(contents.length)]);
   const file = COMPRESSORS[compression](nar);
@@ -92,9 +92,11 @@ export function sampleUpload({
   };
 }
 
-/** Bytes that no compression makes less, the same each time. */
-function noise(seed: string, sizeBytes: number): Buffer {
-  return createHash("shake256", { outputLength: sizeBytes }).update(seed).digest();
+/** A line; or as many bytes as are asked for, the same each time, which no compression makes less. */
+function contentsOf(name: string, sizeBytes: number): Buffer {
+  const text = `The contents of ${name}\n`;
+  if (sizeBytes === 0) return Buffer.from(text);
+  return createHash("shake256", { outputLength: sizeBytes }).update(text).digest();
 }
 
 /** A part of these bytes, with others after it. */

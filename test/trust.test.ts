@@ -409,6 +409,21 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     assert.deepEqual(await readdir(elsewhere), []);
   });
 
+  row("has a cache attic://", async (title) => {
+    const table = '[caches.its]\nurl = "attic://evil.example/acme"\n';
+    for (const lines of ["", `host = "${theirs.url}"\n`, `host = "${ours.url}"\n`]) {
+      await writeFile(file, table + lines);
+      await refusedBy(title, { ATTIC_TOKEN: DEFAULT });
+    }
+  });
+
+  row("has a cache http://", async (title) => {
+    for (const url of [theirs.url, "https://cache.example.org/nix"]) {
+      await writeFile(file, `[caches.its]\nurl = "${url}"\nupstreams = []\n`);
+      await refusedBy(title);
+    }
+  });
+
   row("has a cache s3:// at AWS", async (title) => {
     const asked: string[] = [];
     const proxy = createServer().on("connect", ({ url }, socket) => {

@@ -24,7 +24,11 @@ const CACHE: CacheConfig = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  readUrl: undefined,
+  publicKeys: undefined,
+  isPublic: undefined,
   optional: false,
+  companions: new Set(),
   foundFile: undefined,
 };
 const KEY = generateSecretKey("tools-1");
@@ -58,10 +62,13 @@ describe("readCredentials()", () => {
     assert.deepEqual(await read({}), {
       token: undefined,
       tokenSource: undefined,
+      login: undefined,
+      loginSource: undefined,
       signingKey: undefined,
       keySource: undefined,
       host: undefined,
       warnings: [],
+      doubts: [],
     });
   });
 
@@ -413,5 +420,83 @@ describe("readCredentials()", () => {
       inspect(credentials, { depth: 9, showHidden: true }) + JSON.stringify(credentials);
     assert.doesNotMatch(shown, /hush/);
     assert.ok(!shown.includes(CACHIX_KEY.slice(0, 20)));
+  });
+
+  describe("of a cache of an Attic server", () => {
+    const ATTIC = { url: "attic://cache.example.org/tools" };
+    const config = (...lines: readonly string[]): Promise<string> =>
+      put(
+        "attic/config.toml",
+        `[servers.central]\nendpoint = "https://cache.example.org/x"\n${lines.join("\n")}\n`,
+      );
+
+    it("takes the token from systemd, file, variable, ATTIC_TOKEN, the file of Attic's client", async () => {
+      const tokenFile = await put("token", "from-file\n");
+      await put("systemd/mine", "from-systemd");
+      await config('token = "from-client"');
+      const env = { MINE: "from-variable", ATTIC_TOKEN: "from-attic", CACHIX_AUTH_TOKEN: "other" };
+      const found = async (
+        cache: Partial<CacheConfig>,
+        env: NodeJS.ProcessEnv = {},
+      ): Promise<string | undefined> => (await read({ ...ATTIC, ...cache }, env)).token?.reveal();
+      const systemd = { ...env, CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+      assert.equal(await found({ tokenFile }, systemd), "from-systemd");
+      assert.equal(await found({ tokenFile, tokenEnv: "MINE" }, env), "from-file");
+      assert.equal(await found({ tokenEnv: "MINE" }, env), "from-variable");
+      assert.equal(await found({}, env), "from-attic");
+      assert.equal(await found({}), "from-client");
+    });
+
+    it("takes host and token of the server that its URL names", async () => {
+      const file = await config('token = "from-client"');
+      const { token, tokenSource, host } = await read({ url: "attic://central/tools" });
+      assert.equal(token?.reveal(), "from-client");
+      assert.deepEqual([tokenSource, host], [`file ${file}`, "https://cache.example.org/x"]);
+    });
+
+    it("sends the token of the client to no other origin than that of its endpoint", async () => {
+      await config('token = "from-client"');
+      for (const cache of [
+        { url: "attic://central/tools", host: "https://evil.example" },
+        { url: "attic://evil.example/tools" },
+        { url: "attic://cache.example.org/tools", host: "http://cache.example.org" },
+      ]) {
+        assert.equal((await read(cache)).token, undefined);
+      }
+      const { token } = await read({ url: "attic://x/y", host: "https://cache.example.org" });
+      assert.equal(token?.reveal(), "from-client");
+    });
+
+    it("reads the token from the file that the client names, or warns", async () => {
+      const tokenFile = await put("attic-token", " from-its-file\n");
+      await config(`token-file = "${tokenFile}"`);
+      const { token, tokenSource } = await read(ATTIC);
+      assert.deepEqual([token?.reveal(), tokenSource], ["from-its-file", `file ${tokenFile}`]);
+      await put("attic-token", "");
+      assert.match((await read(ATTIC)).warnings.join(), /names for the token, is empty$/);
+      await rm(tokenFile);
+      const lost = await read(ATTIC);
+      assert.match(lost.warnings.join(), /names for the token, does not exist$/);
+      assert.equal(lost.token, undefined);
+    });
+
+    it("stops at a file of the client that cannot be read, unless token and host are known", async () => {
+      await put("attic/config.toml", 'servers = "SECRET');
+      const env = { ATTIC_TOKEN: "t" };
+      const reading = read(ATTIC, env);
+      await assert.rejects(reading, (error: HandpickError) => {
+        assert.equal(error.code, "CONFIG_INVALID");
+        return !/SECRET/.test(inspect(error));
+      });
+      const { token, warnings } = await read({ ...ATTIC, host: "https://h.example" }, env);
+      assert.equal(token?.reveal(), "t");
+      assert.match(warnings.join(), /config\.toml is ignored/);
+    });
+
+    it("has no signing key, whoever names one", async () => {
+      await put("systemd/signing-key@mine", NIX_KEY);
+      const env = { CREDENTIALS_DIRECTORY: join(dir, "systemd"), CACHIX_SIGNING_KEY: NIX_KEY };
+      assert.equal((await read(ATTIC, env)).signingKey, undefined);
+    });
   });
 });

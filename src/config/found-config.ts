@@ -10,7 +10,7 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
  * Makes a configuration that was found in the working folder what it may be: caches, and rules besides
  * those of the user. Its folder may have come with somebody's checkout; docs/trust.md says what it may.
  *
- * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream, a server or a folder elsewhere.
+ * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or a server, an upstream or a folder elsewhere.
  */
 export async function asFound(config: Config, own: Config): Promise<Config> {
   const { file: foundFile = "handpick.toml" } = config;

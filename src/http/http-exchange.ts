@@ -2,6 +2,7 @@ import type { Agent, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
+import { onAbort } from "../on-abort.ts";
 import { AnswerReceiver } from "./answer-receiver.ts";
 import { BodySender, bodySizeOf } from "./body-sender.ts";
 import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
@@ -43,8 +44,7 @@ export async function exchange(
     outgoing.destroy();
     return failure;
   };
-  const abort = (): void => void fail(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
+  const stopListening = onAbort(signal, () => void fail(signal.reason));
   const watchdog = new Watchdog(timeouts, fail);
   const around = { outgoing, request, foreignHint, onSuccess, watchdog, resolve, reject, fail };
   const sender = new BodySender(around);
@@ -64,7 +64,7 @@ export async function exchange(
     throw error;
   } finally {
     watchdog.stop();
-    signal.removeEventListener("abort", abort);
+    stopListening();
     if (!sender.isSent || !receiver.isRead) await connection.destroy();
     connection.release();
     const [sending, receiving] = [sender.stop(), receiver.stop()];

@@ -19,6 +19,14 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
+/** How long an answer may be that is kept in memory, in bytes. */
+export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
+
+/** How much of an answer the request accepts, in bytes. */
+export function mostBytesOf({ maxBytes = DEFAULT_MAX_BYTES }: HttpRequest): number {
+  return maxBytes;
+}
+
 /** A body that is read while it is sent. */
 export interface StreamBody {
   /** Without it the body goes in chunks. */
@@ -53,7 +61,7 @@ export type OnSuccess = (response: StreamedResponse) => Promise<void>;
 export interface Timeouts {
   /** Without progress while connecting, sending (64 KiB) or receiving (16 KiB, or all of it). */
   readonly idleMs: number;
-  /** From the last byte sent to the first of the answer. */
+  /** From the last byte sent to the first of the answer; grows by 1 s with every MiB that was sent. */
   readonly answerMs: number;
   /** The whole of one request but for the time that the peer waits for us, a trickling one too; grows by 1 s with every 16 KiB that came through. */
   readonly totalMs: number;

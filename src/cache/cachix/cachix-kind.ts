@@ -22,6 +22,7 @@ export const cachixKind: CacheKind = {
   keys: new Set(["host", "token-file", "token-env", "dhall-file"]),
   token: {
     variable: "CACHIX_AUTH_TOKEN",
+    isNeeded: true,
     hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org.",
   },
   key: {
@@ -31,6 +32,7 @@ export const cachixKind: CacheKind = {
   },
   client: {
     name: "cachix.dhall",
+    isShared: false,
     path: cachixDhallPath,
     parse: (text, { file, env, url }) => {
       const { authToken, hostname, binaryCaches, warnings } = parseCachixDhall(text, { file, env });

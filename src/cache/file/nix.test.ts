@@ -5,8 +5,13 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../../test/nix.ts";
-import { packAppAndLib, PACKED_EXPRESSION, type Packed, pushPacked } from "../../../test/packed.ts";
 import { NOBODY } from "../../../test/ordinary-user.ts";
+import {
+  APP_AND_LIB,
+  packAppAndLib,
+  type PackedPath,
+  publishPacked,
+} from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
@@ -17,15 +22,20 @@ import { createFileReader } from "./file-reader.ts";
 const { signal } = new AbortController();
 const KEY = generateSecretKey("folder-1");
 const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
-async function push(dir: string, packed: readonly Packed[], method: Compression): Promise<void> {
+
+async function push(
+  dir: string,
+  packed: readonly PackedPath[],
+  compression: Compression,
+): Promise<void> {
   await using cache = createFileCache({ name: "folder", dir });
-  await pushPacked(cache, packed, { method, key: KEY });
+  for (const each of packed) await publishPacked(cache, each, { compression, key: KEY });
 }
 
 describe("a folder and Nix itself", () => {
   let temp: TempDir;
-  let lib: Packed;
-  let app: Packed;
+  let lib: PackedPath;
+  let app: PackedPath;
   before(async () => {
     temp = await tempDir();
     await chmod(temp.dir, 0o755);
@@ -95,7 +105,7 @@ describe("a folder and Nix itself", () => {
     await push(dir, [lib], "zstd");
     const library = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", PACKED_EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `file://${dir}?compression=zstd`, app.info.path]);
     // Nix leaves alone what is there.
     const present = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
@@ -116,7 +126,7 @@ describe("a folder and Nix itself", () => {
     const [ours, theirs] = [join(temp.dir, "ours"), join(temp.dir, "theirs")];
     await push(ours, [lib, app], "none");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", PACKED_EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `file://${theirs}?compression=none`, app.info.path]);
     for (const folder of [".partial", "nar/.partial"])
       await rm(join(ours, folder), { recursive: true });

@@ -84,12 +84,21 @@ export class LayoutUpload implements Upload {
         request: writing,
       });
     } catch (error) {
-      // An answer that is no outage says that nobody got the narinfo.
-      const isSettled = error instanceof HandpickError && !isOutage(error.code);
-      this.#mayBePublished = !isSettled;
+      const isAnswer = error instanceof HandpickError && !isOutage(error.code);
+      if (isAnswer) this.#mayBePublished = await this.#mayBeNamed(object.name, url, writing);
       throw error;
     }
     if (!this.#mayBePublished) await this.#large?.abort();
+  }
+
+  /** A refusal may be that of a second try, after a first one whose answer was lost. */
+  async #mayBeNamed(narInfo: string, url: string, request: ObjectRequest): Promise<boolean> {
+    try {
+      const found = await this.#options.objects.get(narInfo, request);
+      return found?.includes(`URL: ${url}\n`) ?? false;
+    } catch {
+      return true; // the refusal is what the user is told
+    }
   }
 
   /** Leaves a NAR that has its name already: others may have published the same. */

@@ -14,7 +14,7 @@ export interface PutNarInfoOptions {
  * Puts a narinfo, in place of an older one unless that says all that ours does: another machine may have
  * published the same path meanwhile, and readers may be fetching the NAR that it names.
  *
- * @returns True if it was put.
+ * @returns True if readers have one that names our NAR.
  */
 export async function putNarInfo(
   object: StoredObject,
@@ -24,14 +24,17 @@ export async function putNarInfo(
     await objects.put(object, request);
     return true;
   }
+  let isOurs = false;
   const isEnough = async (bytes: Buffer): Promise<boolean> => {
     const found = parsed(bytes, storeDirOf(narInfo.storePath));
     if (found === undefined || !saysAll(found, narInfo)) return false;
-    if (found.url === narInfo.url) return true;
+    // Ours may be there after an answer that was lost.
+    isOurs = found.url === narInfo.url;
+    if (isOurs) return true;
     const size = await objects.sizeOf?.(found.url, request);
     return size !== undefined && size === found.fileSize;
   };
-  return await objects.putUnless(object, isEnough, request);
+  return (await objects.putUnless(object, isEnough, request)) || isOurs;
 }
 
 function parsed(bytes: Buffer, storeDir: string): NarInfo | undefined {

@@ -1,4 +1,4 @@
-import { truncate } from "node:fs/promises";
+import { readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -59,6 +59,7 @@ describe("a bucket of versitygw", { skip: whyNoVersitygw }, () => {
             parseNarInfo(await read(narInfoName(hashPartOf(path))), {
               storeDir: DEFAULT_STORE_DIR,
             }),
+          companion: (name) => readFile(join(server.dir, Bucket, keyOf(name))),
           damage: (hashPart) => truncate(join(server.dir, Bucket, keyOf(narInfoName(hashPart)))),
           [Symbol.asyncDispose]: () => cache[Symbol.asyncDispose](),
         };

@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../../test/nix.ts";
-import { packAppAndLib, PACKED_EXPRESSION, type Packed, pushPacked } from "../../../test/packed.ts";
+import {
+  APP_AND_LIB,
+  packAppAndLib,
+  type PackedPath,
+  publishPacked,
+} from "../../../test/packed-path.ts";
 import { S3_ENV, startVersitygw, type Versitygw, whyNoVersitygw } from "../../../test/versitygw.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
@@ -26,8 +31,8 @@ const whyNoS3 = await (async (): Promise<string | false> => {
 
 describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, () => {
   let server: Versitygw;
-  let app: Packed;
-  let lib: Packed;
+  let app: PackedPath;
+  let lib: PackedPath;
   let count = 0;
   before(async () => {
     Object.assign(process.env, S3_ENV);
@@ -36,12 +41,15 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
   });
   after(() => server[Symbol.asyncDispose]());
 
-  async function pushed(method: Compression, prefix = ""): Promise<{ url: string; name: string }> {
+  async function pushed(
+    compression: Compression,
+    prefix = "",
+  ): Promise<{ url: string; name: string }> {
     count += 1;
     const name = `nix-${count}`;
     const url = await server.bucket(name, { everybody: "read" });
     await using cache = createS3Cache({ name: "bucket", url: url + prefix });
-    await pushPacked(cache, [lib, app], { method, key: KEY });
+    for (const each of [lib, app]) await publishPacked(cache, each, { compression, key: KEY });
     return { url, name };
   }
 
@@ -89,9 +97,9 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
     // Some builds of Nix sign no requests.
     const url = await server.bucket(name, { everybody: "write" });
     await using cache = createS3Cache({ name: "bucket", url });
-    await pushPacked(cache, [lib], { method: "zstd", key: KEY });
+    await publishPacked(cache, lib, { compression: "zstd", key: KEY });
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", PACKED_EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", url, app.info.path], { env: S3_ENV });
     const hashes = [lib, app].map(({ info }) => hashPartOf(info.path));
     assert.deepEqual(await cache.missing(hashes, signal), new Set());

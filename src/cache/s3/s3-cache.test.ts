@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { before, describe, it } from "node:test";
 
+import type { S3Fault } from "../../../test/fakes/s3.ts";
 import { createS3Rig, FAKE_S3_ENV, publishSample, type S3Rig } from "../../../test/s3-rig.ts";
 import { sampleUpload, type SampleUpload } from "../../../test/sample-upload.ts";
 import { parseNarInfo } from "../../nix/narinfo.ts";
@@ -242,6 +243,19 @@ describe("an upload of several parts", () => {
     await assert.rejects(upload.publish(sample.packed, signal), { code: "CACHE_REFUSED" });
     await upload.abort();
     assert.deepEqual(nars(rig), []);
+  });
+
+  it("stays where the narinfo is there already although its answer was lost", async () => {
+    for (const second of [[], [{ operation: "PutObject", status: 403, code: "AccessDenied" }]]) {
+      await using rig = await createS3Rig();
+      const sample = sampleUpload({ name: "x", ...LARGE });
+      const upload = await rig.cache.beginUpload(sample.request, signal);
+      for (const part of sample.parts) await upload.putPart(part, signal);
+      rig.fake.faults.push({ operation: "PutObject", isLost: true }, ...(second as S3Fault[]));
+      await upload.publish(sample.packed, signal).catch(() => undefined);
+      await upload.abort();
+      assert.deepEqual(nars(rig), [urlIn(rig, sample)]);
+    }
   });
 
   it("stays where the narinfo may have arrived", async () => {

@@ -1,4 +1,5 @@
-import type { CacheKind } from "../kind.ts";
+import { COMPANION_KEYS } from "../binary-cache.ts";
+import { type CacheKind, READER_KEYS } from "../kind.ts";
 import { canonicalS3Url, guessS3Url, parseS3Url, s3FoundFault, s3UrlFault } from "./s3-url.ts";
 
 /** Buckets at AWS, and at servers with its protocol, in the layout that Nix reads at s3://. */
@@ -14,7 +15,7 @@ export const s3Kind: CacheKind = {
   serverOf: (url) => parseS3Url(url).endpoint,
   foundFault: s3FoundFault,
   needsTable: true,
-  keys: new Set(),
+  keys: new Set([...READER_KEYS, ...COMPANION_KEYS]),
   // The AWS SDK finds credentials where all its programs do.
   token: undefined,
   // Readers find a key by its name, so it has to have one.

@@ -11,29 +11,30 @@ import { parseStorePath, type StorePath } from "../src/nix/store-path.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 import { COMPRESSORS, samplePart } from "./sample-upload.ts";
 
-/** A path with a reference, `app` and `lib`: texts, so that every Nix makes the same without building. */
-export const PACKED_EXPRESSION: string = `
-  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
-`;
-
-/** A path of a real store. */
-export interface Packed {
+/** A path of a real store, and its NAR. */
+export interface PackedPath {
   readonly info: PathInfo;
   readonly nar: Buffer;
 }
 
-/** Packs the paths of {@link PACKED_EXPRESSION}. */
-export async function packAppAndLib(): Promise<{ readonly app: Packed; readonly lib: Packed }> {
+/** A path with a reference, `app` and `lib`: texts, so that every Nix makes the same without building. */
+export const APP_AND_LIB: string = `
+  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
+`;
+
+/** Packs both paths of {@link APP_AND_LIB}. */
+export async function packAppAndLib(): Promise<Record<"app" | "lib", PackedPath>> {
   await using nix = await createTestNix({ root: true });
-  const evaluate = ["--eval", "--read-write-mode", "--expr", PACKED_EXPRESSION];
+  const evaluate = ["--eval", "--read-write-mode", "--expr", APP_AND_LIB];
   const { stdout } = await nix.run("nix-instantiate", evaluate);
   const path = parseStorePath(JSON.parse(stdout));
   const found = await nix.run("nix-store", ["--query", "--references", path]);
-  const lib = await pack(nix, parseStorePath(found.stdout.trim()));
-  return { lib, app: await pack(nix, path) };
+  const lib = await packPath(nix, parseStorePath(found.stdout.trim()));
+  return { lib, app: await packPath(nix, path) };
 }
 
-async function pack(nix: TestNix, path: StorePath): Promise<Packed> {
+/** Reads a path of a Nix that has another root. */
+export async function packPath(nix: TestNix, path: StorePath): Promise<PackedPath> {
   const { stdout } = await nix.run("nix-store", ["--query", "--references", path]);
   const references = stdout.split("\n").filter(Boolean);
   const dump = `nix-store --dump ${nix.dir}/root${path} > ${nix.dir}/nar`;
@@ -56,19 +57,17 @@ async function pack(nix: TestNix, path: StorePath): Promise<Packed> {
   };
 }
 
-/** Pushes paths, references first, each signed with `key` and in one part. */
-export async function pushPacked(
+/** Puts a path into a cache, in one part and signed. */
+export async function publishPacked(
   cache: Cache,
-  packed: readonly Packed[],
-  { method, key }: { readonly method: Compression; readonly key: SecretKey },
+  { info, nar }: PackedPath,
+  { compression, key }: { readonly compression: Compression; readonly key: SecretKey },
 ): Promise<void> {
   const { signal } = new AbortController();
-  for (const { info, nar } of packed) {
-    const file = COMPRESSORS[method](nar);
-    const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), key)];
-    const upload = await cache.beginUpload({ info, compression: method, signatures }, signal);
-    const fileHash = sha256FromDigest(createHash("sha256").update(file).digest());
-    await upload.putPart({ ...samplePart(1, file), fileHash }, signal);
-    await upload.publish({ fileHash, fileSize: file.length }, signal);
-  }
+  const file = COMPRESSORS[compression](nar);
+  const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), key)];
+  const upload = await cache.beginUpload({ info, compression, signatures }, signal);
+  const fileHash = sha256FromDigest(createHash("sha256").update(file).digest());
+  await upload.putPart({ ...samplePart(1, file), fileHash }, signal);
+  await upload.publish({ fileHash, fileSize: file.length }, signal);
 }
