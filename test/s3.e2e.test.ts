@@ -86,7 +86,9 @@ describe("a cache that is a bucket", { skip: whyNoVersitygw, timeout: 180_000 },
       stdout,
       /bucket: access: signed with credentials of the variables AWS_ACCESS_KEY_ID/,
     );
-    assert.match(stdout, /may write/);
+    assert.match(stdout, /bucket: cache: .*whether we may write is tried below/);
+    assert.match(stdout, /bucket: access: .*, may write/);
+    assert.match(stdout, /extra-trusted-public-keys = bucket-1:/);
     assert.match(stdout, /readers need http\(s\)/);
     assert.ok(stdout.includes(`read at ${server.url}/${name}/nix`), stdout);
     const refused = await run(["doctor"], { AWS_SECRET_ACCESS_KEY: "another" });

@@ -168,7 +168,7 @@ async function* checkCache(
     if (await isDiskFull(cacheConfig)) {
       return warning(`${kind}, its disk is full, ${place}`, "Make room on that disk.");
     }
-    return ok(`${kind}, ${writableText(info)}, ${place}`);
+    return ok(`${kind}, ${writableText(about, info)}, ${place}`);
   });
   const found = info;
   if (found !== undefined)
@@ -186,9 +186,11 @@ function placeText({ cache, config }: OpenedCache, info: CacheInfo): string {
   return [`read at ${readUrl}`, compression, `paths of ${storeDir}`, ...rank].join(", ");
 }
 
-/** There are servers that only a write tells of; nothing is written to find out. */
-function writableText({ writable }: CacheInfo): string {
-  return writable === true ? "writable" : "whether we may write shows with the first push";
+/** There are servers that only a write tells of; nothing is written to find out, but what leaves no trace. */
+function writableText({ cache }: OpenedCache, { writable }: CacheInfo): string {
+  if (writable === true) return "writable";
+  const moment = cache.diagnose === undefined ? "shows with the first push" : "is tried below";
+  return `whether we may write ${moment}`;
 }
 
 /** Of a disk that tells nothing, nothing is said. */
