@@ -9,6 +9,13 @@ let
     ;
 in
 rec {
+  # What a cache does not say of its readers.
+  readerOptions = [
+    "readUrl"
+    "publicKeys"
+    "public"
+  ];
+
   kinds = [
     {
       form = "cachix://NAME";
@@ -30,7 +37,7 @@ rec {
         url:
         match "file://(/+[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/*" url != null
         && match ".*/([.]|%2[eE]){2}(/.*)?" url == null;
-      options = [ "signingKeyFile" ];
+      options = [ "signingKeyFile" ] ++ readerOptions;
     }
     {
       form = "attic://SERVER/CACHE";
@@ -43,6 +50,21 @@ rec {
         "tokenFile"
         "tokenEnv"
       ];
+    }
+    {
+      form = "http(s)://HOST/DIR";
+      meaning = ", a web server that takes PUT";
+      # The pages of a cache at Cachix stand for cachix://NAME.
+      holds =
+        url:
+        match "https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+])(:[0-9]+)?(/[^?#[:space:]]*)?" url != null
+        && match "https?://[a-z0-9-]+[.]cachix[.]org(/.*)?" url == null;
+      options = [
+        "tokenFile"
+        "tokenEnv"
+        "netrcFile"
+        "signingKeyFile"
+      ] ++ readerOptions;
     }
   ];
 

@@ -6,6 +6,7 @@
   runtimeShell,
   esbuild,
   cacert,
+  bzip2,
   xz,
   # Each of them may be missing, or an alias that throws.
   nodejs-slim_26 ? null,
@@ -118,7 +119,7 @@ stdenvNoCC.mkDerivation {
     unset HANDPICK_NODE_OPTIONS
     [ -z "\''${NODE_OPTIONS+set}" ] || export HANDPICK_NODE_OPTIONS="\$NODE_OPTIONS"
     unset NODE_OPTIONS NODE_PATH NODE_COMPILE_CACHE NODE_TLS_REJECT_UNAUTHORIZED NODE_DEBUG NODE_DEBUG_NATIVE
-    PATH=\''${PATH:+\$PATH:}${lib.makeBinPath [ xz ]}
+    PATH=\''${PATH:+\$PATH:}${lib.makeBinPath [ bzip2 xz ]}
     exec ${node}/bin/node $out/lib/handpick/handpick.js "\$@"
     END
     chmod +x $out/bin/handpick

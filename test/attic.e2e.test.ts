@@ -102,23 +102,28 @@ describe("a cache at an Attic server", { timeout: 180_000 }, () => {
     await rig.withdraw("home");
   });
 
-  it("shows nothing of a path whose push is killed, and all of it after the next", async () => {
-    const file = join(rig.nix.dir, "large");
-    await writeFile(file, randomBytes(24 << 20));
-    const { stdout } = await rig.nix.run("nix-store", ["--add", file]);
-    const path = stdout.trim();
-    const stalled = fake.next("upload").stall(12 << 20);
-    const env = { ...rig.env, ATTIC_TOKEN: "fake-token" };
-    const child = startHandpick(rig.nix, ["push", path], { env });
-    child.stdin.end();
-    await stalled;
-    child.kill("SIGKILL");
-    await resultOf(child);
-    assert.deepEqual(names(), []);
-    await done("push", path);
-    const published = fake.service.published.get(hashPartOf(parseStorePath(path)));
-    assert.equal(published?.nar.length, published?.description.nar_size);
-  });
+  for (const [way, signal, status] of [
+    ["killed", "SIGKILL", -1],
+    ["interrupted", "SIGINT", 130],
+  ] as const) {
+    it(`shows nothing of a path whose push is ${way}, and all of it after the next`, async () => {
+      const file = join(rig.nix.dir, `large-${way}`);
+      await writeFile(file, randomBytes(24 << 20));
+      const { stdout } = await rig.nix.run("nix-store", ["--add", file]);
+      const path = stdout.trim();
+      const stalled = fake.next("upload").stall(12 << 20);
+      const env = { ...rig.env, ATTIC_TOKEN: "fake-token" };
+      const child = startHandpick(rig.nix, ["push", path], { env });
+      child.stdin.end();
+      await stalled;
+      child.kill(signal);
+      assert.equal((await resultOf(child)).status, status);
+      assert.deepEqual(names(), []);
+      await done("push", path);
+      const published = fake.service.published.get(hashPartOf(parseStorePath(path)));
+      assert.equal(published?.nar.length, published?.description.nar_size);
+    });
+  }
 
   it("fails for a large path whose upload is cut off, and takes it the next time", async () => {
     const large = join(rig.nix.dir, "large-2");

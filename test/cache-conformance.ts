@@ -17,6 +17,8 @@ export interface ConformanceRig extends AsyncDisposable {
   isServed(hashPart: HashPart): Promise<boolean>;
   /** The narinfo that readers get of a path that is served. */
   readonly narInfo?: (path: StorePath) => Promise<NarInfo | undefined>;
+  /** The small file that readers get under a name; absent where the kind has none. */
+  readonly companion?: (name: string) => Promise<Uint8Array | undefined>;
   /** True if readers get another file than the one that was uploaded. @default {false} */
   readonly recompresses?: boolean;
   /** Leaves of a published path what a power cut or a careless hand may leave. */
@@ -28,7 +30,7 @@ export interface ConformanceOptions {
   readonly name: string;
   readonly setup: () => Promise<ConformanceRig>;
   /** Why the backend cannot be tried here. */
-  readonly skip?: string | undefined;
+  readonly skip?: string | false | undefined;
 }
 
 /** What every backend does alike; see the contract in `src/cache/contract.ts`. */
@@ -38,6 +40,7 @@ export function cacheConformance({ name, setup, skip }: ConformanceOptions): voi
     testMissing(setup);
     testPublish(setup);
     testReaders(setup);
+    testCompanions(setup);
     testOrder(setup);
     testAbort(setup);
     testPin(setup);
@@ -49,10 +52,11 @@ type Setup = ConformanceOptions["setup"];
 const { signal } = new AbortController();
 
 function testInfo(setup: Setup): void {
-  it("tells where it is read and that we may write", async () => {
+  it("tells where it is read, and not that we may only read", async () => {
     await using rig = await setup();
     const info = await rig.cache.info(signal);
-    assert.equal(info.writable, true);
+    // Undefined where only a write tells.
+    assert.notEqual(info.writable, false);
     assert.equal(URL.canParse(info.readUrl), true);
     assert.equal(info.readUrl.endsWith("/"), false);
     assert.equal(info.storeDir, storeDirOf(sampleFor(rig.cache, { name: "a" }).storePath));
@@ -196,6 +200,30 @@ function testReaders(setup: Setup): void {
 function signedBy({ traits }: Cache, ...names: readonly string[]): string[] {
   if (traits.signer !== "client") return [];
   return names.map((name) => `${name}:${randomBytes(64).toString("base64")}`);
+}
+
+function testCompanions(setup: Setup): void {
+  it("gives readers the small files that it took, the last of a name", async (t) => {
+    await using rig = await setup();
+    const { companions } = rig.cache;
+    if (companions === undefined) return t.skip("this kind has no small files");
+    const names = ["beside.ls", "log/beside.drv", `realisations/sha256:${"0".repeat(64)}!out.doi`];
+    assert.deepEqual(await companions.missing(names, signal), new Set(names));
+    for (const text of ["first", "second"]) {
+      const bytes = new TextEncoder().encode(text);
+      for (const name of names)
+        await companions.put({ name, contentType: "text/plain", bytes }, signal);
+      for (const name of names) {
+        const read = await rig.companion?.(name);
+        assert.equal(Buffer.from(read ?? []).toString(), text);
+      }
+    }
+    assert.deepEqual(await companions.missing([...names, "other"], signal), new Set(["other"]));
+    const reason = new Error("stop");
+    const companion = { name: "log/x", contentType: "text/plain", bytes: new Uint8Array(1) };
+    await assert.rejects(companions.put(companion, AbortSignal.abort(reason)), reason);
+    await assert.rejects(companions.missing(names, AbortSignal.abort(reason)), reason);
+  });
 }
 
 function testOrder(setup: Setup): void {

@@ -43,6 +43,8 @@ export interface FailureOptions {
   /** The backend, for the titles. */
   readonly name: string;
   readonly setup: () => Promise<FailureRig>;
+  /** Why it cannot run here. @default {false} */
+  readonly skip?: string | false;
   /** True for requests that cannot be sent again, as their body is gone. @default {none is} */
   readonly isOnce?: (request: { readonly method: string; readonly target: string }) => boolean;
 }
@@ -117,8 +119,13 @@ const LASTING: readonly Row[] = [
 ];
 
 /** What HTTP servers do, and what has to become of a path that goes to one. */
-export function httpFailures({ name, setup, isOnce = () => false }: FailureOptions): void {
-  describe(`${name} and what HTTP servers do`, () => {
+export function httpFailures({
+  name,
+  setup,
+  skip = false,
+  isOnce = () => false,
+}: FailureOptions): void {
+  describe(`${name} and what HTTP servers do`, { skip }, () => {
     for (const row of PASSING) {
       it(`gets a path there in spite of ${row.name}`, async () => {
         await eachRequest(setup, row, async ({ rig, cache, sample, begin }) => {
@@ -157,8 +164,10 @@ interface Case {
   readonly cache: Cache;
   readonly sample: SampleUpload;
   /** Starts the failure with the request of this case, for so many; returns what tells of that request. */
-  begin(times: number): () => { readonly method: string; readonly target: string } | undefined;
-  end(): void;
+  readonly begin: (
+    times: number,
+  ) => () => { readonly method: string; readonly target: string } | undefined;
+  readonly end: () => void;
 }
 
 /** Runs a case for each request that a path takes, with the failure beginning there. */

@@ -108,7 +108,12 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ 1 ];`, "packages: expected a package .* found a int"],
       [`name = "m"; packages = [ { package = pkgs.words; pins = 1; } ];`, "argument '?pins"],
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "ftp://x";`, "caches: expected .*://x"],
+      [
+        `name = "m"; packages = [ pkgs.words ]; cache = "https://x.cachix.org";`,
+        "HOST/DIR, .*found",
+      ],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "https://u:p@x";`, "HOST/DIR, .*found"],
       [
         `name = "m"; packages = [ pkgs.words ]; cache = "file://x";`,
         "file:///DIR .*, found .*://x",
@@ -116,7 +121,7 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ pkgs.words ]; cache = "file:///a/../b";`, "file:///DIR .*, found"],
       [
         `name = "m"; packages = [ pkgs.words ]; cache = "attic://x";`,
-        "attic://SERVER/CACHE, found",
+        "attic://SERVER/CACHE.*, .*found",
       ],
       [`packages = [ pkgs.words ]; trigger = "x";`, 'trigger: .* found "x"', "shellHookFile"],
       [`packages = [ pkgs.words ];`, "expected cache or caches, found neither", "cachixPackages"],
@@ -138,6 +143,8 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       "file:///srv/",
       "attic://h.x:80/a_b+c",
       "attic://[::1]/c/",
+      "http://[::1]:8080",
+      "https://cache.example.org/nix/a%20b@c/",
     ];
     const text = `handpick.manifest { name = "m"; packages = [ pkgs.words ]; caches = builtins.fromJSON ''${JSON.stringify(caches)}''; }`;
     const { picks } = await manifestOf(nix, text);

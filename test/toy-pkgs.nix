@@ -116,6 +116,7 @@ let
       cat ${certificates} > $out/etc/ssl/certs/ca-bundle.crt
     '';
     esbuild = program "esbuild" esbuildProgram;
+    bzip2 = program "bzip2" "$(type -P bzip2)";
     xz = program "xz" "$(type -P xz)";
 
     writeText = name: text: build name { inherit text; } ''printf %s "$text" > $out'';

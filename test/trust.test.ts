@@ -410,6 +410,13 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     }
   });
 
+  row("has a cache http://", async (title) => {
+    for (const url of [theirs.url, "https://cache.example.org/nix"]) {
+      await writeFile(file, `[caches.its]\nurl = "${url}"\nupstreams = []\n`);
+      await refusedBy(title);
+    }
+  });
+
   row("lies in a folder", async () => {
     await found(atTheirs(), 'token-env = "OTHER_SECRET"');
     await users(`[projects]\ntrusted = [${JSON.stringify(project)}]\n`);

@@ -26,6 +26,10 @@ let
             file = cache.dhallFile;
           }
           {
+            id = "netrc@${name}";
+            file = cache.netrcFile;
+          }
+          {
             id = "signing-key@${name}";
             file = cache.signingKeyFile;
           }

@@ -13,6 +13,17 @@ let
       // rest
     );
 
+  flag =
+    rest:
+    mkOption (
+      {
+        type = types.bool;
+        default = false;
+        example = true;
+      }
+      // rest
+    );
+
   closures = types.enum [
     "runtime"
     "self"
@@ -77,7 +88,7 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, or `attic://SERVER/CACHE`.";
+        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, `https://HOST/DIR` for a web server that takes PUT, or `attic://SERVER/CACHE`.";
         example = "cachix://mycache";
       };
       host = optional types.str {
@@ -102,10 +113,17 @@ rec {
         '';
         example = "/home/me/secrets/cachix.dhall";
       };
+      netrcFile = optional secretFile {
+        description = ''
+          A `netrc` with user and password for a web server; `null` for the one that Nix reads, as far as the user of
+          the service may read it.
+        '';
+        example = "/run/secrets/netrc";
+      };
       signingKeyFile = optional secretFile {
         description = ''
-          File with the key to sign with; without one Cachix signs, and a folder gets the signatures of the store
-          only. An Attic server signs itself, and takes none.
+          File with the key to sign with; without one Cachix signs, and folders and web servers get the signatures of
+          the store only. An Attic server signs itself, and takes none.
         '';
         example = "/run/secrets/cache-key";
       };
@@ -125,7 +143,7 @@ rec {
       upstreams = optional (types.listOf types.str) {
         description = ''
           Caches that every reader of this one has. Paths that they serve are not pushed. `null` for those of its
-          kind: cache.nixos.org for `attic://`, and none else. `[ ]` makes the cache whole.
+          kind: none for `cachix://` and `file://`, cache.nixos.org for others. `[ ]` makes the cache whole.
         '';
         example = [ "https://nix-community.cachix.org" ];
       };
@@ -141,6 +159,18 @@ rec {
         description = "1 to 19 for `zstd`, 0 to 9 for `xz`.";
         example = 9;
       };
+      readUrl = optional types.str {
+        description = "Where readers find the cache, if not at its URL; for a folder or a web server.";
+        example = "https://mirror.example.org/nix";
+      };
+      publicKeys = optional (types.listOf types.str) {
+        description = "Keys that its readers have, for a folder or a web server. A push with another key is refused.";
+        example = [ "web-1:tXEEerIzOBH81d2uY2sFUkRMrUx8HpMRG5PtjgNrfGY=" ];
+      };
+      public = optional types.bool {
+        description = "Whether everybody may read it; `null` for what the cache says, else yes.";
+        example = false;
+      };
       optional = mkOption {
         type = types.bool;
         default = false;
@@ -149,6 +179,18 @@ rec {
           `handpick status` tells of it.
         '';
         example = true;
+      };
+      buildLogs = flag {
+        description = ''
+          Whether a folder gets the log of the build of each path. Who reads the folder reads the logs, and
+          secrets that a build printed.
+        '';
+      };
+      listings = flag {
+        description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
+      };
+      realisations = flag {
+        description = "Whether a folder gets what Nix needs to find paths by their content-addressed derivations.";
       };
     };
   };

@@ -51,6 +51,8 @@ export interface CacheInfo {
   readonly readUrl: string;
   /** The folder of the store whose paths it holds, such as `/nix/store`. */
   readonly storeDir: string;
+  /** The rank among the caches of a reader, the lowest first; undefined where it does not say. */
+  readonly priority?: number | undefined;
   /** Trusted keys in Nix's form, `name:base64`; undefined where the cache does not say. */
   readonly publicKeys: readonly string[] | undefined;
   /** True if everybody may read; undefined, where the cache does not say, counts as true. */
@@ -59,8 +61,6 @@ export interface CacheInfo {
   readonly writable: boolean | undefined;
   /** The method the cache wants; undefined if it takes whatever comes. */
   readonly preferredCompression: Compression | undefined;
-  /** The order in which readers ask it, the lowest first; undefined where the cache does not say. */
-  readonly priority?: number | undefined;
 }
 
 /** A path that is to be uploaded. */
@@ -70,6 +70,14 @@ export interface UploadRequest {
   readonly compression: Compression;
   /** `name:base64` each, in the order in which readers get them; see {@link CacheTraits.signer}. */
   readonly signatures: readonly string[];
+}
+
+/** A small file that readers find beside a path, such as its listing. */
+export interface Companion {
+  /** Where it lies below the root of the cache, such as `log/HASH-hello.drv`. */
+  readonly name: string;
+  readonly contentType: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** What is known of a compressed NAR once all of it was made. */
@@ -131,6 +139,14 @@ export interface CachePins {
   list(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
 }
 
+/** The small files of a cache. Readers may see one before its path, which does no harm. */
+export interface CacheCompanions {
+  /** The subset of `names` that readers do not get. */
+  missing(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>>;
+  /** Takes one in place of any of its name; it is durable once this settles. */
+  put(companion: Companion, signal: AbortSignal): Promise<void>;
+}
+
 /** A binary cache we push to. Every backend runs the same conformance suite. */
 export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
@@ -151,6 +167,9 @@ export interface Cache extends AsyncDisposable {
 
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;
+
+  /** Absent where the cache has no small files. */
+  readonly companions?: CacheCompanions;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

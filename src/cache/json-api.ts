@@ -6,6 +6,7 @@ import { retry } from "../http/retry.ts";
 import type { RetryNotice, RetryOptions } from "../http/retry.ts";
 import { isSuccess } from "../http/status-error.ts";
 import type { Secret } from "../secret.ts";
+import { FIRST_CONTACT_MS, FIRST_PATIENCE, firstContact } from "./first-contact.ts";
 
 /** One call of an API that speaks JSON. */
 export interface JsonCall {
@@ -34,9 +35,6 @@ export interface JsonApiOptions {
 
 /** How long to go on. */
 export type Patience = Pick<RetryOptions, "offlineMs" | "triesMs">;
-
-/** A wrong host or a machine without network shows soon; nothing is lost by saying so. */
-export const FIRST_CONTACT: Patience = { offlineMs: 4_000 };
 
 /** Speaks HTTP with the server of one cache. Answers are returned whatever their status. */
 export class JsonApi {
@@ -90,19 +88,10 @@ export class JsonApi {
 
   /** Calls for the first time: a server that accepts and stays silent, or trickles, shows soon as well. */
   async firstContact(call: JsonCall, signal: AbortSignal): Promise<HttpResponse> {
-    const { firstContactMs = 30_000, servers } = this.#options;
-    const deadline = AbortSignal.timeout(firstContactMs);
-    try {
-      return await this.call(call, AbortSignal.any([signal, deadline]), FIRST_CONTACT);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!deadline.aborted) throw error;
-      throw new HandpickError(
-        "NETWORK",
-        `Cannot ${call.action}: no complete answer within ${firstContactMs / 1000} s`,
-        { cause: error, hint: `Check that the host of this cache is ${servers} and healthy.` },
-      );
-    }
+    const { firstContactMs: limitMs = FIRST_CONTACT_MS, servers } = this.#options;
+    const hint = `Check that the host of this cache is ${servers} and healthy.`;
+    const options = { action: call.action, limitMs, hint, signal };
+    return await firstContact(options, (signal) => this.call(call, signal, FIRST_PATIENCE));
   }
 
   /** See {@link retry}. */

@@ -33,7 +33,11 @@ describe("chooseCache()", () => {
       upstreams: undefined,
       compression: undefined,
       compressionLevel: undefined,
+      readUrl: undefined,
+      publicKeys: undefined,
+      isPublic: undefined,
       optional: false,
+      companions: new Set(),
       foundFile: undefined,
     });
     assert.equal(chooseCache(EMPTY, "file:///srv/cache").name, "file:///srv/cache");
@@ -101,7 +105,8 @@ describe("chooseCache()", () => {
   it("refuses a URL with a password without repeating it", () => {
     assert.throws(() => chooseCache(EMPTY, "https://u:SECRET@example.org"), {
       code: "CACHE_URL_UNSUPPORTED",
-      message: "Cannot use the URL of the cache: it must not contain a user name or password",
+      message:
+        /^Cannot use the URL of the cache: it must not contain a user name or password; name a/,
       hint: /; tokens come from files or the environment\.$/,
     });
     assert.throws(() => chooseCache(EMPTY, "cachix://a/b"), { hint: /; tokens come from / });
@@ -128,6 +133,10 @@ describe("wantedCache()", () => {
     const usb = parseConfig('[caches.usb]\nurl = "file:///srv/cache"', "/c.toml");
     assert.equal(wantedCache(usb, "file:///srv/cache/").name, "usb");
     assert.equal(wantedCache(usb, "usb").name, "usb");
+    assert.throws(() => wantedCache(TWO, "https://h/nix/"), {
+      code: "CACHE_UNKNOWN",
+      hint: /url = "https:\/\/h\/nix" to/,
+    });
   });
 });
 

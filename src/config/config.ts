@@ -1,6 +1,8 @@
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
+import { COMPANION_KEYS } from "../cache/binary-cache.ts";
+import type { CompanionKey } from "../cache/kind.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { parseToml } from "../toml.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
@@ -30,7 +32,7 @@ export interface CacheConfig extends CacheRef {
   readonly tokenFile: string | undefined;
   /** Name of the environment variable that holds the token. */
   readonly tokenEnv: string | undefined;
-  /** The configuration of the kind's client, such as a `cachix.dhall`, elsewhere than where the client has it. */
+  /** The configuration of the kind's client, a `cachix.dhall` or `netrc`, elsewhere than where the client has it. */
   readonly clientFile: string | undefined;
   readonly signingKeyFile: string | undefined;
   readonly sign: Sign;
@@ -38,8 +40,16 @@ export interface CacheConfig extends CacheRef {
   readonly upstreams: readonly string[] | undefined;
   readonly compression: Compression | undefined;
   readonly compressionLevel: number | undefined;
+  /** Where readers find the cache, if not at its URL. */
+  readonly readUrl: string | undefined;
+  /** `name:base64` each: the keys that readers trust, for a cache that does not name them. */
+  readonly publicKeys: readonly string[] | undefined;
+  /** True if everybody may read it, for a cache that does not say. */
+  readonly isPublic: boolean | undefined;
   /** Without a credential it is asked nothing, and only `status` tells of it. */
   readonly optional: boolean;
+  /** The small files that readers get with each path; none by default. */
+  readonly companions: ReadonlySet<CompanionKey>;
   /** The `handpick.toml` that has the table, if that was found and not named: docs/trust.md. */
   readonly foundFile: string | undefined;
 }
@@ -148,13 +158,17 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     host: table.host,
     tokenFile: absolute(table["token-file"]),
     tokenEnv: table["token-env"],
-    clientFile: absolute(table["dhall-file"]),
+    clientFile: absolute(table["dhall-file"] ?? table["netrc-file"]),
     signingKeyFile: absolute(table["signing-key-file"]),
     sign: table.sign,
     upstreams: table.upstreams,
     compression: table.compression,
     compressionLevel: table["compression-level"],
+    readUrl: table["read-url"]?.replace(/\/+$/, ""),
+    publicKeys: table["public-keys"],
+    isPublic: table.public,
     optional: table.optional,
+    companions: new Set(COMPANION_KEYS.filter((key) => table[key] === true)),
     foundFile: undefined,
   };
 }

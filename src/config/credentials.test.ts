@@ -24,7 +24,11 @@ const CACHE: CacheConfig = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  readUrl: undefined,
+  publicKeys: undefined,
+  isPublic: undefined,
   optional: false,
+  companions: new Set(),
   foundFile: undefined,
 };
 const KEY = generateSecretKey("tools-1");
@@ -58,10 +62,13 @@ describe("readCredentials()", () => {
     assert.deepEqual(await read({}), {
       token: undefined,
       tokenSource: undefined,
+      login: undefined,
+      loginSource: undefined,
       signingKey: undefined,
       keySource: undefined,
       host: undefined,
       warnings: [],
+      doubts: [],
     });
   });
 

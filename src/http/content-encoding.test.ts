@@ -14,7 +14,7 @@ const CODINGS: Readonly<Record<string, (body: string) => Uint8Array>> = {
   deflate: deflateSync,
   br: brotliCompressSync,
   zstd: zstdCompressSync,
-  identity: Buffer.from,
+  identity: (body) => Buffer.from(body),
 };
 
 describe("HttpClient.request() of a compressed answer", () => {

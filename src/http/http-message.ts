@@ -59,7 +59,7 @@ export type OnSuccess = (response: StreamedResponse) => Promise<void>;
 export interface Timeouts {
   /** Without progress while connecting, sending (64 KiB) or receiving (16 KiB, or all of it). */
   readonly idleMs: number;
-  /** From the last byte sent to the first of the answer. */
+  /** From the last byte sent to the first of the answer; grows by 1 s with every MiB that was sent. */
   readonly answerMs: number;
   /** The whole of one request but for the time that the peer waits for us, a trickling one too; grows by 1 s with every 16 KiB that came through. */
   readonly totalMs: number;

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 
 import { HandpickError } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
+import { NarListing } from "../nix/nar-listing.ts";
 import { nameOf } from "../nix/store-path.ts";
 import { NarSource } from "./nar-source.ts";
 import type { PackJob, PackResult, Recorded } from "./pack-protocol.ts";
@@ -9,6 +10,7 @@ import type { PackJob, PackResult, Recorded } from "./pack-protocol.ts";
 /** Reads a NAR and hashes it, which proves that it is what the store recorded. */
 export class HashedNar implements Disposable {
   readonly #source: NarSource;
+  readonly #visitor: NarListing | undefined;
   readonly #recorded: Recorded | undefined;
   /** One byte more than recorded, so that a longer NAR shows as a size that does not match. */
   readonly #mostBytes: number;
@@ -20,8 +22,10 @@ export class HashedNar implements Disposable {
     physicalPath,
     narSize,
     recorded,
-  }: Pick<PackJob, "physicalPath" | "narSize" | "recorded">) {
-    this.#source = new NarSource(physicalPath);
+    listing = false,
+  }: Pick<PackJob, "physicalPath" | "narSize" | "recorded" | "listing">) {
+    this.#visitor = listing ? new NarListing() : undefined;
+    this.#source = new NarSource(physicalPath, { visitor: this.#visitor });
     this.#recorded = recorded;
     this.#mostBytes = narSize > 0 ? narSize + 1 : Infinity;
   }
@@ -40,10 +44,10 @@ export class HashedNar implements Disposable {
    *
    * @throws {HandpickError} `STORE_PATH_CORRUPT` if it is not what was recorded.
    */
-  end(): Pick<PackResult, "narHash" | "narSize"> {
+  end(): Pick<PackResult, "narHash" | "narSize" | "listing"> {
     const found = { narHash: this.#hash.digest("hex"), narSize: this.sizeBytes };
     if (this.#recorded !== undefined) assertAsRecorded(this.#recorded, found);
-    return found;
+    return { ...found, listing: this.#visitor?.listing };
   }
 
   [Symbol.dispose](): void {

@@ -5,7 +5,7 @@ import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { affordable, isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { systemCode } from "../files/system-code.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
 import { packWhole, SMALL_NAR_BYTES } from "./pack.ts";
 import { PartMemory } from "./part-memory.ts";
@@ -23,6 +23,8 @@ export interface PackRequest {
   readonly partSize: number;
   /** True if every part needs its MD5. @default {false} */
   readonly md5?: boolean;
+  /** True if the listing of the NAR is needed. @default {false} */
+  readonly listing?: boolean;
   /** The record of the store: no last part of other files is handed on. */
   readonly recorded?: Recorded;
   /** Where the memory of its parts is taken from. @default {the budget of the pool} */

@@ -37,7 +37,10 @@ export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
 }
 
 /** A NAR below {@link SMALL_NAR_BYTES} whose file, by zstd, is one part. */
-export type WholeJob = Pick<PackJob, "physicalPath" | "narSize" | "level" | "md5" | "recorded">;
+export type WholeJob = Pick<
+  PackJob,
+  "physicalPath" | "narSize" | "level" | "md5" | "recorded" | "listing"
+>;
 
 /** Packs such a path in one go, as {@link pack} does and with the same proof. */
 export function packWhole(job: WholeJob): { result: PackResult; part: PackedPart } {

@@ -1,23 +1,33 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
-import type { Cache, CacheTraits, PackedFile, UploadRequest } from "../cache/contract.ts";
+import type {
+  Cache,
+  CacheCompanions,
+  CacheTraits,
+  Companion,
+  PackedFile,
+  UploadRequest,
+} from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
-import { nameOf } from "../nix/store-path.ts";
-import { CachePacker } from "./cache-packer.ts";
-import type { PushEvent } from "./events.ts";
+import { sha256FromDigest } from "../nix/hash.ts";
+import { hashPartOf, nameOf } from "../nix/store-path.ts";
+import { CachePacker, type CachePackerOptions } from "./cache-packer.ts";
+import type { CompanionLack, PushEvent } from "./events.ts";
 import { pushPaths } from "./push-paths.ts";
 import type { PushOptions, PushTask } from "./push-paths.ts";
 import { SharedPacker } from "./shared-packer.ts";
 
-type Step = "begin" | "part" | "publish" | "abort";
+type Step = "begin" | "part" | "companion" | "publish" | "abort";
 
 /** The signal is that of the start of an upload. */
 type Interfere = (step: Step, name: string, signal: AbortSignal) => Promise<void> | void;
@@ -30,6 +40,8 @@ class RecordingCache implements Cache {
   /** The numbers of parts. */
   readonly parts: number[] = [];
   readonly published: (UploadRequest & PackedFile)[] = [];
+  /** The small files that came. */
+  readonly files: Companion[] = [];
   readonly #interfere: Interfere;
 
   constructor(interfere: Interfere = () => undefined, closureRule: "cache" | "client" = "cache") {
@@ -68,6 +80,14 @@ class RecordingCache implements Cache {
     };
   };
 
+  readonly companions: CacheCompanions = {
+    missing: (): never => assert.fail("not asked while pushing"),
+    put: async (companion, signal) => {
+      this.files.push(companion);
+      this.log.push(`companion ${companion.name}`);
+      await this.#interfere("companion", companion.name, signal);
+    },
+  };
   readonly info = (): never => assert.fail("not asked while pushing");
   readonly missing = (): never => assert.fail("not asked while pushing");
   [Symbol.asyncDispose] = async (): Promise<void> => undefined;
@@ -82,10 +102,10 @@ interface Outcome {
 async function push(
   tasks: readonly PushTask[],
   cache: Cache,
-  options: Partial<PushOptions> = {},
+  { listings = false, ...options }: Partial<PushOptions> & CachePackerOptions = {},
 ): Promise<Outcome> {
   await using shared = new SharedPacker({ threads: 2 });
-  await using packer = new CachePacker(shared);
+  await using packer = new CachePacker(shared, { listings });
   const events: PushEvent[] = [];
   await pushPaths(tasks, {
     cache,
@@ -100,6 +120,62 @@ async function push(
   const ended = events.filter(({ event }) => event !== "start" && event !== "sent");
   return { events, ends: ended.map(({ event, path }) => `${event} ${nameOf(path)}`).toSorted() };
 }
+
+describe("pushPaths() with listings", () => {
+  it("puts the listing of each path before the path is published", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { lib: [], app: ["lib"] });
+    const cache = new RecordingCache();
+    await push(tasks, cache, { listings: true });
+    for (const { info } of tasks) {
+      const [name, file] = [nameOf(info.path), `${hashPartOf(info.path)}.ls`];
+      const steps = ["begin", "part"].map((step) => `${step} ${name}`);
+      steps.push(`companion ${file}`, `publish ${name}`);
+      assert.deepEqual(
+        cache.log.filter((line) => steps.includes(line)),
+        steps,
+      );
+      const listing = cache.files.find((companion) => companion.name === file);
+      assert.equal(listing?.contentType, "application/json");
+      const { root } = JSON.parse(Buffer.from(listing.bytes).toString());
+      assert.equal(root.type, "regular");
+    }
+  });
+
+  it("pushes a path without one where a name in it is not UTF-8, and tells of that", async () => {
+    await using temp = await tempDir();
+    const folder = join(temp.dir, "f");
+    mkdirSync(folder);
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.of(0xff)]), "");
+    const nar = execFileSync("nix-store", ["--dump", folder]);
+    const [task] = makeTasks(temp.dir, { odd: [] });
+    assert.ok(task);
+    const narHash = sha256FromDigest(createHash("sha256").update(nar).digest());
+    const odd = { physicalPath: folder, info: { ...task.info, narHash, narSize: nar.length } };
+    const cache = new RecordingCache();
+    const lacks: CompanionLack[] = [];
+    const { ends } = await push([odd], cache, {
+      listings: true,
+      onLack: (lack) => lacks.push(lack),
+    });
+    assert.deepEqual(ends, ["pushed odd"]);
+    assert.deepEqual(cache.files, []);
+    const why = "a name in it is not UTF-8";
+    assert.deepEqual(lacks, [{ path: task.info.path, what: "listing", why }]);
+  });
+
+  it("fails a path whose listing the cache does not take, and gives the upload up", async () => {
+    await using temp = await tempDir();
+    const cache = new RecordingCache((step) => {
+      if (step === "companion") refuse("UPLOAD_REJECTED");
+    });
+    const tasks = makeTasks(temp.dir, { a: [] });
+    const { ends } = await push(tasks, cache, { listings: true });
+    assert.deepEqual(ends, ["failed a"]);
+    const file = tasks.map(({ info }) => `companion ${hashPartOf(info.path)}.ls`);
+    assert.deepEqual(cache.log, ["begin a", "part a", ...file, "abort a"]);
+  });
+});
 
 const singleBody = (traits: CacheTraits): CacheTraits => ({
   ...traits,

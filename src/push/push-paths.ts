@@ -1,13 +1,14 @@
-import type { Cache, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import type { Cache, Companion, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import { listingOf } from "../cache/binary-cache.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import type { StorePath } from "../nix/store-path.ts";
+import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
-import { Budget } from "./budget.ts";
-import type { PushEvent } from "./events.ts";
+import { Budget } from "../budget.ts";
+import type { CompanionLack, PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";
 import { Pace } from "./pace.ts";
@@ -30,6 +31,10 @@ export interface PushOptions {
   /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
   readonly onEvent: (event: PushEvent) => void;
+  /** Makes the small files that go with a path, besides its listing. @default {none} */
+  readonly companionsOf?: (info: PathInfo, signal: AbortSignal) => AsyncIterable<Companion>;
+  /** Told of each small file that cannot go with its path, which goes without it. */
+  readonly onLack?: (lack: CompanionLack) => void;
   readonly signal: AbortSignal;
 }
 
@@ -185,6 +190,7 @@ class Run {
     try {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
+      await this.#putCompanions(info, result);
       if (!this.#isInOrder) {
         endSlot();
         if (await this.#isHeld(info)) {
@@ -273,6 +279,21 @@ class Run {
       },
       this.#signal,
     );
+  }
+
+  /** They may be large, so they are not kept until the references are ready. */
+  async #putCompanions(info: PathInfo, { listing }: PackResult): Promise<void> {
+    const { cache, companionsOf, onLack } = this.#options;
+    const { path } = info;
+    if (listing !== undefined && "fault" in listing) {
+      onLack?.({ path, what: "listing", why: listing.fault });
+    } else if (listing !== undefined) {
+      const companion = listingOf(hashPartOf(path), listing.text);
+      await cache.companions?.put(companion, this.#signal);
+    }
+    for await (const companion of companionsOf?.(info, this.#signal) ?? []) {
+      await cache.companions?.put(companion, this.#signal);
+    }
   }
 
   /** Waits for the references; the first that will not get so far in this run, if any. */

@@ -1,10 +1,9 @@
-import { randomUUID } from "node:crypto";
-import { type FileHandle, open, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import type { FileHandle } from "node:fs/promises";
 
 import { diskRoom } from "../files/disk-room.ts";
 import { isInMemory, threadCalls } from "../files/file-calls.ts";
 import { systemCode } from "../files/system-code.ts";
+import { openUnnamed } from "../files/unnamed-file.ts";
 import { type Extent, Extents } from "./extents.ts";
 
 /** Of the free room of a disk. */
@@ -102,16 +101,4 @@ async function roomIn(dir: string): Promise<number> {
   const most = (await isInMemory(dir)) ? MOST_IN_MEMORY : Infinity;
   const { free } = await diskRoom(dir);
   return Math.min(Math.floor(free * SHARE), most);
-}
-
-async function openUnnamed(dir: string): Promise<FileHandle> {
-  const name = join(dir, `.handpick-${randomUUID()}`);
-  const file = await open(name, "wx+", 0o600);
-  try {
-    await unlink(name);
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
 }

@@ -88,6 +88,7 @@ export async function openConfigured(
     url: config.url,
     host: credentials.host,
     token: credentials.token,
+    login: credentials.login,
     storeDir,
     signs: credentials.signingKey !== undefined && config.sign !== "none",
     env,
@@ -122,6 +123,20 @@ function assertCompression(config: CacheConfig, { traits: { compressions } }: Ca
   if (compressionLevel !== undefined && isPlain) refuse("compression-level", compressionLevel);
 }
 
+/** Asks a cache for what it says of itself, and adds what its table says about its readers. */
+export async function infoOf(
+  { cache, config }: Omit<OpenedCache, "credentials">,
+  signal: AbortSignal,
+): Promise<CacheInfo> {
+  const info = await cache.info(signal);
+  return {
+    ...info,
+    readUrl: config.readUrl ?? info.readUrl,
+    publicKeys: config.publicKeys ?? info.publicKeys,
+    isPublic: config.isPublic ?? info.isPublic,
+  };
+}
+
 /**
  * Checks before anything is uploaded what would fail after it: the store folder, permission to write,
  * and that readers trust the key we sign with.
@@ -153,18 +168,21 @@ export function assertWritable(
       hint,
     });
   }
-  if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
+  if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, config, info);
 }
 
-/** Returns true for a cache that takes tokens and has none. */
-export function lacksToken({ url }: CacheConfig, { token }: Credentials): boolean {
-  return token === undefined && takesToken(url);
-}
-
-/** Returns true if a cache at the URL takes tokens, as far as is known. */
-export function takesToken(url: string): boolean {
+/** Returns true for a cache that nothing is sent to that says who we are, although it takes tokens. */
+export function isAnonymous({ url }: CacheConfig, { token, login }: Credentials): boolean {
   const kind = kindOf(url);
-  return kind === undefined || kind.token !== undefined;
+  const isTaking = kind === undefined || kind.token !== undefined;
+  return isTaking && token === undefined && login === undefined;
+}
+
+/** Returns true for such a cache if its kind needs a token, or its table names a file or variable with one. */
+export function lacksToken(config: CacheConfig, credentials: Credentials): boolean {
+  const { url, tokenFile, tokenEnv, clientFile } = config;
+  const isNamed = (tokenFile ?? tokenEnv ?? clientFile) !== undefined;
+  return isAnonymous(config, credentials) && (isNamed || kindOf(url)?.token?.isNeeded !== false);
 }
 
 function noToken(config: CacheConfig, { warnings }: Credentials): HandpickError {
@@ -188,17 +206,20 @@ function bare(publicKey: string): string {
 /** A cache may have a key for each of its machines; more lines tell nobody more. */
 const MOST_KEYS_SHOWN = 8;
 
-function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
+function assertTrusted(key: SecretKey, config: CacheConfig, info: CacheInfo): void {
   const ours = printPublicKey(publicKeyOf(key));
   if (info.publicKeys === undefined) return;
   if (info.publicKeys.some((theirs) => bare(theirs) === bare(ours))) return;
   throw new HandpickError(
     "KEY_MISMATCH",
-    `Cannot sign for cache "${cache.name}": its readers do not trust our signing key\n` +
+    `Cannot sign for cache "${config.name}": its readers do not trust our signing key\n` +
       `  ours   ${bare(ours)}\n` +
       theirLines(info.publicKeys).join("\n"),
     {
-      hint: `Use the key of this cache, or register ours: handpick keygen NAME --out ITS-FILE --register ${cache.name}.`,
+      hint:
+        config.publicKeys === undefined
+          ? `Use the key of this cache, or register ours: handpick keygen NAME --out ITS-FILE --register ${config.name}.`
+          : "Use the key of this cache, or add ours to its public-keys.",
     },
   );
 }

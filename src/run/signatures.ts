@@ -2,6 +2,7 @@ import type { CacheTraits } from "../cache/contract.ts";
 import type { Sign } from "../config/config.ts";
 import { publicKeyOf, type SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
+import { type Realisation, realisationFingerprints } from "../nix/realisation.ts";
 import { fingerprint, isSignature, signFingerprint, verifyFingerprint } from "../nix/signature.ts";
 import { nameOf, type StorePath } from "../nix/store-path.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -23,16 +24,35 @@ export function signaturesOf(
   info: PathInfo,
   { signer, sign, signingKey }: SignOptions,
 ): readonly string[] {
+  const lines = [fingerprint({ ...info, storePath: info.path })];
+  return signaturesOver(lines, info.signatures, { signer, sign, signingKey });
+}
+
+/** The signatures that readers get of a realisation; see {@link signaturesOf}. */
+export function realisationSignatures(
+  realisation: Realisation,
+  options: SignOptions,
+): readonly string[] {
+  return signaturesOver(realisationFingerprints(realisation), realisation.signatures, options);
+}
+
+/** @param lines What may be signed; we sign each. */
+function signaturesOver(
+  lines: readonly string[],
+  signatures: readonly string[],
+  { signer, sign, signingKey }: SignOptions,
+): readonly string[] {
   if (signer === "cache") return [];
-  const line = fingerprint({ ...info, storePath: info.path });
   const ours =
-    signingKey === undefined || sign === "none" ? [] : [signFingerprint(line, signingKey)];
+    signingKey === undefined || sign === "none"
+      ? []
+      : lines.map((line) => signFingerprint(line, signingKey));
   if (signer === "either" || sign === "own") return ours;
   const forged = (signature: string): boolean =>
     signingKey !== undefined &&
     signature.startsWith(`${signingKey.name}:`) &&
-    !verifyFingerprint(line, signature, [publicKeyOf(signingKey)]);
-  const theirs = info.signatures.filter((one) => isSignature(one) && !forged(one));
+    !lines.some((line) => verifyFingerprint(line, signature, [publicKeyOf(signingKey)]));
+  const theirs = signatures.filter((one) => isSignature(one) && !forged(one));
   return [...new Set([...ours, ...theirs])];
 }
 

@@ -28,6 +28,9 @@ async function told(
   const credentials: Credentials = {
     token,
     tokenSource: undefined,
+    login: undefined,
+    loginSource: undefined,
+    doubts: [],
     signingKey: undefined,
     keySource: undefined,
     host: undefined,

@@ -192,6 +192,7 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
         up = { url = "file:///srv/../x"; };
         server = { url = "attic://h/c"; signingKeyFile = "/k"; dhallFile = "/d"; tokenFile = "/t"; };
         name = { url = "attic://h/c.d"; };
+        web = { url = "https://h/nix"; netrcFile = ./token; dhallFile = "/d"; };
         stored = { url = "cachix://a"; signingKeyFile = "\${./token}"; };
       };
       packages = [ { package = pkgs.hello; caches = [ "nowhere" ]; } ];
@@ -212,12 +213,14 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       /caches\.disk\.host: a cache of file:\/\/\/DIR takes none/,
       /caches\.server\.signingKeyFile: a cache of attic:\/\/SERVER\/CACHE takes none/,
       /caches\.server\.dhallFile: a cache of attic:\/\/SERVER\/CACHE takes none/,
-      /caches\.name\.url: expected .* or attic:\/\/SERVER\/CACHE, .* found "attic:\/\/h\/c\.d"/,
+      /caches\.name\.url: expected .* attic:\/\/SERVER\/CACHE, .* found "attic:\/\/h\/c\.d"/,
+      /caches\.web\.dhallFile: a cache of http\(s\):\/\/HOST\/DIR takes none/,
+      /caches\.web\.netrcFile: expected a file outside of the Nix store, found a path literal/,
       /selections\.folders\.caches: expected .* found "file:\/\/\/srv\/other"/,
       /caches\.stored\.signingKeyFile: expected a file outside of the Nix store, found one below/,
-      /packages\[1\]\.caches: expected 1, disk, name, page, path, server, stored, up or cachix:\/\/NAME, found "nowhere"/,
+      /packages\[1\]\.caches: expected 1, disk, name, page, path, server, stored, up, web or cachix:\/\/NAME, found "nowhere"/,
       /selections\.some\.caches: .* found "mined"/,
-      /builds\.caches: expected 1, disk, name, page, path, server, stored, up, found "other"/,
+      /builds\.caches: expected 1, disk, name, page, path, server, stored, up, web, found "other"/,
     ]) {
       assert.match(stderr, expected);
     }

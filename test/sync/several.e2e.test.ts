@@ -118,10 +118,8 @@ describe("caches of a machine over time", { timeout: 120_000 }, () => {
     const { tool } = await sync.select("home", [{ packages: ["tool"] }]);
     const to = `file://${rig.dir("a")}`;
     const push = (): ReturnType<typeof handpick> => handpick(sync.nix, ["push", "--to", to, tool]);
-    const copy = sync.nix.run("nix", [
-      ...["--extra-experimental-features", "nix-command"],
-      ...["copy", "--no-check-sigs", "--to", to, tool],
-    ]);
+    const feature = ["--extra-experimental-features", "nix-command"];
+    const copy = sync.nix.run("nix", [...feature, "copy", "--no-check-sigs", "--to", to, tool]);
     const [first, second] = await Promise.all([push(), push(), copy]);
     assert.deepEqual([first.status, second.status], [0, 0], first.stderr + second.stderr);
     assert.equal((await narInfosIn(rig.dir("a"))).length, 3);

@@ -19,11 +19,13 @@ export const atticKind: CacheKind = {
   keys: new Set(["host", "token-file", "token-env"]),
   token: {
     variable: "ATTIC_TOKEN",
+    isNeeded: true,
     hint: "Set token-file in the configuration, or ATTIC_TOKEN in the environment, or log in with attic login. The operator of the server makes tokens.",
   },
   key: undefined,
   client: {
     name: "attic.toml",
+    isShared: false,
     path: atticConfigPath,
     parse: parseAtticConfig,
   },

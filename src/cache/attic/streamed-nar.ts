@@ -4,7 +4,8 @@ import { isTransient } from "../../http/network-error.ts";
 import { isRetryable } from "../../http/retry.ts";
 import { isSuccess, statusMessage } from "../../http/status-error.ts";
 import { DelayedAbort } from "../delayed-abort.ts";
-import { assertNoPage, FIRST_CONTACT } from "../json-api.ts";
+import { FIRST_PATIENCE } from "../first-contact.ts";
+import { assertNoPage } from "../json-api.ts";
 import { assertUploaded } from "./answers.ts";
 import { answerError } from "./attic-api.ts";
 import { LentPieces } from "./lent-pieces.ts";
@@ -50,7 +51,7 @@ export class StreamedNar implements NarBody {
       return response;
     } catch (error) {
       signal.throwIfAborted();
-      const found = isInterruption(error) ? await this.#find(signal) : undefined;
+      const found = isDoubtful(error) ? await this.#find(signal) : undefined;
       if (found === undefined) throw error;
       return found;
     }
@@ -100,7 +101,7 @@ export class StreamedNar implements NarBody {
   async #find(signal: AbortSignal): Promise<HttpResponse | undefined> {
     const { api, check, isDone } = this.#options;
     try {
-      const found = await api.json.retry(() => check(signal), signal, FIRST_CONTACT);
+      const found = await api.json.retry(() => check(signal), signal, FIRST_PATIENCE);
       return isSuccess(found) && isDone(found) ? found : undefined;
     } catch {
       signal.throwIfAborted();
@@ -114,8 +115,10 @@ export class StreamedNar implements NarBody {
   }
 }
 
-function isInterruption(error: unknown): boolean {
-  return error instanceof HandpickError && error.code === "UPLOAD_INTERRUPTED";
+/** Returns true for an error after which the server may have the path: no answer, or none that is understood. */
+function isDoubtful(error: unknown): boolean {
+  if (!(error instanceof HandpickError)) return false;
+  return error.code === "UPLOAD_INTERRUPTED" || error.code === "CACHE_PROTOCOL";
 }
 
 function interrupted(message: string, cause?: unknown): HandpickError {

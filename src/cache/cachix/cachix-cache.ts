@@ -14,7 +14,7 @@ import type {
 import { createHttpClient } from "../../http/http-client.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import { isPage, isSuccess, statusMessage } from "../../http/status-error.ts";
-import { FIRST_CONTACT } from "../json-api.ts";
+import { FIRST_PATIENCE } from "../first-contact.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import {
   hidesIncompleteClosures,
@@ -138,7 +138,7 @@ class CachixCache implements Cache {
       this.#checked(response, "UPLOAD_REJECTED");
     },
     list: async (signal) => {
-      const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_CONTACT);
+      const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_PATIENCE);
       return readPins(this.#checked(response));
     },
   };

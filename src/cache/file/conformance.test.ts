@@ -1,4 +1,4 @@
-import { stat, truncate } from "node:fs/promises";
+import { readFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 
 import { cacheConformance } from "../../../test/cache-conformance.ts";
@@ -21,6 +21,7 @@ cacheConformance({
           () => false,
         ),
       narInfo: (path) => createFileReader({ dir }).narInfo(path, new AbortController().signal),
+      companion: async (name) => new Uint8Array(await readFile(join(dir, name))),
       damage: (hashPart) => truncate(join(dir, narInfoName(hashPart))),
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();

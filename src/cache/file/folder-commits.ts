@@ -47,7 +47,7 @@ export class FolderCommits implements AsyncDisposable {
 
   async #run(): Promise<void> {
     // Those that come in this moment go with the first.
-    await undefined;
+    await Promise.resolve();
     while (this.#waiting.length > 0) {
       const group = this.#waiting;
       this.#waiting = [];

@@ -1,11 +1,12 @@
 import { HandpickError } from "../../error.ts";
-import { parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
+import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
 import { parseNarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../nix/store-path.ts";
 import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
 import type {
   Cache,
+  CacheCompanions,
   CacheInfo,
   CacheTraits,
   PartTraits,
@@ -17,10 +18,15 @@ import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import type { ObjectStore } from "./object-store.ts";
 
-/** Questions at once, of one cache. */
-const QUESTIONS_AT_ONCE = 64;
+/** Questions at once, of one cache: each is small, and there is one for each path. */
+export const QUESTIONS_AT_ONCE = 128;
+/** How long the last answer may take after an interruption. */
+const ABORT_MS = 3000;
 
-export interface LayoutCacheOptions extends Pick<OpenCacheOptions, "name" | "storeDir" | "signs"> {
+export interface LayoutCacheOptions extends Pick<
+  OpenCacheOptions,
+  "name" | "storeDir" | "signs" | "abortMs"
+> {
   /** Closed with the cache. */
   readonly objects: ObjectStore;
   readonly parts: PartTraits;
@@ -37,14 +43,16 @@ export function createLayoutCache(options: LayoutCacheOptions): Cache {
 class LayoutCache implements Cache {
   readonly name: string;
   readonly traits: CacheTraits;
+  readonly companions: CacheCompanions;
   readonly #label: string;
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
   readonly #signs: boolean;
+  readonly #abortMs: number;
   /** The store that the cache is of, once it says so. */
   #prepared: Promise<string> | undefined;
 
-  constructor({ name, objects, parts, storeDir, signs }: LayoutCacheOptions) {
+  constructor({ name, objects, parts, storeDir, signs, abortMs }: LayoutCacheOptions) {
     this.name = name;
     this.traits = {
       compressions: new Set(["zstd", "xz", "none"]),
@@ -56,13 +64,24 @@ class LayoutCache implements Cache {
     this.#objects = objects;
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
     this.#signs = signs ?? false;
+    this.companions = {
+      missing: (names, signal) => this.#missingObjects(names, signal),
+      put: async (companion, signal) => {
+        await this.#prepare(signal);
+        const action = `write ${JSON.stringify(companion.name)} to ${this.#label}`;
+        await this.#objects.put(companion, { action, signal });
+      },
+    };
+    this.#abortMs = abortMs ?? ABORT_MS;
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
     signal.throwIfAborted();
+    const found = await this.#readInfo(signal);
     return {
       readUrl: this.#objects.readUrl,
-      storeDir: (await this.#readStoreDir(signal)) ?? this.#storeDir,
+      storeDir: found?.storeDir ?? this.#storeDir,
+      priority: found?.priority,
       publicKeys: undefined,
       isPublic: undefined,
       writable: undefined,
@@ -85,7 +104,8 @@ class LayoutCache implements Cache {
   async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
     const storeDir = await this.#prepare(signal);
     if (storeDirOf(request.info.path) === storeDir) {
-      return new LayoutUpload({ label: this.#label, objects: this.#objects, request });
+      const [label, objects, abortMs] = [this.#label, this.#objects, this.#abortMs];
+      return await LayoutUpload.start({ label, objects, request, abortMs }, signal);
     }
     throw new HandpickError(
       "STORE_UNSUPPORTED",
@@ -95,6 +115,16 @@ class LayoutCache implements Cache {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#objects[Symbol.asyncDispose]();
+  }
+
+  async #missingObjects(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>> {
+    const missing = new Set<string>();
+    const limit = { limit: QUESTIONS_AT_ONCE, signal };
+    await forEachConcurrent(names, limit, async (name, signal) => {
+      const action = `look into ${this.#label}`;
+      if ((await this.#objects.get(name, { action, signal })) === undefined) missing.add(name);
+    });
+    return missing;
   }
 
   /** Makes a new cache say of which store it is, once; after a failure again. */
@@ -110,8 +140,8 @@ class LayoutCache implements Cache {
   }
 
   async #makeInfo(signal: AbortSignal): Promise<string> {
-    const found = await this.#readStoreDir(signal);
-    if (found !== undefined) return found;
+    const found = await this.#readInfo(signal);
+    if (found !== undefined) return found.storeDir ?? this.#storeDir;
     const bytes = new TextEncoder().encode(printNixCacheInfo({ storeDir: this.#storeDir }));
     const object = { name: CACHE_INFO_NAME, bytes, contentType: "text/x-nix-cache-info" };
     await this.#objects.put(object, { action: `write to ${this.#label}`, signal });
@@ -119,12 +149,12 @@ class LayoutCache implements Cache {
   }
 
   /** @throws {HandpickError} `CACHE_PROTOCOL` if something else is in the place of `nix-cache-info`. */
-  async #readStoreDir(signal: AbortSignal): Promise<string | undefined> {
+  async #readInfo(signal: AbortSignal): Promise<NixCacheInfo | undefined> {
     const action = `look up ${this.#label}`;
     const bytes = await this.#objects.get(CACHE_INFO_NAME, { action, signal });
     if (bytes === undefined) return undefined;
     try {
-      return parseNixCacheInfo(bytes.toString()).storeDir;
+      return parseNixCacheInfo(bytes.toString());
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause;
       throw new HandpickError(

@@ -4,6 +4,7 @@ import { printNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
 import { NAR_SUFFIXES, narInfoName, narInfoOf } from "../binary-cache.ts";
 import type { PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
+import { DelayedAbort } from "../delayed-abort.ts";
 import type { LargeName, LargeObject, ObjectRequest, ObjectStore } from "./object-store.ts";
 
 const NAR_TYPE = "application/x-nix-nar";
@@ -14,6 +15,8 @@ export interface LayoutUploadOptions {
   readonly label: string;
   readonly objects: ObjectStore;
   readonly request: UploadRequest;
+  /** How long the answer to the narinfo may take after an interruption, in milliseconds. */
+  readonly abortMs: number;
 }
 
 /**
@@ -26,60 +29,73 @@ export interface LayoutUploadOptions {
  */
 export class LayoutUpload implements Upload {
   readonly #options: LayoutUploadOptions;
+  /** Undefined once the NAR is known to have one part. */
   #large: LargeObject | undefined;
   /** True once the narinfo was sent: readers may have it, whatever became of the answer. */
   #mayBePublished = false;
 
-  constructor(options: LayoutUploadOptions) {
+  private constructor(options: LayoutUploadOptions, large: LargeObject) {
     this.#options = options;
+    this.#large = large;
+  }
+
+  /** @throws The reason `signal` was aborted with while it waited. */
+  static async start(options: LayoutUploadOptions, signal: AbortSignal): Promise<LayoutUpload> {
+    const { objects } = options;
+    const large = await objects.startLarge(largeName(options), asking(options, signal));
+    return new LayoutUpload(options, large);
   }
 
   async putPart(part: UploadPart, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { objects } = this.#options;
-    if (part.number === 1 && part.fileHash !== undefined) {
-      const file = { fileHash: part.fileHash, fileSize: part.bytes.length };
-      const object = { name: this.#narName(file), bytes: part.bytes, contentType: NAR_TYPE };
-      await objects.put(object, this.#asking(signal));
+    const request = asking(this.#options, signal);
+    if (part.number > 1 || part.fileHash === undefined) {
+      await this.#large?.put(part, request);
       return;
     }
-    this.#large ??= objects.startLarge(this.#largeName());
-    await this.#large.put(part, this.#asking(signal));
+    const file = { fileHash: part.fileHash, fileSize: part.bytes.length };
+    const name = narName(this.#options, file);
+    await this.#options.objects.put({ name, bytes: part.bytes, contentType: NAR_TYPE }, request);
+    await this.#large?.abort();
+    this.#large = undefined;
   }
 
   async publish(file: PackedFile, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { objects, request } = this.#options;
-    const asking = this.#asking(signal);
-    const url = (await this.#large?.finish(file, asking)) ?? this.#narName(file);
+    const { objects, request, abortMs } = this.#options;
+    const finished = await this.#large?.finish(file, asking(this.#options, signal));
+    const url = finished ?? narName(this.#options, file);
     const text = printNarInfo({ ...narInfoOf(request, file), url });
     const name = narInfoName(hashPartOf(request.info.path));
     const bytes = new TextEncoder().encode(text);
+    signal.throwIfAborted();
+    using late = new DelayedAbort(signal, abortMs);
     this.#mayBePublished = true;
-    await objects.put({ name, bytes, contentType: NARINFO_TYPE }, asking);
+    const narInfo = { name, bytes, contentType: NARINFO_TYPE };
+    await objects.put(narInfo, asking(this.#options, late.signal));
   }
 
   /** Leaves a NAR that has its name already: others may have published the same. */
   async abort(): Promise<void> {
     if (!this.#mayBePublished) await this.#large?.abort();
   }
+}
 
-  #narName(file: PackedFile): string {
-    return narInfoOf(this.#options.request, file).url;
-  }
+function narName({ request }: LayoutUploadOptions, file: PackedFile): string {
+  return narInfoOf(request, file).url;
+}
 
-  #largeName(): LargeName {
-    const { info, compression } = this.#options.request;
-    const [, digest = ""] = info.narHash.split(":");
-    return {
-      of: (file) => this.#narName(file),
-      unique: `nar/${digest}-${randomUUID()}${NAR_SUFFIXES[compression]}`,
-      contentType: NAR_TYPE,
-    };
-  }
+function largeName(options: LayoutUploadOptions): LargeName {
+  const { info, compression } = options.request;
+  const [, digest = ""] = info.narHash.split(":");
+  return {
+    of: (file) => narName(options, file),
+    unique: `nar/${digest}-${randomUUID()}${NAR_SUFFIXES[compression]}`,
+    contentType: NAR_TYPE,
+    narSize: info.narSize,
+  };
+}
 
-  #asking(signal: AbortSignal): ObjectRequest {
-    const { label, request } = this.#options;
-    return { action: `write ${JSON.stringify(nameOf(request.info.path))} to ${label}`, signal };
-  }
+function asking({ label, request }: LayoutUploadOptions, signal: AbortSignal): ObjectRequest {
+  return { action: `write ${JSON.stringify(nameOf(request.info.path))} to ${label}`, signal };
 }

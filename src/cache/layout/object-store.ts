@@ -22,8 +22,8 @@ export interface LargeObject {
   /** Gives it its name, once all parts were taken; returns that name, below the root. */
   finish(file: PackedFile, request: ObjectRequest): Promise<string>;
   /**
-   * Gives it up, also where it has a name that is its own; best effort, bounded in time, never throws.
-   * Never called once a narinfo that names it was sent.
+   * Gives it up, also where it has a name that is its own, or took no part; best effort, bounded in time, never
+   * throws. Never called once a narinfo that names it was sent.
    */
   abort(): Promise<void>;
 }
@@ -35,6 +35,8 @@ export interface LargeName {
   /** A name that nothing else has, for a store that has to know it before the hash is known. */
   readonly unique: string;
   readonly contentType: string;
+  /** The size of the NAR before compression, in bytes. */
+  readonly narSize: number;
 }
 
 /**
@@ -51,6 +53,9 @@ export interface ObjectStore extends AsyncDisposable {
   /** Puts a small object in place of any that has its name. */
   put(object: StoredObject, request: ObjectRequest): Promise<void>;
 
-  /** Starts a large one; nothing is sent before its first part. */
-  startLarge(name: LargeName): LargeObject;
+  /**
+   * Starts one that may become large, before it is known to have several parts; may wait until others are through.
+   * Nothing is sent before its first part.
+   */
+  startLarge(name: LargeName, request: ObjectRequest): LargeObject | Promise<LargeObject>;
 }

@@ -1,4 +1,4 @@
-import { onAbort } from "../on-abort.ts";
+import { onAbort } from "./on-abort.ts";
 
 interface Waiter {
   readonly amount: number;
