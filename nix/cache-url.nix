@@ -40,6 +40,15 @@ rec {
       options = [ "signingKeyFile" ] ++ readerOptions;
     }
     {
+      form = "s3://BUCKET";
+      meaning = ", BUCKET being the name of a bucket, with parameters behind a question mark";
+      # Values of parameters are looked at by the program.
+      holds =
+        url:
+        match "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?([?]([a-z-]+=[A-Za-z0-9._~:/%@!$'()*,;-]*&?)*)?" url != null;
+      options = [ "signingKeyFile" ] ++ readerOptions;
+    }
+    {
       form = "attic://SERVER/CACHE";
       meaning = ", SERVER being a host or the name of one for Attic's client";
       holds =

@@ -59,42 +59,33 @@ let
       }; take a newer nixpkgs";
 
   # npm's own builders need the address of each package in the lock file, and fetch the tools for
-  # development too. What goes into the bundle is a few small packages, and their hashes are there.
-  locked = removeAttrs (json ../package-lock.json).packages [ "" ];
-  isBundled =
-    path:
-    let
-      package = locked.${path};
-    in
-    !(package.dev or package.devOptional or package.optional or package.peer or false);
-  fetch =
-    path:
-    let
-      name = lib.last (lib.splitString "node_modules/" path);
-      inherit (locked.${path}) version integrity;
-    in
-    stdenvNoCC.mkDerivation {
-      pname = baseNameOf name;
-      inherit version;
-      outputHash = integrity;
-      nativeBuildInputs = [
-        withNpm
-        cacert
-      ];
-      # Where a proxy or a mirror is used, the environment of Nix (of its daemon) says so.
-      impureEnvVars = lib.fetchers.proxyImpureEnvVars ++ [ "npm_config_registry" ];
-      # npm knows where packages are. The certificates of the builder's environment are none, and
-      # Node reads those of the system only if told to.
-      buildCommand = ''
-        export HOME=$PWD NODE_EXTRA_CA_CERTS=${cacert}/etc/ssl/certs/ca-bundle.crt
-        npm pack --loglevel=error --update-notifier=false ${name}@${version}
-        mv ./*.tgz $out
-      '';
-    };
-  unpack = path: ''
-    mkdir -p ${path}
-    tar -xzf ${fetch path} -C ${path} --strip-components=1
-  '';
+  # development too. What goes into the bundle comes in one download, whose hash is that of all files:
+  # test/nix-package.test.ts says which it has to be. The same files have the same place in the store
+  # whatever the version of handpick.
+  modules = stdenvNoCC.mkDerivation {
+    name = "handpick-node-modules";
+    outputHashMode = "recursive";
+    outputHash = "sha256-0HmJZUjiFKA1XLl48iqM0bH+TKw3csF0UhSJ7O9ybXs=";
+    nativeBuildInputs = [
+      withNpm
+      cacert
+    ];
+    # Where a proxy or a mirror is used, the environment of Nix (of its daemon) says so.
+    impureEnvVars = lib.fetchers.proxyImpureEnvVars ++ [ "npm_config_registry" ];
+    # npm knows where packages are, and checks them by the lock file. The certificates of the builder's
+    # environment are none, and Node reads those of the system only if told to.
+    buildCommand = ''
+      export HOME=$PWD NODE_EXTRA_CA_CERTS=${cacert}/etc/ssl/certs/ca-bundle.crt
+      cp ${../package.json} package.json
+      cp ${../package-lock.json} package-lock.json
+      npm ci --omit=dev --omit=optional --omit=peer --ignore-scripts --no-bin-links \
+        --no-audit --no-fund --loglevel=error --update-notifier=false
+      rm node_modules/.package-lock.json
+      find node_modules -type f -exec chmod a-x {} +
+      mkdir $out
+      mv node_modules $out
+    '';
+  };
 in
 stdenvNoCC.mkDerivation {
   pname = "handpick";
@@ -102,13 +93,13 @@ stdenvNoCC.mkDerivation {
   nativeBuildInputs = [ esbuild ];
 
   buildCommand = ''
-    ${lib.concatMapStrings unpack (lib.filter isBundled (lib.attrNames locked))}
+    ln -s ${modules}/node_modules node_modules
     cp -r ${../src} src
     cp ${../package.json} package.json
     cp ${../tsconfig.json} tsconfig.json
     esbuild handpick=src/main.ts pack-worker=src/push/pack-worker.ts \
       --outdir=$out/lib/handpick --chunk-names='chunk-[hash]' --bundle --splitting \
-      --format=esm --platform=node --target=node24 --minify-syntax --minify-whitespace \
+      --format=esm --platform=node --target=node24 --main-fields=module,main --minify-syntax --minify-whitespace \
       --legal-comments=linked --define:HANDPICK_VERSION='"${version}"' --log-level=warning \
       --banner:js='import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);'
 

@@ -23,6 +23,8 @@ export async function bundle(): Promise<void> {
     format: "esm",
     platform: "node",
     target: "node24",
+    // Of packages that have both, what esbuild can leave unused parts out of, and load in pieces.
+    mainFields: ["module", "main"],
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "linked",

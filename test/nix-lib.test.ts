@@ -145,6 +145,8 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       "attic://[::1]/c/",
       "http://[::1]:8080",
       "https://cache.example.org/nix/a%20b@c/",
+      "s3://b.c-d",
+      "s3://bucket?region=eu-west-1&endpoint=h:1&profile=a%20b&prefix=x/y",
     ];
     const text = `handpick.manifest { name = "m"; packages = [ pkgs.words ]; caches = builtins.fromJSON ''${JSON.stringify(caches)}''; }`;
     const { picks } = await manifestOf(nix, text);

@@ -8,13 +8,29 @@ import type { SecretKey } from "../src/nix/key.ts";
 import type { PathInfo } from "../src/nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../src/nix/signature.ts";
 import { parseStorePath, type StorePath } from "../src/nix/store-path.ts";
-import type { TestNix } from "./nix.ts";
+import { createTestNix, type TestNix } from "./nix.ts";
 import { COMPRESSORS, samplePart } from "./sample-upload.ts";
 
 /** A path of a real store, and its NAR. */
 export interface PackedPath {
   readonly info: PathInfo;
   readonly nar: Buffer;
+}
+
+/** A path with a reference, `app` and `lib`: texts, so that every Nix makes the same without building. */
+export const APP_AND_LIB: string = `
+  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
+`;
+
+/** Packs both paths of {@link APP_AND_LIB}. */
+export async function packAppAndLib(): Promise<Record<"app" | "lib", PackedPath>> {
+  await using nix = await createTestNix({ root: true });
+  const evaluate = ["--eval", "--read-write-mode", "--expr", APP_AND_LIB];
+  const { stdout } = await nix.run("nix-instantiate", evaluate);
+  const path = parseStorePath(JSON.parse(stdout));
+  const found = await nix.run("nix-store", ["--query", "--references", path]);
+  const lib = await packPath(nix, parseStorePath(found.stdout.trim()));
+  return { lib, app: await packPath(nix, path) };
 }
 
 /** Reads a path of a Nix that has another root. */

@@ -28,6 +28,8 @@ export interface SampleOptions {
   readonly references?: readonly StorePath[];
   /** How many parts of about equal size. @default {1} */
   readonly parts?: number;
+  /** The least that a part may have, but the last: makes the contents as long as that takes. @default {1} */
+  readonly partBytes?: number;
   readonly info?: Partial<PathInfo>;
   readonly signatures?: readonly string[];
   /** @default {"zstd"} */
@@ -44,9 +46,10 @@ export const COMPRESSORS: Readonly<Record<Compression, (nar: Buffer) => Buffer>>
 /** Makes the NAR of one small file, its narinfo and its parts. */
 export function sampleUpload({
   name,
-  contents = Buffer.from(`The contents of ${name}\n`),
   references = [],
   parts = 1,
+  partBytes = 1,
+  contents = contentsOf(name, parts === 1 || partBytes === 1 ? 0 : parts * partBytes),
   info = {},
   signatures = [],
   compression = "zstd",
@@ -87,6 +90,13 @@ export function sampleUpload({
     },
     packed: { fileHash, fileSize: file.length },
   };
+}
+
+/** A line; or as many bytes as are asked for, the same each time, which no compression makes less. */
+function contentsOf(name: string, sizeBytes: number): Buffer {
+  const text = `The contents of ${name}\n`;
+  if (sizeBytes === 0) return Buffer.from(text);
+  return createHash("shake256", { outputLength: sizeBytes }).update(text).digest();
 }
 
 /** A part of these bytes, with others after it. */

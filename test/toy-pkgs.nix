@@ -86,15 +86,16 @@ let
     runtimeShell = bash;
     stdenvNoCC.mkDerivation =
       {
-        pname,
-        version,
+        pname ? "",
+        version ? "",
+        name ? "${pname}-${version}",
         nativeBuildInputs,
         buildCommand,
         meta ? { },
         ...
       }@arguments:
       # The certificates of builders in nixpkgs are a file that does not exist.
-      build "${pname}-${version}"
+      build name
         (
           {
             inherit nativeBuildInputs;
@@ -103,6 +104,7 @@ let
           }
           // builtins.intersectAttrs {
             outputHash = null;
+            outputHashMode = null;
             impureEnvVars = null;
           } arguments
         )

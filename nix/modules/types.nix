@@ -88,7 +88,7 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, `https://HOST/DIR` for a web server that takes PUT, or `attic://SERVER/CACHE`.";
+        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, `https://HOST/DIR` for a web server that takes PUT, `s3://BUCKET`, or `attic://SERVER/CACHE`.";
         example = "cachix://mycache";
       };
       host = optional types.str {

@@ -1,3 +1,4 @@
+import type { HandpickError } from "../error.ts";
 import type { NixCacheInfo } from "../nix/cache-info.ts";
 import type { Sha256 } from "../nix/hash.ts";
 import type { NarInfo } from "../nix/narinfo.ts";
@@ -61,6 +62,16 @@ export interface CacheInfo {
   readonly writable: boolean | undefined;
   /** The method the cache wants; undefined if it takes whatever comes. */
   readonly preferredCompression: Compression | undefined;
+}
+
+/** Facts that only `doctor` asks a cache for, since they cost requests of their own. */
+export interface CacheDiagnosis {
+  /** Where the credentials come from, for people. */
+  readonly credentials: string;
+  /** Why we may not write; undefined if we may. */
+  readonly refusal: HandpickError | undefined;
+  /** What its user has to know of readers, in sentences. */
+  readonly advice: string | undefined;
 }
 
 /** A path that is to be uploaded. */
@@ -164,6 +175,13 @@ export interface Cache extends AsyncDisposable {
 
   /** Starts the upload of one NAR. */
   beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload>;
+
+  /**
+   * Absent where `info` and credentials of ours tell everything.
+   *
+   * @throws {HandpickError} `TOKEN_MISSING`, or as `info`.
+   */
+  diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;
 
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;

@@ -31,6 +31,11 @@ export interface CacheKind {
    */
   serverOf(url: string): string | undefined;
   /**
+   * Returns what else a URL has that only a believed configuration may say, to be said after the name of the
+   * cache; undefined if nothing. Absent where no URL of the kind has any.
+   */
+  foundFault?(url: string): string | undefined;
+  /**
    * True if what is wanted goes there only by a table of a configuration that is believed: the URL that
    * a selection names could be any place.
    */
@@ -41,11 +46,6 @@ export interface CacheKind {
   readonly token: TokenTraits | undefined;
   /** Undefined if it takes no signatures: the cache has a key of its own. */
   readonly key: KeyTraits | undefined;
-  /**
-   * Returns the server that a URL itself names; undefined if it leaves that to the service or names a folder. A
-   * configuration that was found may name none: whoever wrote it would choose who gets packages.
-   */
-  serverOf(url: string): string | undefined;
   /** Undefined if no other client of it has a configuration with credentials. */
   readonly client: ClientFile | undefined;
   /**

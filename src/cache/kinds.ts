@@ -3,9 +3,17 @@ import { cachixKind } from "./cachix/cachix-kind.ts";
 import { fileKind } from "./file/file-kind.ts";
 import { httpKind, httpsKind } from "./http/http-kind.ts";
 import type { CacheKind } from "./kind.ts";
+import { s3Kind } from "./s3/s3-kind.ts";
 
 /** Every kind of cache that this version pushes to; a new one is its folder and a row here. */
-export const KINDS: readonly CacheKind[] = [cachixKind, fileKind, httpsKind, httpKind, atticKind];
+export const KINDS: readonly CacheKind[] = [
+  cachixKind,
+  fileKind,
+  httpsKind,
+  httpKind,
+  s3Kind,
+  atticKind,
+];
 
 /** Returns the kind of a cache by the scheme of its URL; undefined for a scheme of no kind. */
 export function kindOf(url: string): CacheKind | undefined {

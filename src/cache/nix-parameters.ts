@@ -23,8 +23,12 @@ const OF_READERS: ReadonlySet<string> = new Set([
  */
 export function queryFault(query: string): string {
   const name = query.split(/[=&]/, 1)[0] ?? "";
+  return `must not have parameters, found ${quote(name)}${parameterAdvice(name)}`;
+}
+
+/** Returns the place of a parameter of Nix that is none of ours, to be said after its name. */
+export function parameterAdvice(name: string): string {
   const key = KEYS.get(name);
-  const rule = `must not have parameters, found ${quote(name)}`;
-  if (key !== undefined) return `${rule}; set ${key} in [caches.NAME] of the configuration`;
-  return OF_READERS.has(name) ? `${rule}, which readers set in their substituters` : rule;
+  if (key !== undefined) return `; set ${key} in [caches.NAME] of the configuration`;
+  return OF_READERS.has(name) ? ", which readers set in their substituters" : "";
 }

@@ -137,6 +137,10 @@ describe("wantedCache()", () => {
       code: "CACHE_UNKNOWN",
       hint: /url = "https:\/\/h\/nix" to/,
     });
+    assert.throws(() => wantedCache(TWO, "s3://bucket/"), {
+      code: "CACHE_UNKNOWN",
+      hint: /url = "s3:\/\/bucket" to/,
+    });
   });
 });
 

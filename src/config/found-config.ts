@@ -36,6 +36,8 @@ async function assertHarmless(cache: CacheConfig, file: string): Promise<void> {
   if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
   const server = kindOf(url)?.serverOf(url);
   if (server !== undefined) refuse(`would send packages to ${server}`);
+  const fault = kindOf(url)?.foundFault?.(url);
+  if (fault !== undefined) refuse(fault);
   const folder = kindOf(url)?.folderOf(url);
   const place = folder === undefined ? undefined : await placeFault(folder, file);
   if (place !== undefined) refuse(`would write to ${folder}${place}`);

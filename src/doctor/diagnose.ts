@@ -13,6 +13,7 @@ import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
 import { quote } from "../nix/format-error.ts";
 import { withMissingToken } from "../run/with-missing-token.ts";
+import { accessOutcome } from "./access-outcome.ts";
 import { readersOutcome } from "./readers-outcome.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
@@ -172,6 +173,9 @@ async function* checkCache(
   const found = info;
   if (found !== undefined)
     yield await check(`${name}: readers`, () => readersOutcome(about, found));
+  const diagnose = about.cache.diagnose?.bind(about.cache);
+  if (diagnose === undefined) return;
+  yield await check(`${name}: access`, async () => accessOutcome(await diagnose(request.signal)));
 }
 
 function placeText({ cache, config }: OpenedCache, info: CacheInfo): string {
@@ -198,12 +202,13 @@ async function isDiskFull({ url }: CacheConfig): Promise<boolean> {
 }
 
 /** Says what is sent to a cache that tells it who we are. */
-function sentText({ config, credentials }: OpenedCache): string {
+function sentText({ cache, config, credentials }: OpenedCache): string {
   const { token, tokenSource, login, loginSource } = credentials;
   if (token !== undefined) return `token from ${tokenSource ?? "configuration"}`;
   if (login !== undefined) {
     return `user ${quote(login.user)} and password from ${loginSource ?? "configuration"}`;
   }
+  if (cache.diagnose !== undefined) return "credentials that its kind finds by itself";
   if (!isAnonymous(config, credentials)) return "no token needed";
   return ["neither token nor password", ...credentials.doubts].join("; ");
 }

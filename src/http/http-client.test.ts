@@ -449,6 +449,14 @@ describe("createHttpClient() redirected", () => {
     assert.equal((await rig.get("/", { method: "PUT" })).status, 307);
   });
 
+  it("returns any redirect as it is to a request that follows none", async () => {
+    await using rig = await serve((_incoming, response) => {
+      response.writeHead(301, { location: "/to" }).end();
+    });
+    const asked = rig.get("/", { followsRedirects: false });
+    assert.deepEqual([(await asked).status, (await asked).headers.location], [301, "/to"]);
+  });
+
   it("returns a redirect to nowhere as it is", async () => {
     for (const location of [undefined, "http://["]) {
       const headers = location === undefined ? {} : { location };

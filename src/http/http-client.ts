@@ -83,9 +83,12 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
 }
 
-function redirectTarget({ method, url }: HttpRequest, response: HttpResponse): URL | undefined {
+function redirectTarget(
+  { method, url, followsRedirects = true }: HttpRequest,
+  response: HttpResponse,
+): URL | undefined {
   const { location } = response.headers;
-  const mayFollow = method === "GET" || method === "HEAD";
+  const mayFollow = followsRedirects && (method === "GET" || method === "HEAD");
   if (!mayFollow || location === undefined || !REDIRECT_STATUSES.includes(response.status)) {
     return undefined;
   }
@@ -115,7 +118,8 @@ function redirected(request: HttpRequest, target: URL): HttpRequest {
  */
 function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): HttpResponse {
   const least = response.status < 300 ? UNLIKELY_LENGTH : 1;
-  const secrets = secretsIn(headers?.["authorization"]).filter(({ length }) => length >= least);
+  const sent = [...secretsIn(headers?.["authorization"]), headers?.["x-amz-security-token"] ?? ""];
+  const secrets = sent.filter(({ length }) => length >= least);
   if (secrets.length === 0) return response;
   const spellings = secrets.flatMap((text) => [
     text,

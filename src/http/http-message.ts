@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 export interface HttpRequest {
   /** The action as it follows "Cannot" in a message: `read the pins of cache "mine"`. */
   readonly action: string;
-  readonly method: "GET" | "HEAD" | "POST" | "PUT";
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent without copying; `content-length` is set from its size. */
@@ -14,6 +14,8 @@ export interface HttpRequest {
    * as they arrive, no more than the default. @default {1_048_576}
    */
   readonly maxBytes?: number | undefined;
+  /** False to get a redirect as the answer. @default {true} */
+  readonly followsRedirects?: boolean | undefined;
   readonly signal: AbortSignal;
 }
 

@@ -6,10 +6,15 @@ import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../../test/nix.ts";
 import { NOBODY } from "../../../test/ordinary-user.ts";
-import { type PackedPath, packPath, publishPacked } from "../../../test/packed-path.ts";
+import {
+  APP_AND_LIB,
+  packAppAndLib,
+  type PackedPath,
+  publishPacked,
+} from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
-import { hashPartOf, parseStorePath } from "../../nix/store-path.ts";
+import { hashPartOf } from "../../nix/store-path.ts";
 import type { Compression } from "../contract.ts";
 import { createFileCache } from "./file-cache.ts";
 import { createFileReader } from "./file-reader.ts";
@@ -17,9 +22,6 @@ import { createFileReader } from "./file-reader.ts";
 const { signal } = new AbortController();
 const KEY = generateSecretKey("folder-1");
 const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
-const EXPRESSION = `
-  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
-`;
 
 async function push(
   dir: string,
@@ -37,13 +39,7 @@ describe("a folder and Nix itself", () => {
   before(async () => {
     temp = await tempDir();
     await chmod(temp.dir, 0o755);
-    await using nix = await createTestNix({ root: true });
-    const evaluate = ["--eval", "--read-write-mode", "--expr", EXPRESSION];
-    const { stdout } = await nix.run("nix-instantiate", evaluate);
-    const path = parseStorePath(JSON.parse(stdout));
-    const found = await nix.run("nix-store", ["--query", "--references", path]);
-    lib = await packPath(nix, parseStorePath(found.stdout.trim()));
-    app = await packPath(nix, path);
+    ({ app, lib } = await packAppAndLib());
   });
   after(() => temp[Symbol.asyncDispose]());
 
@@ -109,7 +105,7 @@ describe("a folder and Nix itself", () => {
     await push(dir, [lib], "zstd");
     const library = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `file://${dir}?compression=zstd`, app.info.path]);
     // Nix leaves alone what is there.
     const present = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
@@ -130,7 +126,7 @@ describe("a folder and Nix itself", () => {
     const [ours, theirs] = [join(temp.dir, "ours"), join(temp.dir, "theirs")];
     await push(ours, [lib, app], "none");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `file://${theirs}?compression=none`, app.info.path]);
     for (const folder of [".partial", "nar/.partial"])
       await rm(join(ours, folder), { recursive: true });

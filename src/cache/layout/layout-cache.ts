@@ -16,6 +16,7 @@ import type {
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
+import { listNarInfos } from "./list-narinfos.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 /** Questions at once, of one cache: each is small, and there is one for each path. */
@@ -44,6 +45,7 @@ class LayoutCache implements Cache {
   readonly name: string;
   readonly traits: CacheTraits;
   readonly companions: CacheCompanions;
+  readonly diagnose?: NonNullable<Cache["diagnose"]>;
   readonly #label: string;
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
@@ -62,6 +64,7 @@ class LayoutCache implements Cache {
     };
     this.#label = `cache ${JSON.stringify(name)}`;
     this.#objects = objects;
+    if (objects.diagnose !== undefined) this.diagnose = objects.diagnose.bind(objects);
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
     this.#signs = signs ?? false;
     this.companions = {
@@ -91,13 +94,19 @@ class LayoutCache implements Cache {
 
   async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
     const asked = new Set(hashParts);
-    const found = new Set<HashPart>();
-    const limit = { limit: QUESTIONS_AT_ONCE, signal };
-    await forEachConcurrent(asked, limit, async (hashPart, signal) => {
-      const action = `look into ${this.#label}`;
-      const bytes = await this.#objects.get(narInfoName(hashPart), { action, signal });
-      if (bytes !== undefined && this.#serves(hashPart, bytes)) found.add(hashPart);
-    });
+    const request = { action: `look into ${this.#label}`, signal };
+    const listed = await listNarInfos(asked, this.#objects, request);
+    // A name in a list says nothing of signatures.
+    const open = this.#signs ? asked.difference(listed.absent) : listed.unknown;
+    const found = this.#signs ? new Set<HashPart>() : new Set(listed.present);
+    await forEachConcurrent(
+      open,
+      { limit: QUESTIONS_AT_ONCE, signal },
+      async (hashPart, signal) => {
+        const bytes = await this.#objects.get(narInfoName(hashPart), { ...request, signal });
+        if (bytes !== undefined && this.#serves(hashPart, bytes)) found.add(hashPart);
+      },
+    );
     return asked.difference(found);
   }
 

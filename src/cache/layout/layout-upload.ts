@@ -1,13 +1,17 @@
 import { randomUUID } from "node:crypto";
 
+import { HandpickError, isOutage } from "../../error.ts";
 import { printNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, nameOf } from "../../nix/store-path.ts";
 import { NAR_SUFFIXES, narInfoName, narInfoOf } from "../binary-cache.ts";
 import type { PackedFile, Upload, UploadPart, UploadRequest } from "../contract.ts";
 import { DelayedAbort } from "../delayed-abort.ts";
+import { putNarInfo } from "./put-narinfo.ts";
 import type { LargeName, LargeObject, ObjectRequest, ObjectStore } from "./object-store.ts";
 
 const NAR_TYPE = "application/x-nix-nar";
+const UNIQUE =
+  /^nar\/[0-9a-df-np-sv-z]{52}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.nar(?:\.zst|\.xz)?$/;
 const NARINFO_TYPE = "text/x-nix-narinfo";
 
 export interface LayoutUploadOptions {
@@ -65,20 +69,47 @@ export class LayoutUpload implements Upload {
     const { objects, request, abortMs } = this.#options;
     const finished = await this.#large?.finish(file, asking(this.#options, signal));
     const url = finished ?? narName(this.#options, file);
-    const text = printNarInfo({ ...narInfoOf(request, file), url });
+    const record = { ...narInfoOf(request, file), url };
     const name = narInfoName(hashPartOf(request.info.path));
-    const bytes = new TextEncoder().encode(text);
+    const bytes = new TextEncoder().encode(printNarInfo(record));
     signal.throwIfAborted();
     using late = new DelayedAbort(signal, abortMs);
     this.#mayBePublished = true;
-    const narInfo = { name, bytes, contentType: NARINFO_TYPE };
-    await objects.put(narInfo, asking(this.#options, late.signal));
+    const object = { name, bytes, contentType: NARINFO_TYPE };
+    const writing = asking(this.#options, late.signal);
+    try {
+      this.#mayBePublished = await putNarInfo(object, {
+        objects,
+        narInfo: record,
+        request: writing,
+      });
+    } catch (error) {
+      const isAnswer = error instanceof HandpickError && !isOutage(error.code);
+      if (isAnswer) this.#mayBePublished = await this.#mayBeNamed(object.name, url, writing);
+      throw error;
+    }
+    if (!this.#mayBePublished) await this.#large?.abort();
+  }
+
+  /** A refusal may be that of a second try, after a first one whose answer was lost. */
+  async #mayBeNamed(narInfo: string, url: string, request: ObjectRequest): Promise<boolean> {
+    try {
+      const found = await this.#options.objects.get(narInfo, request);
+      return found?.includes(`URL: ${url}\n`) ?? false;
+    } catch {
+      return true; // the refusal is what the user is told
+    }
   }
 
   /** Leaves a NAR that has its name already: others may have published the same. */
   async abort(): Promise<void> {
     if (!this.#mayBePublished) await this.#large?.abort();
   }
+}
+
+/** Returns true for a name of the form that this file gives to NARs of several parts. */
+export function isUniqueName(name: string): boolean {
+  return UNIQUE.test(name);
 }
 
 function narName({ request }: LayoutUploadOptions, file: PackedFile): string {

@@ -1,4 +1,4 @@
-import type { PackedFile, UploadPart } from "../contract.ts";
+import type { CacheDiagnosis, PackedFile, UploadPart } from "../contract.ts";
 
 /** A small object, whole in memory. */
 export interface StoredObject {
@@ -13,6 +13,17 @@ export interface ObjectRequest {
   /** As it follows "Cannot" in a message: `read the narinfo of "hello" from cache "mine"`. */
   readonly action: string;
   readonly signal: AbortSignal;
+}
+
+/** A page of a list, in the order of names. */
+export interface ListedPage {
+  readonly objects: readonly {
+    readonly name: string;
+    /** In bytes. */
+    readonly size: number;
+  }[];
+  /** True if the list ends with it. */
+  readonly isLast: boolean;
 }
 
 /** A NAR that goes to a store in several parts. Nobody is told of it before `finish` settles. */
@@ -52,6 +63,29 @@ export interface ObjectStore extends AsyncDisposable {
 
   /** Puts a small object in place of any that has its name. */
   put(object: StoredObject, request: ObjectRequest): Promise<void>;
+
+  /**
+   * Puts a small object, unless there is one of its name already that `isEnough`, as far as the store can say so.
+   * Absent where it cannot.
+   *
+   * @returns True if it was put.
+   */
+  putUnless?(
+    object: StoredObject,
+    isEnough: (found: Buffer) => Promise<boolean>,
+    request: ObjectRequest,
+  ): Promise<boolean>;
+
+  /** The size of an object in bytes; undefined where it is absent. Comes with `putUnless`. */
+  sizeOf?(name: string, request: ObjectRequest): Promise<number | undefined>;
+
+  /**
+   * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.
+   */
+  list?(prefix: string, request: ObjectRequest): AsyncIterable<ListedPage>;
+
+  /** Finds out what only `doctor` asks; absent where there is nothing to ask. */
+  diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;
 
   /**
    * Starts one that may become large, before it is known to have several parts; may wait until others are through.
