@@ -161,10 +161,10 @@ describe("a cache at an Attic server", { timeout: 180_000 }, () => {
     const { stdout } = await done("doctor", "mine");
     assert.match(stdout, /^ok {6}mine: credentials: token from variable ATTIC_TOKEN$/m);
     const place = `${fake.url}/acme`;
-    const cache = `public, writable, read at ${place}, compressed and signed by the server, store /nix/store, priority 40`;
+    const cache = `public, writable, read at ${place}, compressed by the server, paths of /nix/store, priority 40`;
     const readers = [
-      `ok      mine: readers: everybody, with the key ${publicKey}`,
-      "          nix.conf of readers:",
+      "ok      mine: readers: signed by the server",
+      "          Readers need in nix.conf:",
       `          extra-substituters = ${place}`,
       `          extra-trusted-public-keys = ${publicKey}`,
     ];
@@ -176,8 +176,8 @@ describe("a cache at an Attic server", { timeout: 180_000 }, () => {
     fake.service.mayPush = true;
     fake.service.isPublic = false;
     const hidden = await done("doctor", "mine");
-    assert.match(hidden.stdout, /readers: whoever has a token that may read, with the key/);
-    assert.match(hidden.stdout, /\n {10}machine 127\.0\.0\.1 password TOKEN\n/);
+    assert.match(hidden.stdout, /mine: cache: private, writable/);
+    assert.match(hidden.stdout, /\n {10}netrc-file = FILE, with a line for machine 127\.0\.0\.1\n/);
   });
 
   it("takes no settings that would change nothing", async () => {

@@ -340,6 +340,57 @@ describe("readCredentials()", () => {
     await assert.rejects(read({ clientFile, foundFile }, { ANY: "t" }), refusal);
   });
 
+  it("takes the login of a web server from systemd, netrc-file, or the netrc of Nix, if there is no token", async () => {
+    const url = "https://h.example/nix";
+    const line = (user: string): string =>
+      `machine h.example login ${user} password pw-of-${user}\n`;
+    const ofNix = await put("etc/netrc", line("nix"));
+    const clientFile = await put("its-netrc", line("table"));
+    const systemd = await put("systemd/netrc@mine", line("unit"));
+    const tokenFile = await put("token", "t0ken");
+    const env = { NIX_CONF_DIR: join(dir, "etc"), NIX_USER_CONF_FILES: "" };
+    const unit = { ...env, CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+    for (const [cache, given, user, source] of [
+      [{ clientFile }, unit, "unit", systemd],
+      [{ clientFile }, env, "table", clientFile],
+      [{}, env, "nix", ofNix],
+    ] as const) {
+      const { login, loginSource, warnings } = await read({ url, ...cache }, given);
+      assert.deepEqual([login?.user, login?.password.reveal()], [user, `pw-of-${user}`]);
+      assert.deepEqual([loginSource, warnings], [`file ${source}`, []]);
+    }
+    const { token, login } = await read({ url, clientFile, tokenFile }, unit);
+    assert.deepEqual([token?.reveal(), login], ["t0ken", undefined]);
+    assert.equal((await read({ url: "https://other", clientFile }, env)).login, undefined);
+  });
+
+  it("passes over the netrc of Nix where it cannot be read, and not one that the table names", async () => {
+    const url = "https://h.example/nix";
+    const env = { NIX_CONF_DIR: join(dir, "etc"), NIX_USER_CONF_FILES: "" };
+    await put("etc/netrc", 'machine h.example password "SECRET', 0o644);
+    const { login, warnings, doubts } = await read({ url }, env);
+    assert.deepEqual([login, warnings], [undefined, []]);
+    assert.match(
+      doubts.join(),
+      /^file \S+etc\/netrc is ignored: .*line 1 has a quote without end$/,
+    );
+    await put("etc/netrc", "machine other.example login me", 0o644);
+    assert.deepEqual((await read({ url }, env)).warnings, [], "it is of no use here");
+    await put("etc/netrc", "default login me", 0o644);
+    assert.match((await read({ url }, env)).warnings.join(), /every user of this machine/);
+    const named = await put("its-netrc", 'machine h.example password "SECRET');
+    const message = /its-netrc: line 1 has a quote without end$/;
+    await assert.rejects(read({ url, clientFile: named }, env), {
+      code: "CONFIG_INVALID",
+      message,
+    });
+    const tokenFile = await put("token", "t0ken");
+    assert.equal((await read({ url, clientFile: named, tokenFile }, env)).token?.reveal(), "t0ken");
+    await assert.rejects(read({ url, clientFile: join(dir, "absent") }, env), {
+      code: "TOKEN_MISSING",
+    });
+  });
+
   it("takes an optional cache without its files for one without a token", async () => {
     const absent = { tokenFile: join(dir, "absent"), clientFile: join(dir, "absent.dhall") };
     assert.equal((await read({ ...absent, optional: true })).token, undefined);

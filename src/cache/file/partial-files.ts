@@ -92,14 +92,9 @@ export class PartialFile {
   }
 
   /** Closes the file once everything is on disk; a later write opens it again. */
-  async finish(): Promise<void> {
-    const fd = this.#takeFd();
-    const before = this.#released;
-    this.#released = (async () => {
-      await before;
-      if (fd !== undefined) await this.#syncAndClose(await fd);
-    })();
-    await this.#released;
+  finish(): Promise<void> {
+    this.#released = this.#release(this.#takeFd(), this.#released);
+    return this.#released;
   }
 
   /** Gives the file up. */
@@ -124,7 +119,13 @@ export class PartialFile {
     return await this.#calls.open(this.path, NEW_FILE, 0o666);
   }
 
-  async #syncAndClose(fd: number): Promise<void> {
+  async #release(
+    taken: Promise<number> | undefined,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
+    await before;
+    if (taken === undefined) return;
+    const fd = await taken;
     try {
       await this.#calls.sync(fd);
     } finally {
