@@ -100,8 +100,7 @@ stdenvNoCC.mkDerivation {
     esbuild handpick=src/main.ts pack-worker=src/push/pack-worker.ts \
       --outdir=$out/lib/handpick --chunk-names='chunk-[hash]' --bundle --splitting \
       --format=esm --platform=node --target=node24 --main-fields=module,main --minify-syntax --minify-whitespace \
-      --legal-comments=linked --define:HANDPICK_VERSION='"${version}"' --log-level=warning \
-      --banner:js='import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);'
+      --legal-comments=linked --define:HANDPICK_VERSION='"${version}"' --log-level=warning
 
     mkdir $out/bin
     cat > $out/bin/handpick <<END

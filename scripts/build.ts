@@ -29,10 +29,6 @@ export async function bundle(): Promise<void> {
     minifyWhitespace: true,
     legalComments: "linked",
     define: { HANDPICK_VERSION: JSON.stringify(version) },
-    // Some dependencies are CommonJS and ask for Node's own modules with require().
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
     logLevel: "warning",
   });
   await mkdir(dist, { recursive: true });

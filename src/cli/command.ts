@@ -37,14 +37,33 @@ const COMMON: readonly OptionSpec[] = [
   ["-q, --quiet", "Print errors and answers only (default: off)"],
 ];
 
-/** Turns a table into a command; `ended` receives the exit code. */
-export function defineCommand<Options extends CommonOptions>(
+/** A command of the program, which the parser does not know yet. */
+export interface NamedCommand {
+  readonly name: string;
+  /** Makes it for the parser; `ended` receives the exit code. */
+  readonly define: (ended: (exitCode: number) => void) => Command;
+}
+
+/** Turns a table into a command. */
+export function namedCommand<Options extends CommonOptions>(
   spec: CommandSpec<Options>,
-  ended: (exitCode: number) => void,
-): Command {
-  const command = new Command().summary(spec.summary).description(reflow(spec.description));
+): NamedCommand {
   const [name = "", ...parameters] = spec.usage.split(" ");
-  command.name(name).helpOption("-h, --help", "Show this help");
+  return { name, define: (ended) => defineCommand(spec, { name, parameters, ended }) };
+}
+
+interface Definition {
+  readonly name: string;
+  readonly parameters: readonly string[];
+  readonly ended: (exitCode: number) => void;
+}
+
+function defineCommand<Options extends CommonOptions>(
+  spec: CommandSpec<Options>,
+  { name, parameters, ended }: Definition,
+): Command {
+  const command = new Command(name).summary(spec.summary).description(reflow(spec.description));
+  command.helpOption("-h, --help", "Show this help");
   if (parameters[0] === "--") {
     command.passThroughOptions().usage(`[options] ${parameters.join(" ")}`);
   }

@@ -2,23 +2,14 @@ import { Command, CommanderError } from "commander";
 
 import { EXIT } from "../error.ts";
 import { VERSION } from "../version.ts";
-import { defineCommand } from "./command.ts";
-import { doctorCommand } from "./doctor.ts";
-import { execCommandSpec } from "./exec.ts";
+import { type NamedCommand, namedCommand } from "./command.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import { assertNoForeignVerb } from "./foreign-verb.ts";
 import type { Io } from "./io.ts";
 import { type JsonErrors, jsonErrorLines, ToldError } from "./json-error.ts";
-import { keygenCommand } from "./keygen.ts";
-import { pinCommand } from "./pin.ts";
-import { planCommand } from "./plan.ts";
 import { printError } from "./print-error.ts";
 import { pushCommand } from "./push.ts";
-import { serveCommand } from "./serve.ts";
-import { statusCommand } from "./status.ts";
-import { syncCommand } from "./sync.ts";
 import { usageError } from "./usage-error.ts";
-import { watchCommand } from "./watch.ts";
 
 const LONGEST_LINE = 80;
 /** The code of the end of a command line that has nothing but options; all help was shown. */
@@ -27,8 +18,11 @@ const HELP_SHOWN = "commander.help";
 /** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   let exitCode: number = EXIT.done;
-  const program = makeProgram(io, (code) => (exitCode = code));
   const [name = "", ...rest] = argv;
+  const program = makeProgram(io);
+  for (const { define } of await commandsFor(name, io)) {
+    program.addCommand(define((code) => (exitCode = code)).copyInheritedSettings(program));
+  }
   try {
     assertNoForeignVerb(name === "help" ? (rest[0] ?? "") : name);
     const isVersion = name === "version" || name === "-v";
@@ -87,8 +81,24 @@ function withoutHelpOfNothing(argv: readonly string[], { commands }: Command): r
   return commands.some((command) => command.name() === name) ? argv : [name];
 }
 
-function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
-  const program = new Command("handpick")
+/**
+ * Returns the command of that name, or all if there is none. Services, hooks and CI start push and
+ * sync, all day: those two load nothing of the others.
+ */
+async function commandsFor(name: string, io: Io): Promise<readonly NamedCommand[]> {
+  if (name === "push") return [namedCommand(pushCommand(io))];
+  if (name === "sync") {
+    const { syncCommand } = await import("./sync.ts");
+    return [namedCommand(syncCommand(io))];
+  }
+  const { allCommands } = await import("./all-commands.ts");
+  const all = allCommands(io);
+  const named = all.filter((command) => command.name === name);
+  return named.length > 0 ? named : all;
+}
+
+function makeProgram(io: Io): Command {
+  return new Command("handpick")
     .description("Declare which packages your binary cache holds; handpick keeps it so.")
     .version(VERSION, "-V, --version", "Print the version")
     .helpOption("-h, --help", "Show this help")
@@ -103,23 +113,6 @@ function makeProgram(io: Io, ended: (exitCode: number) => void): Command {
       getErrHelpWidth: () => helpWidth(io.stderr),
     })
     .addHelpText("after", CONFIGURATION_HELP);
-  const commands = [
-    defineCommand(pushCommand(io), ended),
-    defineCommand(planCommand(io), ended),
-    defineCommand(syncCommand(io), ended),
-    defineCommand(statusCommand(io), ended),
-    defineCommand(execCommandSpec(io), ended),
-    defineCommand(watchCommand(io), ended),
-    defineCommand(pinCommand(io), ended),
-    defineCommand(keygenCommand(io), ended),
-    defineCommand(doctorCommand(io), ended),
-    defineCommand(serveCommand(io), ended),
-  ];
-  for (const command of commands) {
-    command.copyInheritedSettings(program);
-    program.addCommand(command);
-  }
-  return program;
 }
 
 const CONFIGURATION_HELP = `

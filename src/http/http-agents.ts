@@ -2,7 +2,7 @@ import type { Agent as HttpAgent } from "node:http";
 import type { Duplex } from "node:stream";
 
 import { readAuthorities } from "./certificate-files.ts";
-import { http as httpModule, loadHttps } from "./http-modules.ts";
+import { loadHttp, loadHttps } from "./http-modules.ts";
 import { chooseProxy, unusable } from "./proxy.ts";
 import type { Proxy } from "./proxy.ts";
 import { trackTunnels } from "./proxy-tunnels.ts";
@@ -63,7 +63,7 @@ function createAgent(
   try {
     if (protocol === "http:") {
       const proxyEnv = href === undefined ? {} : { proxyEnv: { http_proxy: href } };
-      return new httpModule.Agent({ keepAlive: true, ...proxyEnv });
+      return new (loadHttp().Agent)({ keepAlive: true, ...proxyEnv });
     }
     const proxyEnv = href === undefined ? {} : { proxyEnv: { https_proxy: href } };
     return new (loadHttps().Agent)({ keepAlive: true, ...proxyEnv, ...readAuthorities(env) });

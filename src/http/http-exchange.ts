@@ -6,7 +6,7 @@ import { onAbort } from "../on-abort.ts";
 import { AnswerReceiver } from "./answer-receiver.ts";
 import { BodySender, bodySizeOf } from "./body-sender.ts";
 import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
-import { http, loadHttps } from "./http-modules.ts";
+import { loadHttp, loadHttps } from "./http-modules.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
 import type { Circumstances } from "./network-error.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -79,7 +79,7 @@ function asNetworkError(error: unknown, request: HttpRequest, around: Circumstan
 
 function start(request: HttpRequest, agent: Agent): ClientRequest {
   const { url, method, headers } = request;
-  const { request: send } = url.protocol === "https:" ? loadHttps() : http;
+  const { request: send } = url.protocol === "https:" ? loadHttps() : loadHttp();
   const size = bodySizeOf(request);
   return send(url, {
     method,

@@ -1,5 +1,3 @@
-import { performance } from "node:perf_hooks";
-
 import { nameOf } from "../nix/store-path.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { PushEvent } from "../push/events.ts";

@@ -1,5 +1,3 @@
-import { performance } from "node:perf_hooks";
-
 import type { RunEvent } from "../run/events.ts";
 import { type OutputStream, wrapText, writeText } from "./output.ts";
 import { painter } from "./painter.ts";
