@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { truncate, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
+import { narInfoName, narInfoOf } from "../src/cache/binary-cache.ts";
 import type { Cache } from "../src/cache/contract.ts";
 import type { NarInfo } from "../src/nix/narinfo.ts";
 import { hashPartOf, storeDirOf } from "../src/nix/store-path.ts";
@@ -21,8 +24,8 @@ export interface ConformanceRig extends AsyncDisposable {
   readonly companion?: (name: string) => Promise<Uint8Array | undefined>;
   /** True if readers get another file than the one that was uploaded. @default {false} */
   readonly recompresses?: boolean;
-  /** Leaves of a published path what a power cut or a careless hand may leave. */
-  readonly damage?: (hashPart: HashPart) => Promise<void>;
+  /** The folder with the files of the cache, if it has one in Nix's layout. */
+  readonly dir?: string;
 }
 
 export interface ConformanceOptions {
@@ -184,17 +187,35 @@ function testReaders(setup: Setup): void {
     if (rig.cache.traits.signer === "client") assert.deepEqual(found?.signatures, signatures);
   });
 
-  it("lacks a path that was damaged, and serves it once it is published again", async (t) => {
-    await using rig = await setup();
-    if (rig.damage === undefined) return t.skip("the rig damages nothing of this backend");
-    const sample = sampleFor(rig.cache, { name: "damaged" });
-    await publish(rig.cache, sample);
-    await rig.damage(hashOf(sample));
-    assert.equal(await isMissing(rig.cache, sample), true);
-    await publish(rig.cache, sample);
-    assert.equal(await isMissing(rig.cache, sample), false);
-    assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
-  });
+  for (const [damage, harm] of Object.entries(DAMAGES)) {
+    it(`lacks a path whose ${damage}, and serves it once it is published again`, async (t) => {
+      await using rig = await setup();
+      if (rig.dir === undefined) return t.skip("the files of this backend are out of reach");
+      const sample = sampleFor(rig.cache, { name: "damaged" });
+      await publish(rig.cache, sample);
+      await harm(rig.dir, sample);
+      const asked = [hashOf(sample)];
+      const missing = async (): Promise<Set<HashPart>> =>
+        await rig.cache.missing(asked, signal, { looksAtNars: true });
+      assert.deepEqual(await missing(), new Set(asked));
+      await publish(rig.cache, sample);
+      assert.deepEqual(await missing(), new Set());
+      assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
+    });
+  }
+}
+
+/** What a power cut or a careless hand leaves of a path, in a folder of Nix's layout. */
+const DAMAGES: Readonly<Record<string, (dir: string, sample: SampleUpload) => Promise<void>>> = {
+  "narinfo is empty": (dir, sample) => truncate(join(dir, narInfoName(hashOf(sample)))),
+  "narinfo is something else": (dir, sample) =>
+    writeFile(join(dir, narInfoName(hashOf(sample))), "<html>"),
+  "NAR is gone": (dir, sample) => unlink(join(dir, narOf(sample))),
+  "NAR is cut": (dir, sample) => truncate(join(dir, narOf(sample)), 10),
+};
+
+function narOf({ request, packed }: SampleUpload): string {
+  return narInfoOf(request, packed).url;
 }
 
 /** Signatures that nobody verifies; none for a cache that signs itself and takes no others. */

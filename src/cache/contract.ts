@@ -158,6 +158,14 @@ export interface CacheCompanions {
   put(companion: Companion, signal: AbortSignal): Promise<void>;
 }
 
+export interface MissingOptions {
+  /**
+   * True to look at NARs too where that takes a request for each: a path whose NAR is gone, or has another size than
+   * its narinfo says, is missing. @default {false}
+   */
+  readonly looksAtNars?: boolean;
+}
+
 /** A binary cache we push to. Every backend runs the same conformance suite. */
 export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
@@ -171,7 +179,11 @@ export interface Cache extends AsyncDisposable {
   info(signal: AbortSignal): Promise<CacheInfo>;
 
   /** The subset of `hashParts` that neither the cache nor its own upstreams have. */
-  missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>>;
+  missing(
+    hashParts: Iterable<HashPart>,
+    signal: AbortSignal,
+    options?: MissingOptions,
+  ): Promise<Set<HashPart>>;
 
   /** Starts the upload of one NAR. */
   beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload>;

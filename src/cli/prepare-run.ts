@@ -95,7 +95,8 @@ export async function withGathered(
   }
   const onWarning = once((warning) => note(`warning: ${warning}`));
   const assumeMissing = options.assumeMissing === true;
-  return await work({ config, gathered, options: { ...common, assumeMissing, onWarning } });
+  const run = { ...common, assumeMissing, looksAtNars: true, onWarning };
+  return await work({ config, gathered, options: run });
 }
 
 /** Tells each text the first time only. */

@@ -1,4 +1,4 @@
-import { readFile, stat, truncate } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { cacheConformance } from "../../../test/cache-conformance.ts";
@@ -22,7 +22,7 @@ cacheConformance({
         ),
       narInfo: (path) => createFileReader({ dir }).narInfo(path, new AbortController().signal),
       companion: async (name) => new Uint8Array(await readFile(join(dir, name))),
-      damage: (hashPart) => truncate(join(dir, narInfoName(hashPart))),
+      dir,
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();
         await temp[Symbol.asyncDispose]();

@@ -1,4 +1,4 @@
-import { readFile, stat, truncate } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { cacheConformance } from "../../../test/cache-conformance.ts";
@@ -23,7 +23,7 @@ cacheConformance({
         ),
       narInfo: (path) => reader.narInfo(path, new AbortController().signal),
       companion: (name) => readFile(join(nginx.dir, name)).catch(() => undefined),
-      damage: (hashPart) => truncate(join(nginx.dir, narInfoName(hashPart))),
+      dir: nginx.dir,
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();
         await reader[Symbol.asyncDispose]();

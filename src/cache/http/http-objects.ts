@@ -19,6 +19,8 @@ import { StagedNar, type WholeFile } from "./staged-nar.ts";
 
 /** How a server says that it has no such file. */
 const ABSENT: readonly number[] = [404, 410];
+/** How servers say that they know no HEAD. */
+const NO_HEAD: readonly number[] = [405, 501];
 /** NARs from this size on are on disk until they are sent, so few are on their way at once. */
 const LARGE_NAR_BYTES = 16 << 20;
 const LARGE_NARS_AT_ONCE = 8;
@@ -65,6 +67,15 @@ export class HttpObjects implements ObjectStore {
     const send = (): Promise<HttpResponse> =>
       this.#send(name, { ...request, method: "PUT", headers, body: bytes });
     assertStored(await this.#retried(send, request));
+  }
+
+  async sizeOf(name: string, request: ObjectRequest): Promise<number | undefined> {
+    const send = () => this.#send(name, { ...request, method: "HEAD" });
+    const response = await this.#retried(send, request);
+    if (ABSENT.includes(response.status)) return undefined;
+    if (NO_HEAD.includes(response.status)) return NaN;
+    if (!isSuccess(response)) throw answerError(response);
+    return Number(response.headers["content-length"] ?? NaN);
   }
 
   async startLarge(name: LargeName, { signal }: ObjectRequest): Promise<LargeObject> {

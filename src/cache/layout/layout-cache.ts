@@ -1,7 +1,7 @@
 import { HandpickError } from "../../error.ts";
 import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
-import { parseNarInfo } from "../../nix/narinfo.ts";
+import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../nix/store-path.ts";
 import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
 import type {
@@ -9,6 +9,7 @@ import type {
   CacheCompanions,
   CacheInfo,
   CacheTraits,
+  MissingOptions,
   PartTraits,
   Upload,
   UploadRequest,
@@ -17,7 +18,7 @@ import { forEachConcurrent } from "../for-each-concurrent.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import { listNarInfos } from "./list-narinfos.ts";
-import type { ObjectStore } from "./object-store.ts";
+import type { ObjectRequest, ObjectStore } from "./object-store.ts";
 
 /** Questions at once, of one cache: each is small, and there is one for each path. */
 export const QUESTIONS_AT_ONCE = 128;
@@ -92,19 +93,27 @@ class LayoutCache implements Cache {
     };
   }
 
-  async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
+  async missing(
+    hashParts: Iterable<HashPart>,
+    signal: AbortSignal,
+    { looksAtNars = false }: MissingOptions = {},
+  ): Promise<Set<HashPart>> {
     const asked = new Set(hashParts);
     const request = { action: `look into ${this.#label}`, signal };
     const listed = await listNarInfos(asked, this.#objects, request);
-    // A name in a list says nothing of signatures.
-    const open = this.#signs ? asked.difference(listed.absent) : listed.unknown;
-    const found = this.#signs ? new Set<HashPart>() : new Set(listed.present);
+    // A name in a list says nothing of signatures, nor of a NAR.
+    const isNameEnough = !this.#signs && !looksAtNars;
+    const open = isNameEnough ? listed.unknown : asked.difference(listed.absent);
+    const found = isNameEnough ? new Set(listed.present) : new Set<HashPart>();
     await forEachConcurrent(
       open,
       { limit: QUESTIONS_AT_ONCE, signal },
       async (hashPart, signal) => {
-        const bytes = await this.#objects.get(narInfoName(hashPart), { ...request, signal });
-        if (bytes !== undefined && this.#serves(hashPart, bytes)) found.add(hashPart);
+        const asking = { ...request, signal };
+        const bytes = await this.#objects.get(narInfoName(hashPart), asking);
+        const narInfo = bytes && this.#served(hashPart, bytes);
+        if (narInfo === undefined) return;
+        if (!looksAtNars || (await this.#hasNar(narInfo, asking))) found.add(hashPart);
       },
     );
     return asked.difference(found);
@@ -175,17 +184,26 @@ class LayoutCache implements Cache {
   }
 
   /**
-   * Returns true if readers get the path. A success alone proves nothing: login pages answer 200 to
-   * everything. A path is published again where we sign and it has no signature.
+   * Returns the narinfo that readers get of the path; undefined if it is none. A success alone proves nothing: login
+   * pages answer 200 to everything. A path is published again where we sign and it has no signature.
    */
-  #serves(hashPart: HashPart, bytes: Buffer): boolean {
+  #served(hashPart: HashPart, bytes: Buffer): NarInfo | undefined {
     try {
       const narInfo = parseNarInfo(bytes.toString(), { storeDir: this.#storeDir });
       const isTrusted = narInfo.signatures.length > 0 || narInfo.ca !== undefined;
-      return hashPartOf(narInfo.storePath) === hashPart && (isTrusted || !this.#signs);
+      const isServed = hashPartOf(narInfo.storePath) === hashPart && (isTrusted || !this.#signs);
+      return isServed ? narInfo : undefined;
     } catch (error) {
-      if (error instanceof FormatError) return false;
+      if (error instanceof FormatError) return undefined;
       throw error;
     }
+  }
+
+  /** Returns true as well where the NAR is on another server, or has no size that is known. */
+  async #hasNar({ url, fileSize }: NarInfo, request: ObjectRequest): Promise<boolean> {
+    if (!/^nar\/[\w.+-]+$/.test(url)) return true;
+    const size = await this.#objects.sizeOf(url, request);
+    if (size === undefined) return false;
+    return fileSize === undefined || Number.isNaN(size) || size === fileSize;
   }
 }

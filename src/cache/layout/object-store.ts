@@ -76,8 +76,8 @@ export interface ObjectStore extends AsyncDisposable {
     request: ObjectRequest,
   ): Promise<boolean>;
 
-  /** The size of an object in bytes; undefined where it is absent. Comes with `putUnless`. */
-  sizeOf?(name: string, request: ObjectRequest): Promise<number | undefined>;
+  /** The size of an object in bytes, NaN where the store does not say it; undefined where it is absent. */
+  sizeOf(name: string, request: ObjectRequest): Promise<number | undefined>;
 
   /**
    * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.

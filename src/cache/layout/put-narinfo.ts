@@ -31,7 +31,7 @@ export async function putNarInfo(
     // Ours may be there after an answer that was lost.
     isOurs = found.url === narInfo.url;
     if (isOurs) return true;
-    const size = await objects.sizeOf?.(found.url, request);
+    const size = await objects.sizeOf(found.url, request);
     return size !== undefined && size === found.fileSize;
   };
   return (await objects.putUnless(object, isEnough, request)) || isOurs;

@@ -1,4 +1,4 @@
-import { readFile, truncate } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -60,7 +60,7 @@ describe("a bucket of versitygw", { skip: whyNoVersitygw }, () => {
               storeDir: DEFAULT_STORE_DIR,
             }),
           companion: (name) => readFile(join(server.dir, Bucket, keyOf(name))),
-          damage: (hashPart) => truncate(join(server.dir, Bucket, keyOf(narInfoName(hashPart)))),
+          dir: join(server.dir, Bucket, prefix),
           [Symbol.asyncDispose]: () => cache[Symbol.asyncDispose](),
         };
       },

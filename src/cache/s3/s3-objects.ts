@@ -84,7 +84,7 @@ export class S3Objects implements ObjectStore {
     const outcome = await this.#bucket.tryAsk(request, (sdk, options) =>
       sdk.send(new HeadObjectCommand(this.#bucket.object(name)), options),
     );
-    if (!isFailed(outcome)) return outcome.ContentLength;
+    if (!isFailed(outcome)) return outcome.ContentLength ?? NaN;
     if (outcome.failed.status === 404) return undefined;
     throw this.#bucket.error(outcome.failed);
   }
