@@ -7,6 +7,7 @@ import { AnswerReceiver } from "./answer-receiver.ts";
 import { BodySender, bodySizeOf } from "./body-sender.ts";
 import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
 import { loadHttp, loadHttps } from "./http-modules.ts";
+import { nextTurn } from "./next-turn.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
 import type { Circumstances } from "./network-error.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -33,6 +34,9 @@ export async function exchange(
   { agent, timeouts, foreignHint, onSuccess, ...circumstances }: ExchangeOptions,
 ): Promise<HttpResponse> {
   const { signal } = request;
+  // Sent together, once the answers that are there were read, 2 000 small requests take 0.2 s of processor
+  // time less than one by one between the answers.
+  await nextTurn();
   signal.throwIfAborted();
   const outgoing = start(request, agent);
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
