@@ -243,6 +243,9 @@ describe("a cache on a web server", { timeout: 180_000, skip: nginxSkip() }, () 
   });
 });
 
+/** The same for each path of the selection. */
+const ofEach = (request: string): string[] => [request, request, request];
+
 describe("sync and a cache on a web server", { timeout: 120_000 }, () => {
   let rig: SyncRig;
   let server: PutServer;
@@ -266,9 +269,18 @@ describe("sync and a cache on a web server", { timeout: 120_000 }, () => {
     assert.equal(server.requests.length, 0);
     assert.equal((await rig.synced("--recheck")).present, 3);
     assert.deepEqual(
-      server.requests.map(({ method, name }) => `${method} ${name.replace(/^\w{32}/, "HASH")}`),
-      ["GET HASH.narinfo", "GET HASH.narinfo", "GET HASH.narinfo"],
+      server.requests
+        .map(({ method, name }) => `${method} ${name.replace(/\w{32,52}/, "HASH")}`)
+        .toSorted(),
+      [...ofEach("GET HASH.narinfo"), ...ofEach("HEAD nar/HASH.nar.zst")],
     );
+  });
+
+  it("pushes a path again whose NAR is gone", async () => {
+    const nar = [...server.files.keys()].find((name) => name.startsWith("nar/")) ?? "none";
+    server.files.delete(nar);
+    assert.equal((await rig.synced("--recheck")).pushed, 1);
+    assert.ok(server.files.has(nar));
   });
 
   it("pushes again what was lost, and what a login page hides is no answer", async () => {
