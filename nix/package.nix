@@ -97,10 +97,13 @@ stdenvNoCC.mkDerivation {
     cp -r ${../src} src
     cp ${../package.json} package.json
     cp ${../tsconfig.json} tsconfig.json
-    esbuild handpick=src/main.ts pack-worker=src/push/pack-worker.ts \
-      --outdir=$out/lib/handpick --chunk-names='chunk-[hash]' --bundle --splitting \
-      --format=esm --platform=node --target=node24 --main-fields=module,main --minify-syntax --minify-whitespace \
-      --legal-comments=linked --define:HANDPICK_VERSION='"${version}"' --log-level=warning
+    bundle() {
+      esbuild "$@" --outdir=$out/lib/handpick --bundle --format=esm --platform=node --target=node24 --main-fields=module,main \
+        --minify-syntax --minify-whitespace --legal-comments=linked \
+        --define:HANDPICK_VERSION='"${version}"' --log-level=warning
+    }
+    bundle handpick=src/main.ts --splitting --chunk-names='chunk-[hash]'
+    bundle src/push/pack-worker.ts
 
     mkdir $out/bin
     cat > $out/bin/handpick <<END

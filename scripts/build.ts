@@ -12,25 +12,32 @@ export async function bundle(): Promise<void> {
   const { version } = JSON.parse(await readFile(`${root}/package.json`, "utf8")) as {
     version: string;
   };
-  const { outputFiles } = await build({
+  // Of packages that have both, what esbuild can leave unused parts out of, and load in pieces.
+  const mainFields = ["module", "main"];
+  const options = {
     absWorkingDir: root,
-    entryPoints: { handpick: "src/main.ts", "pack-worker": "src/push/pack-worker.ts" },
     outdir: "dist",
     write: false,
-    chunkNames: "chunk-[hash]",
     bundle: true,
-    splitting: true,
     format: "esm",
     platform: "node",
     target: "node24",
-    // Of packages that have both, what esbuild can leave unused parts out of, and load in pieces.
-    mainFields: ["module", "main"],
+    mainFields,
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "linked",
     define: { HANDPICK_VERSION: JSON.stringify(version) },
     logLevel: "warning",
+  } as const;
+  const program = await build({
+    ...options,
+    entryPoints: { handpick: "src/main.ts" },
+    splitting: true,
+    chunkNames: "chunk-[hash]",
   });
+  // In one file of its own: chunks that both share would be more files for both to load.
+  const worker = await build({ ...options, entryPoints: ["src/push/pack-worker.ts"] });
+  const outputFiles = [...program.outputFiles, ...worker.outputFiles];
   await mkdir(dist, { recursive: true });
   for (const { path, contents } of outputFiles) await update(path, contents);
   const wanted = new Set(outputFiles.map(({ path }) => basename(path)));

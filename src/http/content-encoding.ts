@@ -1,5 +1,5 @@
 import { promisify } from "node:util";
-import { brotliDecompress, gunzip, inflate, zstdDecompress } from "node:zlib";
+import type * as Zlib from "node:zlib";
 
 import { HandpickError } from "../error.ts";
 import { excerpt } from "./excerpt.ts";
@@ -7,13 +7,19 @@ import type { HttpResponse } from "./http-message.ts";
 
 type Decode = (body: Buffer, limits: { readonly maxOutputLength: number }) => Promise<Buffer>;
 
-const DECODERS: Readonly<Partial<Record<string, Decode>>> = {
-  gzip: promisify(gunzip) as Decode,
-  "x-gzip": promisify(gunzip) as Decode,
-  deflate: promisify(inflate) as Decode,
-  br: promisify(brotliDecompress) as Decode,
-  zstd: promisify(zstdDecompress) as Decode,
+const DECODERS: Readonly<Partial<Record<string, (zlib: typeof Zlib) => unknown>>> = {
+  gzip: (zlib) => zlib.gunzip,
+  "x-gzip": (zlib) => zlib.gunzip,
+  deflate: (zlib) => zlib.inflate,
+  br: (zlib) => zlib.brotliDecompress,
+  zstd: (zlib) => zlib.zstdDecompress,
 };
+
+/** Loads Node's compression when it is needed, which is seldom. */
+function decoderOf(coding: string): Decode | undefined {
+  const find = DECODERS[coding];
+  return find && promisify(find(process.getBuiltinModule("node:zlib")) as never);
+}
 
 /**
  * Undoes the compression of an answer. We ask for none, but a server of files may have them compressed, and
@@ -31,7 +37,7 @@ export async function decoded(
   if (coding === "identity" || coding === "" || response.body.length === 0) return response;
   const fail = (found: string, cause?: unknown): HandpickError =>
     new HandpickError("CACHE_PROTOCOL", `Cannot ${response.action}: ${found}`, { cause, hint });
-  const decode = DECODERS[coding];
+  const decode = decoderOf(coding);
   if (decode === undefined) {
     throw fail(
       `expected a plain or compressed answer, received Content-Encoding ${excerpt(coding)}`,

@@ -1,4 +1,8 @@
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+/**
+ * Control and format characters, line and paragraph separators. One expression for all who look for
+ * them, as Node takes a while to list the characters of a class.
+ */
+export const UNPRINTABLE: RegExp = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** The formats this project reads; what went wrong is told by {@link FormatError.format}. */
 export type Format =
@@ -39,7 +43,7 @@ export function faultOf({ message }: FormatError): string {
  */
 export function quote(text: string): string {
   const bounded = text.length > 80 ? `${text.slice(0, 80)}…` : text;
-  return JSON.stringify(bounded).replace(UNSAFE, escape);
+  return JSON.stringify(bounded).replace(UNPRINTABLE, escape);
 }
 
 /** Quotes what may be a URL as {@link bareUrl} shows it. */

@@ -1,4 +1,4 @@
-import { FormatError, quote } from "./format-error.ts";
+import { FormatError, quote, UNPRINTABLE } from "./format-error.ts";
 import { isGlob } from "./glob.ts";
 import { nearest } from "./nearest.ts";
 import { DEFAULT_STORE_DIR, isStorePath, type StorePath } from "./store-path.ts";
@@ -48,8 +48,6 @@ const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,127}$/;
 const CACHE =
   /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}|[a-z][a-z0-9+.-]{0,15}:\/\/(?![^/?#]*@)[!-~]{1,2000})$/;
 const CACHE_RULE = "the name of a cache or a URL such as cachix://NAME or file:///DIR";
-/** Control and format characters, lone surrogates, line and paragraph separators. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 const MANIFEST_KEYS = ["version", "name", "picks"];
 const PICK_KEYS = ["name", "paths", "closure", "caches", "exclude", "pin", "hints"];
 
@@ -88,7 +86,8 @@ export function picksOf({ name, picks }: Manifest): Pick[] {
 
 /** Returns true if a pick or a pin may have this name. */
 export function isLabel(text: string): boolean {
-  return text !== "" && text.length <= LONGEST_LABEL && !UNPRINTABLE.test(text);
+  if (text === "" || text.length > LONGEST_LABEL) return false;
+  return text.isWellFormed() && text.search(UNPRINTABLE) === -1;
 }
 
 function parsePick(spot: Spot, storeDir: string): Pick {

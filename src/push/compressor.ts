@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
 import type { Readable } from "node:stream";
-import zlib from "node:zlib";
+import type * as Zlib from "node:zlib";
 
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
@@ -65,11 +65,17 @@ export function createCompressor(options: CompressorOptions): Compressor {
   }
 }
 
+/** Loads Node's compression when it is first needed: most starts of the program compress nothing here. */
+function loadZlib(): typeof Zlib {
+  return process.getBuiltinModule("node:zlib");
+}
+
 /** Compresses a whole buffer to one zstd frame in the calling thread. */
 export function zstdOnce(
   bytes: Uint8Array,
   level: number = DEFAULT_LEVEL.zstd,
 ): Buffer<ArrayBuffer> {
+  const zlib = loadZlib();
   const params = { [zlib.constants.ZSTD_c_compressionLevel]: level };
   // By itself node:zlib takes 16 KiB at a time, which a file of a few hundred bytes would keep.
   const chunkSize = Math.min(zstdBound(bytes.length), ONCE_CHUNK_BYTES);
@@ -93,6 +99,7 @@ function zstdBound(sizeBytes: number): number {
  * each chunk would need no flush, but Cachix expects one frame.
  */
 function zstdCompressor({ level, threads }: CompressorOptions): Compressor {
+  const zlib = loadZlib();
   const { ZSTD_e_flush, ZSTD_c_compressionLevel, ZSTD_c_nbWorkers, ZSTD_c_jobSize } =
     zlib.constants;
   const workers = threads > 1 ? threads + 1 : 0;

@@ -1,3 +1,4 @@
+import { UNPRINTABLE } from "../nix/format-error.ts";
 import { nameOf, type StorePath } from "../nix/store-path.ts";
 
 /** A duration: `0.4 s`, `36 s`, `4 min 10 s`, `2 h 5 min`. */
@@ -25,5 +26,5 @@ export function paddedName(path: StorePath): string {
  * but the line feed, marks that reverse the direction of what follows, and unusual line ends.
  */
 export function printable(text: string): string {
-  return text.replaceAll(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "");
+  return text.replaceAll(UNPRINTABLE, (character) => (character === "\n" ? character : ""));
 }
