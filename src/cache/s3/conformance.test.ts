@@ -67,23 +67,20 @@ describe("a bucket of versitygw", { skip: whyNoVersitygw }, () => {
     });
   }
 
-  it("gives uploads up that a killed push left a day ago", async () => {
+  it("lets uploads be that are under way, also by a clock that is a day ahead", async () => {
     const Bucket = "left";
     const url = await server.bucket(Bucket);
     const Key = `nar/${"0".repeat(52)}-${randomUUID()}.nar.zst`;
-    await server.sdk.send(new CreateMultipartUploadCommand({ Bucket, Key }));
-    const stays = await server.sdk.send(
-      new CreateMultipartUploadCommand({ Bucket, Key: "nar/of-another-program" }),
-    );
+    const { UploadId } = await server.sdk.send(new CreateMultipartUploadCommand({ Bucket, Key }));
     const clock = { ...systemClock, now: () => Date.now() + 25 * 60 * 60_000 };
     await using cache = createS3Cache({ name: "mine", url, clock });
     await publishSample(cache, sampleUpload({ name: "large", parts: 2, partBytes: 5 << 20 }));
-    let left: (string | undefined)[];
-    do {
-      const { Uploads = [] } = await server.sdk.send(new ListMultipartUploadsCommand({ Bucket }));
-      left = Uploads.map(({ UploadId }) => UploadId);
-    } while (left.length > 1);
-    assert.deepEqual(left, [stays.UploadId]);
+    await cache[Symbol.asyncDispose]();
+    const { Uploads = [] } = await server.sdk.send(new ListMultipartUploadsCommand({ Bucket }));
+    assert.deepEqual(
+      Uploads.map((upload) => upload.UploadId),
+      [UploadId],
+    );
   });
 
   it("is refused to another secret", async () => {

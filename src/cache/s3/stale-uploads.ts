@@ -17,7 +17,8 @@ const MOST_PAGES = 10;
 
 /**
  * Uploads that a push which was killed left behind: the bucket pays for their parts, and shows them to nobody.
- * Only names that handpick makes count, and only where no part came for a day, from whichever machine.
+ * Only names that handpick makes count, and only where no part came for a day, from whichever machine. Our clock may
+ * be wrong, so the day is counted back from the upload that the bucket began last, as a rule one of ours.
  */
 export class StaleUploads implements AsyncDisposable {
   readonly #bucket: S3Bucket;
@@ -42,9 +43,13 @@ export class StaleUploads implements AsyncDisposable {
     const bucket = this.#bucket;
     const request = { action: `clean up ${bucket.label}`, signal: this.#closed.signal };
     try {
-      for await (const { Key = "", UploadId } of this.#list(request)) {
+      const uploads = await this.#list(request);
+      const newest = Math.max(...uploads.map(({ Initiated }) => Initiated?.getTime() ?? 0));
+      const isOld = (date: Date | undefined): boolean =>
+        date !== undefined && newest - date.getTime() > STALE_MS;
+      for (const { Key = "", UploadId, Initiated } of uploads) {
         const upload = { ...bucket.bucket(), Key, UploadId };
-        if (await this.#isAlive(upload, request)) continue;
+        if (!isOld(Initiated) || (await this.#isAlive(upload, { isOld, request }))) continue;
         await bucket.askOnce(request, (sdk, options) =>
           sdk.send(new AbortMultipartUploadCommand(upload), options),
         );
@@ -55,9 +60,10 @@ export class StaleUploads implements AsyncDisposable {
     }
   }
 
-  async *#list(request: ObjectRequest): AsyncGenerator<MultipartUpload> {
+  async #list(request: ObjectRequest): Promise<MultipartUpload[]> {
     const bucket = this.#bucket;
     const root = bucket.keyOf("");
+    const uploads: MultipartUpload[] = [];
     let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
     for (let pages = 0; pages < MOST_PAGES; pages++) {
       const input = { ...bucket.bucket(), Prefix: `${root}nar/`, ...marker };
@@ -66,35 +72,31 @@ export class StaleUploads implements AsyncDisposable {
       );
       for (const upload of page.Uploads ?? []) {
         const name = (upload.Key ?? "").slice(root.length);
-        if (isUniqueName(name) && this.#isOld(upload.Initiated)) yield upload;
+        if (isUniqueName(name)) uploads.push(upload);
       }
       const { NextKeyMarker, NextUploadIdMarker } = page;
-      if (page.IsTruncated !== true || NextKeyMarker === undefined) return;
+      if (page.IsTruncated !== true || NextKeyMarker === undefined) break;
       marker = {
         KeyMarker: NextKeyMarker,
         ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
       };
     }
+    return uploads;
   }
 
   async #isAlive(
     upload: { Bucket: string; Key: string; UploadId: string | undefined },
-    request: ObjectRequest,
+    { isOld, request }: { isOld: (date: Date | undefined) => boolean; request: ObjectRequest },
   ): Promise<boolean> {
     let marker: { PartNumberMarker?: string } = {};
     for (let pages = 0; pages < MOST_PAGES; pages++) {
       const page = await this.#bucket.askOnce(request, (sdk, options) =>
         sdk.send(new ListPartsCommand({ ...upload, ...marker }), options),
       );
-      if ((page.Parts ?? []).some(({ LastModified }) => !this.#isOld(LastModified))) return true;
+      if ((page.Parts ?? []).some(({ LastModified }) => !isOld(LastModified))) return true;
       if (page.IsTruncated !== true || page.NextPartNumberMarker === undefined) return false;
       marker = { PartNumberMarker: page.NextPartNumberMarker };
     }
     return true;
-  }
-
-  /** What has no date is not old. */
-  #isOld(date: Date | undefined): boolean {
-    return date !== undefined && this.#bucket.clock.now() - date.getTime() > STALE_MS;
   }
 }
