@@ -17,13 +17,17 @@ export async function runNode(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Finished> {
-  const { store, workDir, profileDir, signal } = bench;
-  const profile = profileDir === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileDir];
-  return await run(process.execPath, [...profile, ...args], {
+  const { store, workDir, signal } = bench;
+  return await run(process.execPath, [...profileArgs(bench), ...args], {
     env: { ...store.env, ...env },
     cwd: workDir,
     signal,
   });
+}
+
+/** The options by which Node writes a profile, if that is wanted. */
+export function profileArgs({ profileDir }: Bench): string[] {
+  return profileDir === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileDir];
 }
 
 /** What a push has to do, lest something else is measured. */
@@ -43,7 +47,10 @@ export async function writeConfig(
   const folder = join(workDir, "handpick");
   await mkdir(folder, { recursive: true });
   const config = join(folder, "handpick.toml");
-  await writeFile(config, names.map((name) => cacheTable(name, sink)).join(""));
+  const tables = names.map((name) =>
+    cacheTable(name, { url: `cachix://${name}`, host: sink.url, "token-env": "BENCH_TOKEN" }),
+  );
+  await writeFile(config, tables.join(""));
   return config;
 }
 
@@ -88,8 +95,8 @@ export async function pushInto(
   return finished;
 }
 
-function cacheTable(name: string, { url: host }: Bench["sink"]): string {
-  const settings = { url: `cachix://${name}`, host, "token-env": "BENCH_TOKEN" };
+/** The table of a cache in `handpick.toml`. */
+export function cacheTable(name: string, settings: Readonly<Record<string, string>>): string {
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   return `[caches.${name}]\n${lines.join("\n")}\n`;
 }

@@ -5,6 +5,7 @@ import { memoryRow } from "./rows/memory.ts";
 import { nothingRow } from "./rows/nothing.ts";
 import { packRow } from "./rows/pack.ts";
 import { pushRow } from "./rows/push.ts";
+import { serveRow } from "./rows/serve.ts";
 import { severalRow } from "./rows/several.ts";
 import { startRow } from "./rows/start.ts";
 import { syncRow } from "./rows/sync.ts";
@@ -19,6 +20,7 @@ export const ROWS: readonly Row[] = [
   tinyDelayedRow,
   tinyRow,
   fileRow,
+  serveRow,
   nothingRow,
   syncRow,
   memoryRow,

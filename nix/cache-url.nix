@@ -9,6 +9,13 @@ let
     ;
 in
 rec {
+  # What a cache does not say of its readers.
+  readerOptions = [
+    "readUrl"
+    "publicKeys"
+    "public"
+  ];
+
   kinds = [
     {
       form = "cachix://NAME";
@@ -20,6 +27,7 @@ rec {
         "tokenFile"
         "tokenEnv"
         "dhallFile"
+        "signingKeyFile"
       ];
     }
     {
@@ -29,7 +37,43 @@ rec {
         url:
         match "file://(/+[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/*" url != null
         && match ".*/([.]|%2[eE]){2}(/.*)?" url == null;
-      options = [ ];
+      options = [ "signingKeyFile" ] ++ readerOptions;
+    }
+    {
+      form = "s3://BUCKET";
+      meaning = ", BUCKET being the name of a bucket, with parameters behind a question mark";
+      # Values of parameters are looked at by the program.
+      holds =
+        url:
+        match "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?([?]([a-z-]+=[A-Za-z0-9._~:/%@!$'()*,;-]*&?)*)?" url != null;
+      options = [ "signingKeyFile" ] ++ readerOptions;
+    }
+    {
+      form = "attic://SERVER/CACHE";
+      meaning = ", SERVER being a host or the name of one for Attic's client";
+      holds =
+        url:
+        match "attic://([A-Za-z0-9][A-Za-z0-9_.+-]*|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?/[A-Za-z0-9][A-Za-z0-9_+-]{0,49}/?" url != null;
+      options = [
+        "host"
+        "tokenFile"
+        "tokenEnv"
+      ];
+    }
+    {
+      form = "http(s)://HOST/DIR";
+      meaning = ", a web server that takes PUT";
+      # The pages of a cache at Cachix stand for cachix://NAME.
+      holds =
+        url:
+        match "https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+])(:[0-9]+)?(/[^?#[:space:]]*)?" url != null
+        && match "https?://[a-z0-9-]+[.]cachix[.]org(/.*)?" url == null;
+      options = [
+        "tokenFile"
+        "tokenEnv"
+        "netrcFile"
+        "signingKeyFile"
+      ] ++ readerOptions;
     }
   ];
 

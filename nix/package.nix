@@ -6,6 +6,7 @@
   runtimeShell,
   esbuild,
   cacert,
+  bzip2,
   xz,
   # Each of them may be missing, or an alias that throws.
   nodejs-slim_26 ? null,
@@ -58,42 +59,33 @@ let
       }; take a newer nixpkgs";
 
   # npm's own builders need the address of each package in the lock file, and fetch the tools for
-  # development too. What goes into the bundle is a few small packages, and their hashes are there.
-  locked = removeAttrs (json ../package-lock.json).packages [ "" ];
-  isBundled =
-    path:
-    let
-      package = locked.${path};
-    in
-    !(package.dev or package.devOptional or package.optional or package.peer or false);
-  fetch =
-    path:
-    let
-      name = lib.last (lib.splitString "node_modules/" path);
-      inherit (locked.${path}) version integrity;
-    in
-    stdenvNoCC.mkDerivation {
-      pname = baseNameOf name;
-      inherit version;
-      outputHash = integrity;
-      nativeBuildInputs = [
-        withNpm
-        cacert
-      ];
-      # Where a proxy or a mirror is used, the environment of Nix (of its daemon) says so.
-      impureEnvVars = lib.fetchers.proxyImpureEnvVars ++ [ "npm_config_registry" ];
-      # npm knows where packages are. The certificates of the builder's environment are none, and
-      # Node reads those of the system only if told to.
-      buildCommand = ''
-        export HOME=$PWD NODE_EXTRA_CA_CERTS=${cacert}/etc/ssl/certs/ca-bundle.crt
-        npm pack --loglevel=error --update-notifier=false ${name}@${version}
-        mv ./*.tgz $out
-      '';
-    };
-  unpack = path: ''
-    mkdir -p ${path}
-    tar -xzf ${fetch path} -C ${path} --strip-components=1
-  '';
+  # development too. What goes into the bundle comes in one download, whose hash is that of all files:
+  # test/nix-package.test.ts says which it has to be. The same files have the same place in the store
+  # whatever the version of handpick.
+  modules = stdenvNoCC.mkDerivation {
+    name = "handpick-node-modules";
+    outputHashMode = "recursive";
+    outputHash = "sha256-0HmJZUjiFKA1XLl48iqM0bH+TKw3csF0UhSJ7O9ybXs=";
+    nativeBuildInputs = [
+      withNpm
+      cacert
+    ];
+    # Where a proxy or a mirror is used, the environment of Nix (of its daemon) says so.
+    impureEnvVars = lib.fetchers.proxyImpureEnvVars ++ [ "npm_config_registry" ];
+    # npm knows where packages are, and checks them by the lock file. The certificates of the builder's
+    # environment are none, and Node reads those of the system only if told to.
+    buildCommand = ''
+      export HOME=$PWD NODE_EXTRA_CA_CERTS=${cacert}/etc/ssl/certs/ca-bundle.crt
+      cp ${../package.json} package.json
+      cp ${../package-lock.json} package-lock.json
+      npm ci --omit=dev --omit=optional --omit=peer --ignore-scripts --no-bin-links \
+        --no-audit --no-fund --loglevel=error --update-notifier=false
+      rm node_modules/.package-lock.json
+      find node_modules -type f -exec chmod a-x {} +
+      mkdir $out
+      mv node_modules $out
+    '';
+  };
 in
 stdenvNoCC.mkDerivation {
   pname = "handpick";
@@ -101,12 +93,12 @@ stdenvNoCC.mkDerivation {
   nativeBuildInputs = [ esbuild ];
 
   buildCommand = ''
-    ${lib.concatMapStrings unpack (lib.filter isBundled (lib.attrNames locked))}
+    ln -s ${modules}/node_modules node_modules
     cp -r ${../src} src
     cp ${../package.json} package.json
     cp ${../tsconfig.json} tsconfig.json
     bundle() {
-      esbuild "$@" --outdir=$out/lib/handpick --bundle --format=esm --platform=node --target=node24 \
+      esbuild "$@" --outdir=$out/lib/handpick --bundle --format=esm --platform=node --target=node24 --main-fields=module,main \
         --minify-syntax --minify-whitespace --legal-comments=linked \
         --define:HANDPICK_VERSION='"${version}"' --log-level=warning
     }
@@ -120,7 +112,7 @@ stdenvNoCC.mkDerivation {
     unset HANDPICK_NODE_OPTIONS
     [ -z "\''${NODE_OPTIONS+set}" ] || export HANDPICK_NODE_OPTIONS="\$NODE_OPTIONS"
     unset NODE_OPTIONS NODE_PATH NODE_COMPILE_CACHE NODE_TLS_REJECT_UNAUTHORIZED NODE_DEBUG NODE_DEBUG_NATIVE
-    PATH=\''${PATH:+\$PATH:}${lib.makeBinPath [ xz ]}
+    PATH=\''${PATH:+\$PATH:}${lib.makeBinPath [ bzip2 xz ]}
     exec ${node}/bin/node $out/lib/handpick/handpick.js "\$@"
     END
     chmod +x $out/bin/handpick

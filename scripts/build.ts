@@ -12,6 +12,8 @@ export async function bundle(): Promise<void> {
   const { version } = JSON.parse(await readFile(`${root}/package.json`, "utf8")) as {
     version: string;
   };
+  // Of packages that have both, what esbuild can leave unused parts out of, and load in pieces.
+  const mainFields = ["module", "main"];
   const options = {
     absWorkingDir: root,
     outdir: "dist",
@@ -20,6 +22,7 @@ export async function bundle(): Promise<void> {
     format: "esm",
     platform: "node",
     target: "node24",
+    mainFields,
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "linked",

@@ -87,7 +87,7 @@ const SHORT = { HANDPICK_CRASH_ROUNDS: "1", HANDPICK_FAULT_RUNS: "1", HANDPICK_F
 
 function suiteEnv(bin: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(?:NIX_|XDG_|CACHIX_|FORCE_COLOR$)/.test(name),
+    ([name]) => !/^(?:NIX_|XDG_|CACHIX_|ATTIC_|FORCE_COLOR$)/.test(name),
   );
   const path = [bin, dirname(process.execPath), process.env["PATH"] ?? ""].join(delimiter);
   return { ...SHORT, ...Object.fromEntries(kept), PATH: path, HANDPICK_TEST_MATRIX: "1" };

@@ -39,6 +39,7 @@ export type ErrorCode =
   | "CACHE_UNAVAILABLE"
   | "CACHE_PROTOCOL"
   | "UPLOAD_REJECTED"
+  | "UPLOAD_INTERRUPTED"
   | "COMPRESSOR_FAILED"
   // the command of exec does not start
   | "COMMAND_UNUSABLE"
@@ -107,6 +108,7 @@ const ERROR_CODES: Readonly<Record<ErrorCode, CodeTraits>> = {
   CACHE_UNAVAILABLE: OUTAGE,
   CACHE_PROTOCOL: PASSING,
   UPLOAD_REJECTED: LASTING,
+  UPLOAD_INTERRUPTED: PASSING,
   COMPRESSOR_FAILED: LASTING,
   // the command of exec does not start, as shells say it
   COMMAND_UNUSABLE: { exit: EXIT.commandUnusable },

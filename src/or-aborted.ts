@@ -1,3 +1,5 @@
+import { onAbort } from "./on-abort.ts";
+
 /**
  * Waits for `promise` and, as opposed to what it stands for, no longer than until `signal` is aborted.
  *
@@ -5,13 +7,12 @@
  */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason);
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
+  const leave = (): void => reject(signal.reason);
+  const stopListening = signal.aborted ? leave() : onAbort(signal, leave);
   try {
     // Also where it is over already: a rejection of `promise` that nobody hears would end the process.
     return await Promise.race([aborted, promise]);
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    stopListening?.();
   }
 }

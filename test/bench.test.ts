@@ -98,6 +98,8 @@ describe("npm run bench", () => {
       /^push 12 tiny paths$/,
       /^push 12 tiny paths to file:\/\/ in memory$/,
       /^push 12 tiny paths to file:\/\/ on a disk$/,
+      /^push 12 tiny paths to handpick serve$/,
+      /^push a few large files to handpick serve, \d+ MB$/,
       /^nothing to do, closure of 30 paths$/,
       /^peak memory, one path/,
       /^handpick --version$/,

@@ -5,39 +5,57 @@ import { describe, it } from "node:test";
 
 import { BUNDLE } from "./handpick.ts";
 
-/** Returns the text of a file of the bundle and of all that it imports before it runs. */
-async function loadedWith(file: string, texts = new Map<string, string>()): Promise<string> {
-  if (!texts.has(file)) {
-    const text = await readFile(join(dirname(BUNDLE), file), "utf8");
-    texts.set(file, text);
-    const imports = text.matchAll(/(?:from|import)"\.\/([^"]+)"/g);
-    for (const [, imported = ""] of imports) await loadedWith(imported, texts);
+const STATIC = /(?:^|[;}\n])(?:import|export)\s*(?:[^;"'()]*?from)?"\.\/(chunk-[A-Z0-9]+\.js)"/g;
+const DYNAMIC = /\bimport\("\.\/(chunk-[A-Z0-9]+\.js)"\)/g;
+/** The name in the table of a command. */
+const COMMAND = /\busage:"([a-z]+)/g;
+/** Marks that stand in the code of the AWS SDK and nowhere in ours. */
+const SDK = /x-amz-request-route|PutBucketAcl|amz-sdk-invocation-id/;
+
+const read = (name: string): Promise<string> => readFile(join(dirname(BUNDLE), name), "utf8");
+
+const loadedLater = (texts: Iterable<string>): string[] =>
+  [...texts].flatMap((text) => Array.from(text.matchAll(DYNAMIC), ([, name = ""]) => name));
+const commandsIn = (texts: Iterable<string>): string[] =>
+  [...texts].flatMap((text) => Array.from(text.matchAll(COMMAND), ([, name = ""]) => name));
+
+/** The files that load with one of these. */
+async function loadedWith(names: readonly string[]): Promise<Map<string, string>> {
+  const loaded = new Map<string, string>();
+  const open = [...names];
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (loaded.has(name)) continue;
+    const text = await read(name);
+    loaded.set(name, text);
+    open.push(...Array.from(text.matchAll(STATIC), ([, found = ""]) => found));
   }
-  return [...texts.values()].join("\n");
-}
-
-function loadedLater(text: string): string[] {
-  return Array.from(text.matchAll(/import\("\.\/([^"]+)"\)/g), ([, file = ""]) => file);
-}
-
-function commandsIn(text: string): string[] {
-  return Array.from(text.matchAll(/usage:"([a-z]+)/g), ([, name = ""]) => name).toSorted();
+  return loaded;
 }
 
 describe("the bundle", () => {
-  it("loads nothing of other commands to push, and only sync beside it to sync", async () => {
-    const [main = "", ...others] = loadedLater(await readFile(BUNDLE, "utf8"));
-    assert.deepEqual(others, []);
-    const atStart = await loadedWith(main);
-    assert.deepEqual(commandsIn(atStart), ["push"]);
-    const later = await Promise.all(loadedLater(atStart).map((file) => loadedWith(file)));
-    const groups = later.map((text) => commandsIn(text).filter((name) => name !== "push"));
+  it("loads no other command to push, and only push beside it to sync", async () => {
+    const start = await loadedWith(["handpick.js"]);
+    const main = await loadedWith(loadedLater(start.values()));
+    assert.deepEqual(commandsIn(main.values()), ["push"]);
+    const groups: string[][] = [];
+    for (const name of loadedLater(main.values())) {
+      groups.push(commandsIn((await loadedWith([name])).values()).filter((one) => one !== "push"));
+    }
     assert.ok(groups.some((names) => names.join() === "sync"));
-    assert.equal(groups.filter((names) => names.includes("sync")).length, 2);
+    assert.ok(groups.some((names) => names.includes("sync") && names.includes("serve")));
   });
 
   it("has the packing thread in one file", async () => {
-    const worker = await readFile(join(dirname(BUNDLE), "pack-worker.js"), "utf8");
-    assert.doesNotMatch(worker, /(?:from|import\(?)"\.\//);
+    const thread = await loadedWith(["pack-worker.js"]);
+    assert.deepEqual([...thread.keys()], ["pack-worker.js"]);
+    assert.deepEqual(loadedLater(thread.values()), []);
+  });
+
+  it("loads the AWS SDK for caches of s3:// only, and not for its start or others", async () => {
+    const start = await loadedWith(["handpick.js"]);
+    const others = await loadedWith(loadedLater(start.values()));
+    for (const [name, text] of [...start, ...others]) assert.doesNotMatch(text, SDK, name);
+    const rest = await loadedWith(loadedLater(others.values()));
+    assert.ok([...rest.values()].some((text) => SDK.test(text)));
   });
 });

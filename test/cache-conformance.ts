@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { truncate, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
+import { narInfoName, narInfoOf } from "../src/cache/binary-cache.ts";
 import type { Cache } from "../src/cache/contract.ts";
 import type { NarInfo } from "../src/nix/narinfo.ts";
 import { hashPartOf, storeDirOf } from "../src/nix/store-path.ts";
 import type { HashPart, StorePath } from "../src/nix/store-path.ts";
 import { sampleUpload } from "./sample-upload.ts";
-import type { SampleUpload } from "./sample-upload.ts";
+import type { SampleOptions, SampleUpload } from "./sample-upload.ts";
 
 /** A cache of the backend under test, empty, with credentials that may write. */
 export interface ConformanceRig extends AsyncDisposable {
@@ -17,23 +20,30 @@ export interface ConformanceRig extends AsyncDisposable {
   isServed(hashPart: HashPart): Promise<boolean>;
   /** The narinfo that readers get of a path that is served. */
   readonly narInfo?: (path: StorePath) => Promise<NarInfo | undefined>;
-  /** Leaves of a published path what a power cut or a careless hand may leave. */
-  readonly damage?: (hashPart: HashPart) => Promise<void>;
+  /** The small file that readers get under a name; absent where the kind has none. */
+  readonly companion?: (name: string) => Promise<Uint8Array | undefined>;
+  /** True if readers get another file than the one that was uploaded. @default {false} */
+  readonly recompresses?: boolean;
+  /** The folder with the files of the cache, if it has one in Nix's layout. */
+  readonly dir?: string;
 }
 
 export interface ConformanceOptions {
   /** The backend, for the titles. */
   readonly name: string;
   readonly setup: () => Promise<ConformanceRig>;
+  /** Why the backend cannot be tried here. */
+  readonly skip?: string | false | undefined;
 }
 
 /** What every backend does alike; see the contract in `src/cache/contract.ts`. */
-export function cacheConformance({ name, setup }: ConformanceOptions): void {
-  describe(`${name} as a cache`, () => {
+export function cacheConformance({ name, setup, skip }: ConformanceOptions): void {
+  describe(`${name} as a cache`, { skip: skip ?? false }, () => {
     testInfo(setup);
     testMissing(setup);
     testPublish(setup);
     testReaders(setup);
+    testCompanions(setup);
     testOrder(setup);
     testAbort(setup);
     testPin(setup);
@@ -45,19 +55,20 @@ type Setup = ConformanceOptions["setup"];
 const { signal } = new AbortController();
 
 function testInfo(setup: Setup): void {
-  it("tells where it is read and that we may write", async () => {
+  it("tells where it is read, and not that we may only read", async () => {
     await using rig = await setup();
     const info = await rig.cache.info(signal);
-    assert.equal(info.writable, true);
+    // Undefined where only a write tells.
+    assert.notEqual(info.writable, false);
     assert.equal(URL.canParse(info.readUrl), true);
     assert.equal(info.readUrl.endsWith("/"), false);
-    assert.equal(info.storeDir, storeDirOf(sampleUpload({ name: "a" }).storePath));
+    assert.equal(info.storeDir, storeDirOf(sampleFor(rig.cache, { name: "a" }).storePath));
   });
 
   it("rejects with the reason of a signal that is aborted already", async () => {
     await using rig = await setup();
     const reason = new Error("stop");
-    const { storePath, request } = sampleUpload({ name: "a" });
+    const { storePath, request } = sampleFor(rig.cache, { name: "a" });
     const stopped = AbortSignal.abort(reason);
     await assert.rejects(rig.cache.info(stopped), reason);
     await assert.rejects(rig.cache.missing([hashPartOf(storePath)], stopped), reason);
@@ -68,7 +79,7 @@ function testInfo(setup: Setup): void {
 function testMissing(setup: Setup): void {
   it("lacks everything at first", async () => {
     await using rig = await setup();
-    const asked = ["a", "b", "c"].map((name) => hashOf(sampleUpload({ name })));
+    const asked = ["a", "b", "c"].map((name) => hashOf(sampleFor(rig.cache, { name })));
     assert.deepEqual(await rig.cache.missing(asked, signal), new Set(asked));
   });
 
@@ -79,7 +90,7 @@ function testMissing(setup: Setup): void {
 
   it("does not lack a path that it was asked for twice and has", async () => {
     await using rig = await setup();
-    const sample = sampleUpload({ name: "twice" });
+    const sample = sampleFor(rig.cache, { name: "twice" });
     await publish(rig.cache, sample);
     const hash = hashOf(sample);
     assert.deepEqual(await rig.cache.missing([hash, hash, hash], signal), new Set());
@@ -89,7 +100,7 @@ function testMissing(setup: Setup): void {
 function testPublish(setup: Setup): void {
   it("has a path once it is published, and not before", async () => {
     await using rig = await setup();
-    const sample = sampleUpload({ name: "whole" });
+    const sample = sampleFor(rig.cache, { name: "whole" });
     const upload = await rig.cache.beginUpload(sample.request, signal);
     for (const part of sample.parts) await upload.putPart(part, signal);
     assert.equal(await isMissing(rig.cache, sample), true);
@@ -101,8 +112,9 @@ function testPublish(setup: Setup): void {
 
   it("takes the parts of an upload at once and in any order", async (t) => {
     await using rig = await setup();
-    if (rig.cache.traits.parts.inOrder) return t.skip("this kind takes them in order");
-    const sample = sampleUpload({ name: "parts", parts: 5 });
+    const { inOrder, minBytes } = rig.cache.traits.parts;
+    if (inOrder) return t.skip("this kind takes them in order");
+    const sample = sampleFor(rig.cache, { name: "parts", parts: 5, partBytes: minBytes });
     const upload = await rig.cache.beginUpload(sample.request, signal);
     await Promise.all(sample.parts.toReversed().map((part) => upload.putPart(part, signal)));
     await upload.publish(sample.packed, signal);
@@ -111,23 +123,25 @@ function testPublish(setup: Setup): void {
 
   it("takes uploads of several paths at once", async () => {
     await using rig = await setup();
-    const samples = Array.from({ length: 12 }, (_, index) => sampleUpload({ name: `n${index}` }));
+    const samples = Array.from({ length: 12 }, (_, index) =>
+      sampleFor(rig.cache, { name: `n${index}` }),
+    );
     await Promise.all(samples.map((sample) => publish(rig.cache, sample)));
     assert.deepEqual(await rig.cache.missing(samples.map(hashOf), signal), new Set());
   });
 
   it("takes the same path from two uploads at once", async () => {
     await using rig = await setup();
-    const sample = sampleUpload({ name: "race" });
+    const sample = sampleFor(rig.cache, { name: "race" });
     await Promise.all([publish(rig.cache, sample), publish(rig.cache, sample)]);
     assert.equal(await rig.isServed(hashOf(sample)), true);
   });
 
   it("serves a path with its references, and one that refers to itself", async () => {
     await using rig = await setup();
-    const lib = sampleUpload({ name: "lib" });
-    const own = sampleUpload({ name: "app" }).storePath;
-    const app = sampleUpload({ name: "app", references: [own, lib.storePath] });
+    const lib = sampleFor(rig.cache, { name: "lib" });
+    const own = sampleFor(rig.cache, { name: "app" }).storePath;
+    const app = sampleFor(rig.cache, { name: "app", references: [own, lib.storePath] });
     await publish(rig.cache, lib);
     await publish(rig.cache, app);
     assert.equal(await rig.isServed(hashOf(app)), true);
@@ -138,7 +152,7 @@ function testReaders(setup: Setup): void {
   it("takes every compression that it says it takes", async () => {
     await using rig = await setup();
     for (const compression of rig.cache.traits.compressions) {
-      const sample = sampleUpload({ name: compression, compression });
+      const sample = sampleFor(rig.cache, { name: compression, compression });
       await publish(rig.cache, sample);
       assert.equal(await rig.isServed(hashOf(sample)), true, compression);
     }
@@ -147,17 +161,17 @@ function testReaders(setup: Setup): void {
   it("gives readers the record of the path, and where it does not sign all signatures in order", async (t) => {
     await using rig = await setup();
     if (rig.narInfo === undefined) return t.skip("the rig reads no narinfo of this backend");
-    const lib = sampleUpload({ name: "lib" });
+    const lib = sampleFor(rig.cache, { name: "lib" });
     const signatures = signedBy(rig.cache, "ours-1", "stranger-1");
-    const own = sampleUpload({ name: "app" }).storePath;
+    const own = sampleFor(rig.cache, { name: "app" }).storePath;
     const references = [lib.storePath, own];
-    const app = sampleUpload({ name: "app", references, signatures });
+    const app = sampleFor(rig.cache, { name: "app", references, signatures });
     await publish(rig.cache, lib);
     await publish(rig.cache, app);
     const found = await rig.narInfo(app.storePath);
     assert.equal(found?.storePath, app.storePath);
     assert.equal(found.narHash, app.request.info.narHash);
-    assert.equal(found.fileHash, app.packed.fileHash);
+    if (rig.recompresses !== true) assert.equal(found.fileHash, app.packed.fileHash);
     assert.deepEqual(new Set(found.references), new Set(references));
     if (rig.cache.traits.signer === "client") assert.deepEqual(found.signatures, signatures);
   });
@@ -165,31 +179,73 @@ function testReaders(setup: Setup): void {
   it("replaces the narinfo of a path that is published again", async (t) => {
     await using rig = await setup();
     if (rig.narInfo === undefined) return t.skip("the rig reads no narinfo of this backend");
-    const sample = sampleUpload({ name: "again" });
+    const sample = sampleFor(rig.cache, { name: "again" });
     const signatures = signedBy(rig.cache, "late-1");
     await publish(rig.cache, sample);
-    await publish(rig.cache, sampleUpload({ name: "again", signatures }));
+    await publish(rig.cache, sampleFor(rig.cache, { name: "again", signatures }));
     const found = await rig.narInfo(sample.storePath);
     if (rig.cache.traits.signer === "client") assert.deepEqual(found?.signatures, signatures);
   });
 
-  it("lacks a path that was damaged, and serves it once it is published again", async (t) => {
-    await using rig = await setup();
-    if (rig.damage === undefined) return t.skip("the rig damages nothing of this backend");
-    const sample = sampleUpload({ name: "damaged" });
-    await publish(rig.cache, sample);
-    await rig.damage(hashOf(sample));
-    assert.equal(await isMissing(rig.cache, sample), true);
-    await publish(rig.cache, sample);
-    assert.equal(await isMissing(rig.cache, sample), false);
-    assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
-  });
+  for (const [damage, harm] of Object.entries(DAMAGES)) {
+    it(`lacks a path whose ${damage}, and serves it once it is published again`, async (t) => {
+      await using rig = await setup();
+      if (rig.dir === undefined) return t.skip("the files of this backend are out of reach");
+      const sample = sampleFor(rig.cache, { name: "damaged" });
+      await publish(rig.cache, sample);
+      await harm(rig.dir, sample);
+      const asked = [hashOf(sample)];
+      const missing = async (): Promise<Set<HashPart>> =>
+        await rig.cache.missing(asked, signal, { looksAtNars: true });
+      assert.deepEqual(await missing(), new Set(asked));
+      await publish(rig.cache, sample);
+      assert.deepEqual(await missing(), new Set());
+      assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
+    });
+  }
+}
+
+/** What a power cut or a careless hand leaves of a path, in a folder of Nix's layout. */
+const DAMAGES: Readonly<Record<string, (dir: string, sample: SampleUpload) => Promise<void>>> = {
+  "narinfo is empty": (dir, sample) => truncate(join(dir, narInfoName(hashOf(sample)))),
+  "narinfo is something else": (dir, sample) =>
+    writeFile(join(dir, narInfoName(hashOf(sample))), "<html>"),
+  "NAR is gone": (dir, sample) => unlink(join(dir, narOf(sample))),
+  "NAR is cut": (dir, sample) => truncate(join(dir, narOf(sample)), 10),
+};
+
+function narOf({ request, packed }: SampleUpload): string {
+  return narInfoOf(request, packed).url;
 }
 
 /** Signatures that nobody verifies; none for a cache that signs itself and takes no others. */
 function signedBy({ traits }: Cache, ...names: readonly string[]): string[] {
-  if (traits.signer === "either") return [];
+  if (traits.signer !== "client") return [];
   return names.map((name) => `${name}:${randomBytes(64).toString("base64")}`);
+}
+
+function testCompanions(setup: Setup): void {
+  it("gives readers the small files that it took, the last of a name", async (t) => {
+    await using rig = await setup();
+    const { companions } = rig.cache;
+    if (companions === undefined) return t.skip("this kind has no small files");
+    const names = ["beside.ls", "log/beside.drv", `realisations/sha256:${"0".repeat(64)}!out.doi`];
+    assert.deepEqual(await companions.missing(names, signal), new Set(names));
+    for (const text of ["first", "second"]) {
+      const bytes = new TextEncoder().encode(text);
+      for (const name of names)
+        await companions.put({ name, contentType: "text/plain", bytes }, signal);
+      for (const name of names) {
+        const read = await rig.companion?.(name);
+        assert.equal(Buffer.from(read ?? []).toString(), text);
+      }
+    }
+    assert.deepEqual(await companions.missing([...names, "other"], signal), new Set(["other"]));
+    const reason = new Error("stop");
+    const companion = { name: "log/x", contentType: "text/plain", bytes: new Uint8Array(1) };
+    await assert.rejects(companions.put(companion, AbortSignal.abort(reason)), reason);
+    await assert.rejects(companions.missing(names, AbortSignal.abort(reason)), reason);
+  });
 }
 
 function testOrder(setup: Setup): void {
@@ -198,8 +254,8 @@ function testOrder(setup: Setup): void {
     await rig.cache.info(signal);
     const isOurs = rig.cache.traits.closureRule === "client";
     if (isOurs) return t.skip("the client publishes in order here");
-    const lib = sampleUpload({ name: "lib" });
-    const app = sampleUpload({ name: "app", references: [lib.storePath] });
+    const lib = sampleFor(rig.cache, { name: "lib" });
+    const app = sampleFor(rig.cache, { name: "app", references: [lib.storePath] });
     await publish(rig.cache, app);
     assert.equal(await isMissing(rig.cache, app), false);
     assert.equal(await rig.isServed(hashOf(app)), false);
@@ -212,7 +268,7 @@ function testOrder(setup: Setup): void {
     const chain: SampleUpload[] = [];
     for (let n = 0; n < 8; n += 1) {
       const references = chain.slice(-1).map(({ storePath }) => storePath);
-      chain.push(sampleUpload({ name: `chain-${n}`, references }));
+      chain.push(sampleFor(rig.cache, { name: `chain-${n}`, references }));
     }
     const over = new AbortController();
     const watched = (async () => {
@@ -237,7 +293,7 @@ function testOrder(setup: Setup): void {
 function testAbort(setup: Setup): void {
   it("lacks a path whose upload was given up, and takes it later", async () => {
     await using rig = await setup();
-    const sample = sampleUpload({ name: "given-up" });
+    const sample = sampleFor(rig.cache, { name: "given-up" });
     const upload = await rig.cache.beginUpload(sample.request, signal);
     for (const part of sample.parts) await upload.putPart(part, signal);
     await upload.abort();
@@ -249,7 +305,7 @@ function testAbort(setup: Setup): void {
 
   it("keeps what is published when the upload is given up afterwards", async () => {
     await using rig = await setup();
-    const sample = sampleUpload({ name: "late" });
+    const sample = sampleFor(rig.cache, { name: "late" });
     const upload = await publish(rig.cache, sample);
     await upload.abort();
     assert.equal(await rig.isServed(hashOf(sample)), true);
@@ -257,7 +313,7 @@ function testAbort(setup: Setup): void {
 
   it("rejects a part with the reason of an aborted signal", async () => {
     await using rig = await setup();
-    const sample = sampleUpload({ name: "stopped" });
+    const sample = sampleFor(rig.cache, { name: "stopped" });
     const upload = await rig.cache.beginUpload(sample.request, signal);
     const reason = new Error("stop");
     const [part] = sample.parts;
@@ -271,8 +327,8 @@ function testPin(setup: Setup): void {
   it("pins a path that is published, again and again", async (t) => {
     await using rig = await setup();
     if (rig.cache.pins === undefined) return t.skip("this backend has no pins");
-    const { storePath } = sampleUpload({ name: "pinned" });
-    await publish(rig.cache, sampleUpload({ name: "pinned" }));
+    const { storePath } = sampleFor(rig.cache, { name: "pinned" });
+    await publish(rig.cache, sampleFor(rig.cache, { name: "pinned" }));
     await rig.cache.pins.set({ name: "release", storePath }, signal);
     await rig.cache.pins.set({ name: "release", storePath, keep: { revisions: 2 } }, signal);
   });
@@ -286,6 +342,12 @@ async function publish(
   for (const part of sample.parts) await upload.putPart(part, signal);
   await upload.publish(sample.packed, signal);
   return upload;
+}
+
+/** A path in a form that the cache takes. */
+function sampleFor({ traits }: Cache, options: SampleOptions): SampleUpload {
+  const compression = traits.compressions.has("zstd") ? "zstd" : "none";
+  return sampleUpload({ compression, ...options });
 }
 
 function hashOf({ storePath }: SampleUpload): HashPart {

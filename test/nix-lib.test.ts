@@ -108,9 +108,21 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
       [`name = "m"; packages = [ 1 ];`, "packages: expected a package .* found a int"],
       [`name = "m"; packages = [ { package = pkgs.words; pins = 1; } ];`, "argument '?pins"],
       [`name = "m"; packages = [ pkgs.words ]; closure = "all";`, 'closure: .* found "all"'],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "https://x";`, "caches: expected .*://x"],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "file://x";`, "file:///DIR, found .*://x"],
-      [`name = "m"; packages = [ pkgs.words ]; cache = "file:///a/../b";`, "file:///DIR, found"],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "ftp://x";`, "caches: expected .*://x"],
+      [
+        `name = "m"; packages = [ pkgs.words ]; cache = "https://x.cachix.org";`,
+        "HOST/DIR, .*found",
+      ],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "https://u:p@x";`, "HOST/DIR, .*found"],
+      [
+        `name = "m"; packages = [ pkgs.words ]; cache = "file://x";`,
+        "file:///DIR .*, found .*://x",
+      ],
+      [`name = "m"; packages = [ pkgs.words ]; cache = "file:///a/../b";`, "file:///DIR .*, found"],
+      [
+        `name = "m"; packages = [ pkgs.words ]; cache = "attic://x";`,
+        "attic://SERVER/CACHE.*, .*found",
+      ],
       [`packages = [ pkgs.words ]; trigger = "x";`, 'trigger: .* found "x"', "shellHookFile"],
       [`packages = [ pkgs.words ];`, "expected cache or caches, found neither", "cachixPackages"],
     ] as const;
@@ -124,7 +136,18 @@ describe("manifest of nix/lib.nix", { timeout: 120_000 }, () => {
 
   it("takes the URL of any kind for a cache", async () => {
     await using nix = await createTestNix();
-    const caches = ["mine", "cachix://mine", "file:///srv/a%20b/c++", "file:///srv/"];
+    const caches = [
+      "mine",
+      "cachix://mine",
+      "file:///srv/a%20b/c++",
+      "file:///srv/",
+      "attic://h.x:80/a_b+c",
+      "attic://[::1]/c/",
+      "http://[::1]:8080",
+      "https://cache.example.org/nix/a%20b@c/",
+      "s3://b.c-d",
+      "s3://bucket?region=eu-west-1&endpoint=h:1&profile=a%20b&prefix=x/y",
+    ];
     const text = `handpick.manifest { name = "m"; packages = [ pkgs.words ]; caches = builtins.fromJSON ''${JSON.stringify(caches)}''; }`;
     const { picks } = await manifestOf(nix, text);
     assert.deepEqual(picks[0]?.caches, caches);

@@ -6,6 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { BUNDLE } from "./handpick.ts";
 import { readProject, ROOT } from "./markdown.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
+import { nodeModulesHash } from "./node-modules-hash.ts";
 import {
   copyFlake,
   type Flake,
@@ -60,6 +61,13 @@ describe("default.nix", { timeout: 300_000 }, () => {
     const printed = await nix.run(program, ["--version"], { env: { PATH: "" } });
     assert.equal(printed.stdout, `${version}\n`);
     await assertKeepsOut(nix, program, { PATH: "" });
+  });
+
+  it("has the hash of the packages that are installed here", async () => {
+    await using nix = await createTestNix();
+    const wanted = await nodeModulesHash(nix);
+    const [, found] = /outputHash = "([^"]*)"/.exec(await readProject("nix/package.nix")) ?? [];
+    assert.equal(found, wanted);
   });
 
   it("downloads with the certificates of nixpkgs: a builder has none", { skip }, async () => {

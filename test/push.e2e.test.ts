@@ -411,7 +411,7 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       [["push", "/nix/store/00000000000000000000000000000000-x"], 2, /PATH_NOT_VALID/],
       [["push", "bad.json"], 2, /MANIFEST_INVALID.*|picks\[0\]\.paths\[0\]/],
       [["push", "--to", "min", lib], 2, /Did you mean "mine"/],
-      [["push", "--to", "s3://bucket", lib], 2, /CACHE_URL_UNSUPPORTED/],
+      [["push", "--to", "ftp://bucket", lib], 2, /CACHE_URL_UNSUPPORTED/],
       [["push", "--config", "bad.toml", lib], 2, /bad\.toml:2:/],
       [["push", "--config", "typo.toml", lib], 2, /"token-fil".*|token-file/],
       [["push", "--config", "missing.toml", lib], 2, /CONFIG_UNREADABLE/],

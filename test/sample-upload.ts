@@ -21,11 +21,15 @@ export interface SampleUpload {
 }
 
 export interface SampleOptions {
-  /** Becomes the name, the contents and, hashed, the hash part. */
+  /** Becomes the name and, hashed, the hash part. */
   readonly name: string;
+  /** @default {a line with the name} */
+  readonly contents?: Buffer;
   readonly references?: readonly StorePath[];
   /** How many parts of about equal size. @default {1} */
   readonly parts?: number;
+  /** The least that a part may have, but the last: makes the contents as long as that takes. @default {1} */
+  readonly partBytes?: number;
   readonly info?: Partial<PathInfo>;
   readonly signatures?: readonly string[];
   /** @default {"zstd"} */
@@ -44,27 +48,30 @@ export function sampleUpload({
   name,
   references = [],
   parts = 1,
+  partBytes = 1,
+  contents = contentsOf(name, parts === 1 || partBytes === 1 ? 0 : parts * partBytes),
   info = {},
   signatures = [],
   compression = "zstd",
 }: SampleOptions): SampleUpload {
-  const contents = Buffer.from(`The contents of ${name}\n`);
   const head = narFileHead(contents.length, false);
   const nar = Buffer.concat([NAR_MAGIC, head, contents, narFileTail(contents.length)]);
   const file = COMPRESSORS[compression](nar);
   const hashPart = encodeBase32(sha256(name).subarray(0, 20));
   const storePath = fromBaseName(`${hashPart}-${name}`);
   const partSize = Math.ceil(file.length / parts);
+  const fileHash = sha256FromDigest(sha256(file));
   return {
     storePath,
     file,
-    parts: Array.from({ length: parts }, (_, index) =>
-      samplePart(
+    parts: Array.from({ length: parts }, (_, index) => ({
+      ...samplePart(
         index + 1,
         file.subarray(index * partSize, (index + 1) * partSize),
         index * partSize,
       ),
-    ),
+      fileHash: index === parts - 1 ? fileHash : undefined,
+    })),
     request: {
       info: {
         path: storePath,
@@ -81,20 +88,25 @@ export function sampleUpload({
       compression,
       signatures,
     },
-    packed: {
-      fileHash: sha256FromDigest(sha256(file)),
-      fileSize: file.length,
-    },
+    packed: { fileHash, fileSize: file.length },
   };
 }
 
-/** A part of these bytes. */
+/** A line; or as many bytes as are asked for, the same each time, which no compression makes less. */
+function contentsOf(name: string, sizeBytes: number): Buffer {
+  const text = `The contents of ${name}\n`;
+  if (sizeBytes === 0) return Buffer.from(text);
+  return createHash("shake256", { outputLength: sizeBytes }).update(text).digest();
+}
+
+/** A part of these bytes, with others after it. */
 export function samplePart(number: number, bytes: Uint8Array, offset = 0): UploadPart {
   return {
     number,
     offset,
     bytes: new Uint8Array(bytes),
     md5: createHash("md5").update(bytes).digest("base64"),
+    fileHash: undefined,
   };
 }
 

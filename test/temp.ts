@@ -8,8 +8,8 @@ export interface TempDir extends AsyncDisposable {
 }
 
 /** Makes an empty folder with a short name (socket paths are limited to 107 bytes). */
-export async function tempDir(prefix = "hp-"): Promise<TempDir> {
-  const dir = await mkdtemp(join(tmpdir(), prefix));
+export async function tempDir(prefix = "hp-", parent: string = tmpdir()): Promise<TempDir> {
+  const dir = await mkdtemp(join(parent, prefix));
   return {
     dir,
     [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),

@@ -86,15 +86,16 @@ let
     runtimeShell = bash;
     stdenvNoCC.mkDerivation =
       {
-        pname,
-        version,
+        pname ? "",
+        version ? "",
+        name ? "${pname}-${version}",
         nativeBuildInputs,
         buildCommand,
         meta ? { },
         ...
       }@arguments:
       # The certificates of builders in nixpkgs are a file that does not exist.
-      build "${pname}-${version}"
+      build name
         (
           {
             inherit nativeBuildInputs;
@@ -103,6 +104,7 @@ let
           }
           // builtins.intersectAttrs {
             outputHash = null;
+            outputHashMode = null;
             impureEnvVars = null;
           } arguments
         )
@@ -116,6 +118,7 @@ let
       cat ${certificates} > $out/etc/ssl/certs/ca-bundle.crt
     '';
     esbuild = program "esbuild" esbuildProgram;
+    bzip2 = program "bzip2" "$(type -P bzip2)";
     xz = program "xz" "$(type -P xz)";
 
     writeText = name: text: build name { inherit text; } ''printf %s "$text" > $out'';

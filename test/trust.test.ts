@@ -17,6 +17,11 @@ import { SyncRig } from "./sync/sync-rig.ts";
 const DEFAULT = "token-of-the-user";
 const OWN = "token-of-the-project";
 const DEFAULTS = { CACHIX_AUTH_TOKEN: DEFAULT, OTHER_SECRET: "another-secret" };
+const AWS = {
+  AWS_ACCESS_KEY_ID: "AKIAOFTHEUSER",
+  AWS_SECRET_ACCESS_KEY: "aws-secret-of-the-user",
+  AWS_EC2_METADATA_DISABLED: "true",
+};
 const isRoot = process.getuid?.() === 0;
 const needsRoot = !isRoot && "only root can give files to others";
 const needsOpenssl = spawnSync("openssl", ["version"]).status !== 0 && "openssl is not here";
@@ -68,6 +73,8 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
   async function found(...lines: readonly string[]): Promise<void> {
     await writeFile(file, `[caches.its]\nurl = "cachix://acme"\n${lines.join("\n")}\n`);
   }
+  const bucket = (url: string): Promise<void> =>
+    writeFile(file, `[caches.its]\nurl = ${JSON.stringify(url)}\n`);
   const atTheirs = (): string => `host = "${theirs.url}"`;
   const run = (
     args: readonly string[],
@@ -401,6 +408,48 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     }
     assert.deepEqual(await readdir(elsewhere), []);
   });
+
+  row("has a cache attic://", async (title) => {
+    const table = '[caches.its]\nurl = "attic://evil.example/acme"\n';
+    for (const lines of ["", `host = "${theirs.url}"\n`, `host = "${ours.url}"\n`]) {
+      await writeFile(file, table + lines);
+      await refusedBy(title, { ATTIC_TOKEN: DEFAULT });
+    }
+  });
+
+  row("has a cache http://", async (title) => {
+    for (const url of [theirs.url, "https://cache.example.org/nix"]) {
+      await writeFile(file, `[caches.its]\nurl = "${url}"\nupstreams = []\n`);
+      await refusedBy(title);
+    }
+  });
+
+  row("has a cache s3:// at AWS", async (title) => {
+    const asked: string[] = [];
+    const proxy = createServer().on("connect", ({ url }, socket) => {
+      asked.push(url ?? "");
+      socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+    });
+    proxy.unref();
+    await new Promise<void>((resolve) => void proxy.listen(0, "127.0.0.1", resolve));
+    const https_proxy = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    await bucket("s3://some-bucket?region=eu-west-1");
+    const result = await run(["plan", path], { ...AWS, https_proxy });
+    assertSaid(title, result);
+    assert.deepEqual(new Set(asked), new Set(["some-bucket.s3.eu-west-1.amazonaws.com:443"]));
+    await new Promise((resolve) => proxy.close(resolve));
+  });
+
+  for (const [start, parameter] of [
+    ["has a cache s3:// with an endpoint", () => `endpoint=${new URL(theirs.url).host}`],
+    ["has a cache s3:// with a profile", () => "profile=work"],
+    ["has a cache s3:// with scheme=http", () => "scheme=http"],
+  ] as const) {
+    row(start, async (title) => {
+      await bucket(`s3://some-bucket?${parameter()}`);
+      await refusedBy(title, AWS);
+    });
+  }
 
   row("lies in a folder", async () => {
     await found(atTheirs(), 'token-env = "OTHER_SECRET"');

@@ -7,7 +7,7 @@ let
 
   known = lib.unique (lib.attrNames cfg.caches ++ lib.attrNames (cfg.settings.caches or { }));
   configured = mapAttrsToList (_: { url, ... }: url) cfg.caches;
-  # What is wanted goes to a folder only by a table.
+  # What is wanted goes to a folder or a web server only by a table.
   isKnown = cache: lib.elem cache (known ++ configured) || lib.hasPrefix "cachix://" cache;
   isName = name: builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null && builtins.match "[0-9]+" name == null;
 
@@ -58,14 +58,14 @@ let
       map (option: {
         name = "services.handpick.caches.${cache}.${option}";
         value = options.${option};
-      }) (lib.filter (option: options.${option} != null) [ "tokenFile" "dhallFile" "signingKeyFile" ])
+      }) (lib.filter (option: options.${option} != null) [ "tokenFile" "dhallFile" "netrcFile" "signingKeyFile" ])
     ) cfg.caches
     ++ mapAttrsToList (
       cache: given:
       map (key: {
         name = "services.handpick.settings.caches.${cache}.${key}";
         value = given.${key};
-      }) (lib.filter (key: given ? ${key}) [ "token-file" "dhall-file" "signing-key-file" ])
+      }) (lib.filter (key: given ? ${key}) [ "token-file" "dhall-file" "netrc-file" "signing-key-file" ])
     ) (cfg.settings.caches or { })
   );
   isInStore = value: lib.hasPrefix "${builtins.storeDir}/" (toString value);

@@ -34,12 +34,17 @@ let
       token-file = if cache.tokenFile == null then null else toString cache.tokenFile;
       token-env = cache.tokenEnv;
       dhall-file = if cache.dhallFile == null then null else toString cache.dhallFile;
+      netrc-file = if cache.netrcFile == null then null else toString cache.netrcFile;
       signing-key-file = if cache.signingKeyFile == null then null else toString cache.signingKeyFile;
       sign = if cache.sign == "all" then null else cache.sign;
-      upstreams = if cache.upstreams == [ ] then null else cache.upstreams;
-      inherit (cache) compression;
+      inherit (cache) upstreams compression public;
       compression-level = cache.compressionLevel;
+      read-url = cache.readUrl;
+      public-keys = cache.publicKeys;
       optional = if cache.optional then true else null;
+      build-logs = if cache.buildLogs then true else null;
+      listings = if cache.listings then true else null;
+      realisations = if cache.realisations then true else null;
     };
 
   settings = {

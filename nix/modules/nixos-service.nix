@@ -26,6 +26,10 @@ let
             file = cache.dhallFile;
           }
           {
+            id = "netrc@${name}";
+            file = cache.netrcFile;
+          }
+          {
             id = "signing-key@${name}";
             file = cache.signingKeyFile;
           }
@@ -33,6 +37,14 @@ let
       )
     ) cfg.caches
   );
+
+  # The options that only some kinds of caches take, and the one at this URL does.
+  kindOptions =
+    url:
+    let
+      kind = (import ../cache-url.nix).kindOf url;
+    in
+    if kind == null then [ ] else kind.options;
 
   folders = lib.filter (lib.hasPrefix "file://") (lib.mapAttrsToList (_: { url, ... }: url) cfg.caches);
 
@@ -67,7 +79,7 @@ in
         name: cache:
         lib.optional
           (
-            lib.hasPrefix "cachix://" cache.url
+            lib.elem "tokenFile" (kindOptions cache.url)
             && cache.tokenFile == null
             && cache.tokenEnv == null
             && cache.dhallFile == null

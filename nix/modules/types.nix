@@ -13,6 +13,17 @@ let
       // rest
     );
 
+  flag =
+    rest:
+    mkOption (
+      {
+        type = types.bool;
+        default = false;
+        example = true;
+      }
+      // rest
+    );
+
   closures = types.enum [
     "runtime"
     "self"
@@ -77,11 +88,11 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, or `file:///DIR` for a folder.";
+        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, `https://HOST/DIR` for a web server that takes PUT, `s3://BUCKET`, or `attic://SERVER/CACHE`.";
         example = "cachix://mycache";
       };
       host = optional types.str {
-        description = "Another server that speaks the same protocol.";
+        description = "Another server that speaks the same protocol; of `attic://` another address than `https://SERVER`.";
         example = "http://127.0.0.1:8080";
       };
       tokenFile = optional secretFile {
@@ -102,8 +113,18 @@ rec {
         '';
         example = "/home/me/secrets/cachix.dhall";
       };
+      netrcFile = optional secretFile {
+        description = ''
+          A `netrc` with user and password for a web server; `null` for the one that Nix reads, as far as the user of
+          the service may read it.
+        '';
+        example = "/run/secrets/netrc";
+      };
       signingKeyFile = optional secretFile {
-        description = "File with the key to sign with; without one Cachix signs, and a folder gets the signatures of the store only.";
+        description = ''
+          File with the key to sign with; without one Cachix signs, and folders and web servers get the signatures of
+          the store only. An Attic server signs itself, and takes none.
+        '';
         example = "/run/secrets/cache-key";
       };
       sign = mkOption {
@@ -119,10 +140,11 @@ rec {
         '';
         example = "own";
       };
-      upstreams = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "Caches that every reader of this one has. Paths that they serve are not pushed.";
+      upstreams = optional (types.listOf types.str) {
+        description = ''
+          Caches that every reader of this one has. Paths that they serve are not pushed. `null` for those of its
+          kind: none for `cachix://` and `file://`, cache.nixos.org for others. `[ ]` makes the cache whole.
+        '';
         example = [ "https://nix-community.cachix.org" ];
       };
       compression = optional (types.enum [
@@ -137,6 +159,18 @@ rec {
         description = "1 to 19 for `zstd`, 0 to 9 for `xz`.";
         example = 9;
       };
+      readUrl = optional types.str {
+        description = "Where readers find the cache, if not at its URL; for a folder or a web server.";
+        example = "https://mirror.example.org/nix";
+      };
+      publicKeys = optional (types.listOf types.str) {
+        description = "Keys that its readers have, for a folder or a web server. A push with another key is refused.";
+        example = [ "web-1:tXEEerIzOBH81d2uY2sFUkRMrUx8HpMRG5PtjgNrfGY=" ];
+      };
+      public = optional types.bool {
+        description = "Whether everybody may read it; `null` for what the cache says, else yes.";
+        example = false;
+      };
       optional = mkOption {
         type = types.bool;
         default = false;
@@ -145,6 +179,18 @@ rec {
           `handpick status` tells of it.
         '';
         example = true;
+      };
+      buildLogs = flag {
+        description = ''
+          Whether a folder gets the log of the build of each path. Who reads the folder reads the logs, and
+          secrets that a build printed.
+        '';
+      };
+      listings = flag {
+        description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
+      };
+      realisations = flag {
+        description = "Whether a folder gets what Nix needs to find paths by their content-addressed derivations.";
       };
     };
   };

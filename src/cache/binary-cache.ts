@@ -1,11 +1,17 @@
 import type { NarInfo } from "../nix/narinfo.ts";
-import { compareStorePaths, type HashPart } from "../nix/store-path.ts";
-import type { Compression, PackedFile, UploadRequest } from "./contract.ts";
+import { printRealisation, type Realisation } from "../nix/realisation.ts";
+import { baseNameOf, compareStorePaths, type HashPart, type StorePath } from "../nix/store-path.ts";
+import type { CompanionKey } from "./kind.ts";
+import type { Companion, Compression, PackedFile, UploadRequest } from "./contract.ts";
 
 /** The file at the root of a cache that says which store it is of. */
 export const CACHE_INFO_NAME: string = "nix-cache-info";
 
-const SUFFIXES: Readonly<Record<Compression, string>> = {
+/** What a cache in this layout can have beside its paths. */
+export const COMPANION_KEYS: readonly CompanionKey[] = ["listings", "build-logs", "realisations"];
+
+/** How the names of NARs end. */
+export const NAR_SUFFIXES: Readonly<Record<Compression, string>> = {
   zstd: ".nar.zst",
   xz: ".nar.xz",
   none: ".nar",
@@ -16,6 +22,23 @@ export function narInfoName(hashPart: HashPart): string {
   return `${hashPart}.narinfo`;
 }
 
+/** The listing of the NAR of a path. */
+export function listingOf(hashPart: HashPart, text: string): Companion {
+  const bytes = new TextEncoder().encode(text);
+  return { name: `${hashPart}.ls`, contentType: "application/json", bytes };
+}
+
+/** The log of the build that made a path. It is plain text: Nix 2.34 reads no bzip2 from a cache. */
+export function buildLogOf(deriver: StorePath, bytes: Uint8Array<ArrayBuffer>): Companion {
+  return { name: `log/${baseNameOf(deriver)}`, contentType: "text/plain; charset=utf-8", bytes };
+}
+
+/** What was built of an output of a content-addressed derivation, where Nix up to 2.34 looks for it. */
+export function realisationOf(realisation: Realisation): Companion {
+  const bytes = new TextEncoder().encode(printRealisation(realisation));
+  return { name: `realisations/${realisation.id}.doi`, contentType: "application/json", bytes };
+}
+
 /** The narinfo that readers get of an upload. Its NAR is named for its hash, as Nix names it. */
 export function narInfoOf(
   { info, compression, signatures }: UploadRequest,
@@ -24,7 +47,7 @@ export function narInfoOf(
   const [, digest = ""] = fileHash.split(":");
   return {
     storePath: info.path,
-    url: `nar/${digest}${SUFFIXES[compression]}`,
+    url: `nar/${digest}${NAR_SUFFIXES[compression]}`,
     compression,
     fileHash,
     fileSize,

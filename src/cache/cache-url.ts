@@ -1,4 +1,4 @@
-import { KINDS, kindOf } from "./kinds.ts";
+import { KINDS, kindOf, urlExamples } from "./kinds.ts";
 import { urlShapeFault } from "./server-url.ts";
 
 const CACHE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -10,11 +10,12 @@ export function isCacheName(text: string): boolean {
 
 /** The rule that the URL of a cache breaks, to be said after "it"; undefined if none. */
 export function cacheUrlFault(text: string): string | undefined {
-  const examples = KINDS.map(({ example }) => example).join(" or ");
-  const fault = textFault(text) ?? urlShapeFault(text, examples) ?? kindOf(text)?.urlFault(text);
+  const fault = textFault(text) ?? urlShapeFault(text, urlExamples());
   if (fault !== undefined) return fault;
-  const meant = kindOf(text) === undefined ? guessCacheUrl(text) : undefined;
-  return meant && `must be ${meant}, the URL of that cache`;
+  // The page of a cache at Cachix is the URL of a web server as well.
+  const meant = guessCacheUrl(text);
+  if (meant !== undefined) return `must be ${meant}, the URL of that cache`;
+  return kindOf(text)?.urlFault(text);
 }
 
 /** The rule that a text breaks which some kind understands although it is no URL. */

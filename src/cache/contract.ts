@@ -1,3 +1,4 @@
+import type { HandpickError } from "../error.ts";
 import type { NixCacheInfo } from "../nix/cache-info.ts";
 import type { Sha256 } from "../nix/hash.ts";
 import type { NarInfo } from "../nix/narinfo.ts";
@@ -20,8 +21,9 @@ export interface CacheTraits {
   /**
    * Says who signs. "client": a narinfo carries the signatures that it is given, as many as there are,
    * and no others. "either": the service signs, unless it is given one signature, by a key that it knows.
+   * "cache": the service signs, and takes none.
    */
-  readonly signer: "client" | "either";
+  readonly signer: "client" | "either" | "cache";
   readonly parts: PartTraits;
 }
 
@@ -30,7 +32,10 @@ export interface CacheTraits {
  * it in order, and `publish` is the end of the body.
  */
 export interface PartTraits {
-  /** True if each part waits until the one before it was taken; else they go at once, in any order. */
+  /**
+   * True if each part waits until the one before it was taken; else they go at once, in any order. An upload
+   * in order may hold its connection until it is published, so it begins when its references are there.
+   */
   readonly inOrder: boolean;
   /** The smallest part but the last, in bytes. */
   readonly minBytes: number;
@@ -47,6 +52,8 @@ export interface CacheInfo {
   readonly readUrl: string;
   /** The folder of the store whose paths it holds, such as `/nix/store`. */
   readonly storeDir: string;
+  /** The rank among the caches of a reader, the lowest first; undefined where it does not say. */
+  readonly priority?: number | undefined;
   /** Trusted keys in Nix's form, `name:base64`; undefined where the cache does not say. */
   readonly publicKeys: readonly string[] | undefined;
   /** True if everybody may read; undefined, where the cache does not say, counts as true. */
@@ -57,6 +64,16 @@ export interface CacheInfo {
   readonly preferredCompression: Compression | undefined;
 }
 
+/** Facts that only `doctor` asks a cache for, since they cost requests of their own. */
+export interface CacheDiagnosis {
+  /** Where the credentials come from, for people. */
+  readonly credentials: string;
+  /** Why we may not write; undefined if we may. */
+  readonly refusal: HandpickError | undefined;
+  /** What its user has to know of readers, in sentences. */
+  readonly advice: string | undefined;
+}
+
 /** A path that is to be uploaded. */
 export interface UploadRequest {
   /** Its NAR size is known. */
@@ -64,6 +81,14 @@ export interface UploadRequest {
   readonly compression: Compression;
   /** `name:base64` each, in the order in which readers get them; see {@link CacheTraits.signer}. */
   readonly signatures: readonly string[];
+}
+
+/** A small file that readers find beside a path, such as its listing. */
+export interface Companion {
+  /** Where it lies below the root of the cache, such as `log/HASH-hello.drv`. */
+  readonly name: string;
+  readonly contentType: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** What is known of a compressed NAR once all of it was made. */
@@ -83,6 +108,8 @@ export interface UploadPart {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** MD5 of the bytes, base64; empty unless {@link PartTraits.md5}. */
   readonly md5: string;
+  /** The hash of the whole file, known with its last part; undefined for the others. */
+  readonly fileHash: Sha256 | undefined;
 }
 
 /**
@@ -123,6 +150,22 @@ export interface CachePins {
   list(signal: AbortSignal): Promise<ReadonlyMap<string, string | undefined>>;
 }
 
+/** The small files of a cache. Readers may see one before its path, which does no harm. */
+export interface CacheCompanions {
+  /** The subset of `names` that readers do not get. */
+  missing(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>>;
+  /** Takes one in place of any of its name; it is durable once this settles. */
+  put(companion: Companion, signal: AbortSignal): Promise<void>;
+}
+
+export interface MissingOptions {
+  /**
+   * True to look at NARs too where that takes a request for each: a path whose NAR is gone, or has another size than
+   * its narinfo says, is missing. @default {false}
+   */
+  readonly looksAtNars?: boolean;
+}
+
 /** A binary cache we push to. Every backend runs the same conformance suite. */
 export interface Cache extends AsyncDisposable {
   /** The name users gave it in the configuration. */
@@ -136,13 +179,27 @@ export interface Cache extends AsyncDisposable {
   info(signal: AbortSignal): Promise<CacheInfo>;
 
   /** The subset of `hashParts` that neither the cache nor its own upstreams have. */
-  missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>>;
+  missing(
+    hashParts: Iterable<HashPart>,
+    signal: AbortSignal,
+    options?: MissingOptions,
+  ): Promise<Set<HashPart>>;
 
   /** Starts the upload of one NAR. */
   beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload>;
 
+  /**
+   * Absent where `info` and credentials of ours tell everything.
+   *
+   * @throws {HandpickError} `TOKEN_MISSING`, or as `info`.
+   */
+  diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;
+
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;
+
+  /** Absent where the cache has no small files. */
+  readonly companions?: CacheCompanions;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

@@ -26,6 +26,16 @@ export interface CacheKind {
   /** Returns the folder of this machine that is the cache; undefined for one on a server. */
   folderOf(url: string): string | undefined;
   /**
+   * Returns the server that the URL itself chooses, which could be anybody's; undefined for a folder, and for
+   * one at the service of its kind.
+   */
+  serverOf(url: string): string | undefined;
+  /**
+   * Returns what else a URL has that only a believed configuration may say, to be said after the name of the
+   * cache; undefined if nothing. Absent where no URL of the kind has any.
+   */
+  foundFault?(url: string): string | undefined;
+  /**
    * True if what is wanted goes there only by a table of a configuration that is believed: the URL that
    * a selection names could be any place.
    */
@@ -34,7 +44,8 @@ export interface CacheKind {
   readonly keys: ReadonlySet<KindKey>;
   /** Undefined if it takes no token. */
   readonly token: TokenTraits | undefined;
-  readonly key: KeyTraits;
+  /** Undefined if it takes no signatures: the cache has a key of its own. */
+  readonly key: KeyTraits | undefined;
   /** Undefined if no other client of it has a configuration with credentials. */
   readonly client: ClientFile | undefined;
   /**
@@ -53,11 +64,22 @@ export interface CacheKind {
 }
 
 /** A key of `[caches.NAME]` that only some kinds take. */
-export type KindKey = "host" | "token-file" | "token-env" | "dhall-file";
+export type KindKey =
+  "host" | "token-file" | "token-env" | "dhall-file" | "netrc-file" | ReaderKey | CompanionKey;
+
+/** A key about readers, for kinds of cache that do not say it themselves. */
+export type ReaderKey = "read-url" | "public-keys" | "public";
+
+export const READER_KEYS: readonly ReaderKey[] = ["read-url", "public-keys", "public"];
+
+/** A key that adds small files to each path, for caches in the layout that Nix reads. */
+export type CompanionKey = "listings" | "build-logs" | "realisations";
 
 export interface TokenTraits {
-  /** The variable that holds the user's token for this kind. */
-  readonly variable: string;
+  /** The variable that holds the user's token for this kind; undefined if there is none. */
+  readonly variable: string | undefined;
+  /** True if nothing can be pushed without a token; else one is missing only where the table names it. */
+  readonly isNeeded: boolean;
   /** Says where a token may come from, in sentences. */
   readonly hint: string;
 }
@@ -73,8 +95,13 @@ export interface KeyTraits {
 export interface ClientFile {
   /** Such as `cachix.dhall`; systemd's credential for a cache is `cachix.dhall@CACHE`. */
   readonly name: string;
+  /**
+   * True if it concerns other servers as well, and may be for other users only: where the table does not name
+   * it, it is left out if it cannot be read.
+   */
+  readonly isShared: boolean;
   /** Returns the place where the client has it. */
-  path(env: NodeJS.ProcessEnv): string;
+  path(env: NodeJS.ProcessEnv): string | Promise<string>;
   /**
    * Reads its text.
    *
@@ -86,19 +113,34 @@ export interface ClientFile {
 
 export interface ClientFileOptions {
   readonly file: string;
+  /** True if the table of the cache names the file. */
+  readonly isNamed: boolean;
   /** Undefined if the file may take no variables. */
   readonly env: NodeJS.ProcessEnv | undefined;
   /** URL of the cache. */
   readonly url: string;
+  /** Base URL of the server that the settings of the cache name; undefined if they name none. */
+  readonly host: string | undefined;
 }
 
 /** The part of a client's configuration that concerns one cache. */
 export interface ClientConfig {
+  /** For the server that the cache is opened at. */
   readonly token: Secret | undefined;
+  /** Absolute name of a file with the token, where it is not in the configuration itself. */
+  readonly tokenFile?: string | undefined;
+  /** Undefined if it has none for the server. */
+  readonly login?: Login | undefined;
   readonly signingKey: Secret | undefined;
   /** Base URL of the server; undefined for the default one. */
   readonly host: string | undefined;
   readonly warnings: readonly string[];
+}
+
+/** User and password for a server, as `netrc` has them; either may be empty. */
+export interface Login {
+  readonly user: string;
+  readonly password: Secret;
 }
 
 export interface OpenCacheOptions {
@@ -109,6 +151,8 @@ export interface OpenCacheOptions {
   /** Base URL of the server. @default {that of the service} */
   readonly host?: string | undefined;
   readonly token?: Secret | undefined;
+  /** Used where there is no token. */
+  readonly login?: Login | undefined;
   /** The store that a cache is of which does not say, or is yet to be made. @default {"/nix/store"} */
   readonly storeDir?: string | undefined;
   /**

@@ -17,7 +17,7 @@ describe("KINDS", () => {
 
   it("take no URL of each other, nor a scheme that only begins like theirs", () => {
     for (const { scheme } of KINDS) {
-      assert.equal(kindOf(`${scheme}s://x`), undefined);
+      assert.equal(kindOf(`${scheme}sx://x`), undefined);
       assert.equal(kindOf(`${scheme}:x`), undefined);
     }
   });

@@ -1,3 +1,5 @@
+import { HandpickError } from "../error.ts";
+
 const CREDENTIALS = "must not contain a user name or password";
 /** In characters. */
 export const LONGEST_URL: number = 2048;
@@ -22,4 +24,25 @@ export function urlShapeFault(text: string, example: string): string | undefined
   const authority = URL_SHAPE.exec(text)?.[2];
   if (authority === undefined || CONTROL.test(text)) return `must be a URL such as ${example}`;
   return authority.includes("@") ? CREDENTIALS : undefined;
+}
+
+/**
+ * Reads the base URL of a server; a path in it is kept as prefix, without its last slash.
+ *
+ * @param example For people.
+ * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if it is no plain http or https URL.
+ */
+export function parseServerUrl(text: string, example: string): URL {
+  const url = URL.parse(text);
+  const isWeb = url?.protocol === "https:" || url?.protocol === "http:";
+  // A URL with credentials is not quoted: they would stand in the message.
+  if (url === null || !isWeb || url.username || url.password || url.search || url.hash) {
+    throw new HandpickError(
+      "CACHE_URL_UNSUPPORTED",
+      "Cannot use the host of a cache: expected http:// or https:// without credentials or query",
+      { hint: `Write it like ${example}; the token has its own setting.` },
+    );
+  }
+  url.pathname = url.pathname.replace(/\/$/, "");
+  return url;
 }

@@ -59,7 +59,7 @@ export function doctorCommand(io: Io): NamedCommand {
 function show({ name, status, text, hint }: Check, { stdout }: Io): void {
   const word = styleText(COLOURS[status], status.padEnd(7), { stream: stdout });
   writeText(stdout, `${word} ${printable(name)}: ${printable(text)}`);
-  if (hint !== undefined) writeText(stdout, `          ${printable(hint)}`);
+  for (const line of hint?.split("\n") ?? []) writeText(stdout, `          ${printable(line)}`);
 }
 
 function printJson(checks: readonly Check[], { stdout }: Io): void {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 
 import { cacheUrlFault } from "../cache/cache-url.ts";
-import { kindOf } from "../cache/kinds.ts";
+import { kindOf, urlForms } from "../cache/kinds.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
@@ -35,7 +35,7 @@ export interface PathOptions extends CommonOptions, InputOptions {
 export const PATH_OPTIONS: readonly OptionSpec[] = [
   [
     "-t, --to <cache>",
-    "Cache name, or URL: cachix://NAME or file:///DIR; may be given more than once " +
+    `Cache name, or URL: ${urlForms()}; may be given more than once ` +
       "(default: as manifests say, else the first)",
     "repeatable",
   ],
@@ -95,7 +95,8 @@ export async function withGathered(
   }
   const onWarning = once((warning) => note(`warning: ${warning}`));
   const assumeMissing = options.assumeMissing === true;
-  return await work({ config, gathered, options: { ...common, assumeMissing, onWarning } });
+  const run = { ...common, assumeMissing, looksAtNars: true, onWarning };
+  return await work({ config, gathered, options: run });
 }
 
 /** Tells each text the first time only. */

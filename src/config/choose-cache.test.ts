@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { urlForms } from "../cache/kinds.ts";
 import { cacheNames, chooseCache, wantedCache } from "./choose-cache.ts";
 import { parseConfig } from "./config.ts";
 
@@ -32,7 +33,11 @@ describe("chooseCache()", () => {
       upstreams: undefined,
       compression: undefined,
       compressionLevel: undefined,
+      readUrl: undefined,
+      publicKeys: undefined,
+      isPublic: undefined,
       optional: false,
+      companions: new Set(),
       foundFile: undefined,
     });
     assert.equal(chooseCache(EMPTY, "file:///srv/cache").name, "file:///srv/cache");
@@ -100,13 +105,14 @@ describe("chooseCache()", () => {
   it("refuses a URL with a password without repeating it", () => {
     assert.throws(() => chooseCache(EMPTY, "https://u:SECRET@example.org"), {
       code: "CACHE_URL_UNSUPPORTED",
-      message: "Cannot use the URL of the cache: it must not contain a user name or password",
+      message:
+        /^Cannot use the URL of the cache: it must not contain a user name or password; name a/,
       hint: /; tokens come from files or the environment\.$/,
     });
     assert.throws(() => chooseCache(EMPTY, "cachix://a/b"), { hint: /; tokens come from / });
     assert.throws(() => chooseCache(EMPTY, "file:///a b"), {
       message: /%20 in place of a space$/,
-      hint: "Pass a URL such as cachix://NAME or file:///DIR.",
+      hint: `Pass a URL such as ${urlForms()}.`,
     });
   });
 });
@@ -127,6 +133,14 @@ describe("wantedCache()", () => {
     const usb = parseConfig('[caches.usb]\nurl = "file:///srv/cache"', "/c.toml");
     assert.equal(wantedCache(usb, "file:///srv/cache/").name, "usb");
     assert.equal(wantedCache(usb, "usb").name, "usb");
+    assert.throws(() => wantedCache(TWO, "https://h/nix/"), {
+      code: "CACHE_UNKNOWN",
+      hint: /url = "https:\/\/h\/nix" to/,
+    });
+    assert.throws(() => wantedCache(TWO, "s3://bucket/"), {
+      code: "CACHE_UNKNOWN",
+      hint: /url = "s3:\/\/bucket" to/,
+    });
   });
 });
 

@@ -139,7 +139,11 @@ function cacheAt(text: string): CacheConfig {
     upstreams: undefined,
     compression: undefined,
     compressionLevel: undefined,
+    readUrl: undefined,
+    publicKeys: undefined,
+    isPublic: undefined,
     optional: false,
+    companions: new Set(),
     foundFile: undefined,
   };
 }

@@ -62,7 +62,11 @@ describe("parseConfig()", () => {
           upstreams: ["https://cache.nixos.org"],
           compression: "xz",
           compressionLevel: 9,
+          readUrl: undefined,
+          publicKeys: undefined,
+          isPublic: undefined,
           optional: true,
+          companions: new Set(),
           foundFile: undefined,
         },
       ],
@@ -127,12 +131,7 @@ describe("parseConfig()", () => {
   });
 
   it("tells keys of later versions from mistakes", () => {
-    const cache = '[caches.a]\nurl = "cachix://a"\n';
     const cases = [
-      [`${cache}read-url = "https://x"`, "caches.a.read-url"],
-      [`${cache}netrc-file = "/x"`, "caches.a.netrc-file"],
-      [`${cache}public-keys = []`, "caches.a.public-keys"],
-      [`${cache}public = false`, "caches.a.public"],
       ["[guard]\n", "guard"],
       ["rules.unfree = true", "rules.unfree"],
     ] as const;
@@ -149,6 +148,7 @@ describe("parseConfig()", () => {
       'token-env = "T"',
       'host = "http://h"',
       'dhall-file = "d"',
+      'netrc-file = "n"',
     ]) {
       const key = line.split(" ", 1)[0] ?? "";
       const { code, message } = failure(`[caches.usb]\nurl = "file:///srv/cache"\n${line}`);
@@ -158,10 +158,13 @@ describe("parseConfig()", () => {
         new RegExp(`:3:1: caches\\.usb\\.${key} is no key for a cache of file://$`),
       );
     }
+    const found = failure('[caches.a]\nurl = "cachix://a"\nlistings = false');
+    assert.match(found.message, /:3:1: caches\.a\.listings is no key for a cache of cachix:\/\/$/);
     const text =
-      '[caches.usb]\nurl = "file:////srv/a%20b/"\nsigning-key-file = "/k"\noptional = true';
+      '[caches.usb]\nurl = "file:////srv/a%20b/"\nsigning-key-file = "/k"\noptional = true\nlistings = true\nbuild-logs = true\nrealisations = true';
     const [usb] = parseConfig(text, FILE, {}).caches;
     assert.deepEqual([usb?.url, usb?.signingKeyFile], ["file:///srv/a%20b", "/k"]);
+    assert.deepEqual(usb?.companions, new Set(["listings", "build-logs", "realisations"]));
   });
 
   it("refuses a URL that its kind cannot read, by its own rule", () => {
@@ -212,7 +215,7 @@ describe("parseConfig()", () => {
       `[caches.a]\nurl="cachix://a"\nupstreams=["${url}"]`,
     ]) {
       const { message } = failure(text);
-      assert.match(message, /must not contain a user name or password$/);
+      assert.match(message, /must not contain a user name or password(?:$|; name)/);
       assert.doesNotMatch(message, /SECRET/);
     }
   });

@@ -1,8 +1,10 @@
-import { parse, TomlError } from "smol-toml";
 import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
+import { COMPANION_KEYS } from "../cache/binary-cache.ts";
+import type { CompanionKey } from "../cache/kind.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
+import { parseToml } from "../toml.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
 import { checkTables, type CacheTable, type Sign, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";
@@ -30,7 +32,7 @@ export interface CacheConfig extends CacheRef {
   readonly tokenFile: string | undefined;
   /** Name of the environment variable that holds the token. */
   readonly tokenEnv: string | undefined;
-  /** The configuration of the kind's client, such as a `cachix.dhall`, elsewhere than where the client has it. */
+  /** The configuration of the kind's client, a `cachix.dhall` or `netrc`, elsewhere than where the client has it. */
   readonly clientFile: string | undefined;
   readonly signingKeyFile: string | undefined;
   readonly sign: Sign;
@@ -38,8 +40,16 @@ export interface CacheConfig extends CacheRef {
   readonly upstreams: readonly string[] | undefined;
   readonly compression: Compression | undefined;
   readonly compressionLevel: number | undefined;
+  /** Where readers find the cache, if not at its URL. */
+  readonly readUrl: string | undefined;
+  /** `name:base64` each: the keys that readers trust, for a cache that does not name them. */
+  readonly publicKeys: readonly string[] | undefined;
+  /** True if everybody may read it, for a cache that does not say. */
+  readonly isPublic: boolean | undefined;
   /** Without a credential it is asked nothing, and only `status` tells of it. */
   readonly optional: boolean;
+  /** The small files that readers get with each path; none by default. */
+  readonly companions: ReadonlySet<CompanionKey>;
   /** The `handpick.toml` that has the table, if that was found and not named: docs/trust.md. */
   readonly foundFile: string | undefined;
 }
@@ -98,7 +108,8 @@ export function parseConfig(
   file: string,
   env: NodeJS.ProcessEnv = process.env,
 ): Config {
-  const tables = checkTables(parseToml(text, file));
+  const hint = "Correct the TOML of this file; handpick --help shows an example.";
+  const tables = checkTables(parseToml(text, { about: `configuration ${file}`, hint }));
   if ("rule" in tables) throw violationError(tables, { text, file });
   const { caches, rules, builds, projects } = tables;
   return {
@@ -114,21 +125,6 @@ export function parseConfig(
     },
     builds,
   };
-}
-
-function parseToml(text: string, file: string): unknown {
-  try {
-    return parse(text, { unsafeKeyBehaviour: "throw", maxDepth: 16 });
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    // Neither the rest of the message nor the cause: both quote the lines, maybe with a token.
-    const reason = (error.message.split("\n")[0] ?? "").replace("Invalid TOML document: ", "");
-    throw new HandpickError(
-      "CONFIG_INVALID",
-      `Cannot read configuration ${file}:${error.line}:${error.column}: ${reason}`,
-      { hint: "Correct the TOML of this file; handpick --help shows an example." },
-    );
-  }
 }
 
 function violationError(
@@ -162,13 +158,17 @@ function toCache(name: string, table: CacheTable, options: FileNameOptions): Cac
     host: table.host,
     tokenFile: absolute(table["token-file"]),
     tokenEnv: table["token-env"],
-    clientFile: absolute(table["dhall-file"]),
+    clientFile: absolute(table["dhall-file"] ?? table["netrc-file"]),
     signingKeyFile: absolute(table["signing-key-file"]),
     sign: table.sign,
     upstreams: table.upstreams,
     compression: table.compression,
     compressionLevel: table["compression-level"],
+    readUrl: table["read-url"]?.replace(/\/+$/, ""),
+    publicKeys: table["public-keys"],
+    isPublic: table.public,
     optional: table.optional,
+    companions: new Set(COMPANION_KEYS.filter((key) => table[key] === true)),
     foundFile: undefined,
   };
 }

@@ -24,7 +24,11 @@ const CACHE: CacheConfig = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  readUrl: undefined,
+  publicKeys: undefined,
+  isPublic: undefined,
   optional: false,
+  companions: new Set(),
   foundFile: undefined,
 };
 const KEY = generateSecretKey("tools-1");
@@ -58,10 +62,13 @@ describe("readCredentials()", () => {
     assert.deepEqual(await read({}), {
       token: undefined,
       tokenSource: undefined,
+      login: undefined,
+      loginSource: undefined,
       signingKey: undefined,
       keySource: undefined,
       host: undefined,
       warnings: [],
+      doubts: [],
     });
   });
 
@@ -333,6 +340,57 @@ describe("readCredentials()", () => {
     await assert.rejects(read({ clientFile, foundFile }, { ANY: "t" }), refusal);
   });
 
+  it("takes the login of a web server from systemd, netrc-file, or the netrc of Nix, if there is no token", async () => {
+    const url = "https://h.example/nix";
+    const line = (user: string): string =>
+      `machine h.example login ${user} password pw-of-${user}\n`;
+    const ofNix = await put("etc/netrc", line("nix"));
+    const clientFile = await put("its-netrc", line("table"));
+    const systemd = await put("systemd/netrc@mine", line("unit"));
+    const tokenFile = await put("token", "t0ken");
+    const env = { NIX_CONF_DIR: join(dir, "etc"), NIX_USER_CONF_FILES: "" };
+    const unit = { ...env, CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+    for (const [cache, given, user, source] of [
+      [{ clientFile }, unit, "unit", systemd],
+      [{ clientFile }, env, "table", clientFile],
+      [{}, env, "nix", ofNix],
+    ] as const) {
+      const { login, loginSource, warnings } = await read({ url, ...cache }, given);
+      assert.deepEqual([login?.user, login?.password.reveal()], [user, `pw-of-${user}`]);
+      assert.deepEqual([loginSource, warnings], [`file ${source}`, []]);
+    }
+    const { token, login } = await read({ url, clientFile, tokenFile }, unit);
+    assert.deepEqual([token?.reveal(), login], ["t0ken", undefined]);
+    assert.equal((await read({ url: "https://other", clientFile }, env)).login, undefined);
+  });
+
+  it("passes over the netrc of Nix where it cannot be read, and not one that the table names", async () => {
+    const url = "https://h.example/nix";
+    const env = { NIX_CONF_DIR: join(dir, "etc"), NIX_USER_CONF_FILES: "" };
+    await put("etc/netrc", 'machine h.example password "SECRET', 0o644);
+    const { login, warnings, doubts } = await read({ url }, env);
+    assert.deepEqual([login, warnings], [undefined, []]);
+    assert.match(
+      doubts.join(),
+      /^file \S+etc\/netrc is ignored: .*line 1 has a quote without end$/,
+    );
+    await put("etc/netrc", "machine other.example login me", 0o644);
+    assert.deepEqual((await read({ url }, env)).warnings, [], "it is of no use here");
+    await put("etc/netrc", "default login me", 0o644);
+    assert.match((await read({ url }, env)).warnings.join(), /every user of this machine/);
+    const named = await put("its-netrc", 'machine h.example password "SECRET');
+    const message = /its-netrc: line 1 has a quote without end$/;
+    await assert.rejects(read({ url, clientFile: named }, env), {
+      code: "CONFIG_INVALID",
+      message,
+    });
+    const tokenFile = await put("token", "t0ken");
+    assert.equal((await read({ url, clientFile: named, tokenFile }, env)).token?.reveal(), "t0ken");
+    await assert.rejects(read({ url, clientFile: join(dir, "absent") }, env), {
+      code: "TOKEN_MISSING",
+    });
+  });
+
   it("takes an optional cache without its files for one without a token", async () => {
     const absent = { tokenFile: join(dir, "absent"), clientFile: join(dir, "absent.dhall") };
     assert.equal((await read({ ...absent, optional: true })).token, undefined);
@@ -413,5 +471,83 @@ describe("readCredentials()", () => {
       inspect(credentials, { depth: 9, showHidden: true }) + JSON.stringify(credentials);
     assert.doesNotMatch(shown, /hush/);
     assert.ok(!shown.includes(CACHIX_KEY.slice(0, 20)));
+  });
+
+  describe("of a cache of an Attic server", () => {
+    const ATTIC = { url: "attic://cache.example.org/tools" };
+    const config = (...lines: readonly string[]): Promise<string> =>
+      put(
+        "attic/config.toml",
+        `[servers.central]\nendpoint = "https://cache.example.org/x"\n${lines.join("\n")}\n`,
+      );
+
+    it("takes the token from systemd, file, variable, ATTIC_TOKEN, the file of Attic's client", async () => {
+      const tokenFile = await put("token", "from-file\n");
+      await put("systemd/mine", "from-systemd");
+      await config('token = "from-client"');
+      const env = { MINE: "from-variable", ATTIC_TOKEN: "from-attic", CACHIX_AUTH_TOKEN: "other" };
+      const found = async (
+        cache: Partial<CacheConfig>,
+        env: NodeJS.ProcessEnv = {},
+      ): Promise<string | undefined> => (await read({ ...ATTIC, ...cache }, env)).token?.reveal();
+      const systemd = { ...env, CREDENTIALS_DIRECTORY: join(dir, "systemd") };
+      assert.equal(await found({ tokenFile }, systemd), "from-systemd");
+      assert.equal(await found({ tokenFile, tokenEnv: "MINE" }, env), "from-file");
+      assert.equal(await found({ tokenEnv: "MINE" }, env), "from-variable");
+      assert.equal(await found({}, env), "from-attic");
+      assert.equal(await found({}), "from-client");
+    });
+
+    it("takes host and token of the server that its URL names", async () => {
+      const file = await config('token = "from-client"');
+      const { token, tokenSource, host } = await read({ url: "attic://central/tools" });
+      assert.equal(token?.reveal(), "from-client");
+      assert.deepEqual([tokenSource, host], [`file ${file}`, "https://cache.example.org/x"]);
+    });
+
+    it("sends the token of the client to no other origin than that of its endpoint", async () => {
+      await config('token = "from-client"');
+      for (const cache of [
+        { url: "attic://central/tools", host: "https://evil.example" },
+        { url: "attic://evil.example/tools" },
+        { url: "attic://cache.example.org/tools", host: "http://cache.example.org" },
+      ]) {
+        assert.equal((await read(cache)).token, undefined);
+      }
+      const { token } = await read({ url: "attic://x/y", host: "https://cache.example.org" });
+      assert.equal(token?.reveal(), "from-client");
+    });
+
+    it("reads the token from the file that the client names, or warns", async () => {
+      const tokenFile = await put("attic-token", " from-its-file\n");
+      await config(`token-file = "${tokenFile}"`);
+      const { token, tokenSource } = await read(ATTIC);
+      assert.deepEqual([token?.reveal(), tokenSource], ["from-its-file", `file ${tokenFile}`]);
+      await put("attic-token", "");
+      assert.match((await read(ATTIC)).warnings.join(), /names for the token, is empty$/);
+      await rm(tokenFile);
+      const lost = await read(ATTIC);
+      assert.match(lost.warnings.join(), /names for the token, does not exist$/);
+      assert.equal(lost.token, undefined);
+    });
+
+    it("stops at a file of the client that cannot be read, unless token and host are known", async () => {
+      await put("attic/config.toml", 'servers = "SECRET');
+      const env = { ATTIC_TOKEN: "t" };
+      const reading = read(ATTIC, env);
+      await assert.rejects(reading, (error: HandpickError) => {
+        assert.equal(error.code, "CONFIG_INVALID");
+        return !/SECRET/.test(inspect(error));
+      });
+      const { token, warnings } = await read({ ...ATTIC, host: "https://h.example" }, env);
+      assert.equal(token?.reveal(), "t");
+      assert.match(warnings.join(), /config\.toml is ignored/);
+    });
+
+    it("has no signing key, whoever names one", async () => {
+      await put("systemd/signing-key@mine", NIX_KEY);
+      const env = { CREDENTIALS_DIRECTORY: join(dir, "systemd"), CACHIX_SIGNING_KEY: NIX_KEY };
+      assert.equal((await read(ATTIC, env)).signingKey, undefined);
+    });
   });
 });

@@ -3,7 +3,7 @@ import { HandpickError } from "../error.ts";
 import { faultOf, FormatError, quote } from "../nix/format-error.ts";
 import { parseSecretKey, type SecretKey } from "../nix/key.ts";
 import { isCacheName } from "../cache/cache-url.ts";
-import type { CacheKind, ClientConfig, ClientFile } from "../cache/kind.ts";
+import type { CacheKind, ClientConfig, ClientFile, Login } from "../cache/kind.ts";
 import { KINDS, kindOf } from "../cache/kinds.ts";
 import type { CacheConfig, Config } from "./config.ts";
 import { mayHaveDefaults } from "./found-config.ts";
@@ -12,17 +12,22 @@ import { readSecretFile, type SecretFile, secretFileError } from "./secret-file.
 import { Secret } from "../secret.ts";
 import { tokenFault } from "./token.ts";
 
-/** Token, key and host for a cache, and the source of each. */
+/** Token or login, key and host for a cache, and the source of each. */
 export interface Credentials {
   readonly token: Secret | undefined;
   /** For people, such as `file /run/secrets/cachix`. */
   readonly tokenSource: string | undefined;
+  /** Undefined where there is a token. */
+  readonly login: Login | undefined;
+  readonly loginSource: string | undefined;
   readonly signingKey: SecretKey | undefined;
   readonly keySource: string | undefined;
   /** Base URL of the server; undefined for the default one. */
   readonly host: string | undefined;
   /** Sentences without a full stop: what counts as absent, and who else may read secrets. */
   readonly warnings: readonly string[];
+  /** Sentences that matter only where the cache refuses us: which credentials could not be read. */
+  readonly doubts: readonly string[];
 }
 
 export interface CredentialsOptions {
@@ -66,7 +71,7 @@ interface SearchAll extends Search {
  * is `$CREDENTIALS_DIRECTORY/<its name>@<cache name>`, the file that the table names, or that of the client. A
  * found configuration has no part in `$CREDENTIALS_DIRECTORY`: it would name what it takes there.
  * Empty values count as absent. What the settings of the cache do not name counts only where
- * {@link mayHaveDefaults} lets it go. A kind without tokens gets none.
+ * {@link mayHaveDefaults} lets it go. A kind without tokens gets none, and one without keys no key.
  *
  * @throws {HandpickError} `TOKEN_MISSING` if the file of a token or of the client is named and missing or
  *   empty, and the cache is not optional; `CONFIG_UNREADABLE` if a named file cannot be read;
@@ -80,26 +85,31 @@ export async function readCredentials(
 ): Promise<Credentials> {
   const search = { cache, env, uid, kind: kindOf(cache.url) };
   const clientWarnings: string[] = [];
-  const { client, error } = await tryClient({ ...search, warnings: clientWarnings });
+  const { client, error, doubt } = await tryClient({ ...search, warnings: clientWarnings });
   const host = cache.host ?? client?.host;
   const usersHost = client?.isNamed === false ? client.host : undefined;
   const defaults = mayHaveDefaults(cache, { host, usersHost });
   const warnings: string[] = [];
   const all = { ...search, warnings, defaults };
   const ownToken = await findToken(all);
-  if (error !== undefined && (ownToken === undefined || cache.host === undefined)) throw error;
+  const isHostKnown = cache.host !== undefined || search.kind?.keys.has("host") === false;
+  if (error !== undefined && (ownToken === undefined || !isHostKnown)) throw error;
   const ownKey = await findKey(all);
   const usable = client?.isNamed === true || defaults ? client : undefined;
-  const token = ownToken ?? foundIn(usable?.token, usable);
+  const token = ownToken ?? foundIn(usable?.token, usable) ?? (await fromClientFile(usable, all));
+  const login = token === undefined ? usable?.login : undefined;
   const key = ownKey ?? foundIn(usable?.signingKey, usable);
   if (!defaults && token === undefined) warnings.push(withheld(cache, host));
   return {
     token: token && toToken(token),
     tokenSource: token?.source,
+    login,
+    loginSource: login && usable?.source,
     signingKey: key && toKey(key, search),
     keySource: key?.source,
     host,
     warnings: [...warnings, ...clientWarnings],
+    doubts: doubt === undefined ? [] : [doubt],
   };
 }
 
@@ -110,7 +120,7 @@ function withheld({ foundFile }: CacheConfig, host = ""): string {
 
 /** The environment for programs that are started: without the variables that hold credentials. */
 export function withoutSecrets(env: NodeJS.ProcessEnv, { caches }: Config): NodeJS.ProcessEnv {
-  const ofKinds = KINDS.flatMap(({ token, key }) => [token?.variable, key.variable]);
+  const ofKinds = KINDS.flatMap(({ token, key }) => [token?.variable, key?.variable]);
   const secret = new Set([...ofKinds, ...caches.map(({ tokenEnv }) => tokenEnv)]);
   return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
 }
@@ -140,6 +150,7 @@ async function findToken(search: SearchAll): Promise<Found | undefined> {
 
 async function findKey(search: SearchAll): Promise<Found | undefined> {
   const { cache, kind, defaults } = search;
+  if (kind !== undefined && kind.key === undefined) return undefined;
   const id = `signing-key@${cache.name}`;
   const given = defaults ? await fromSystemd(search, { id, content: "signing key" }) : undefined;
   if (given !== undefined) return given;
@@ -150,7 +161,7 @@ async function findKey(search: SearchAll): Promise<Found | undefined> {
     if (text === "") throw secretFileError("KEY_INVALID", file, { found: "it is empty" });
     throw secretFileError("CONFIG_UNREADABLE", file, { found: "it does not exist" });
   }
-  return defaults ? fromVariable(search, kind?.key.variable) : undefined;
+  return defaults ? fromVariable(search, kind?.key?.variable) : undefined;
 }
 
 function fromVariable({ env, warnings }: Search, name: string | undefined): Found | undefined {
@@ -180,43 +191,69 @@ async function fromSystemd(
   return undefined;
 }
 
+interface TriedClient {
+  readonly client?: FoundClient;
+  /** Why a file that matters could not be understood. */
+  readonly error?: HandpickError;
+  /** Why one that is shared was left out. */
+  readonly doubt?: string;
+}
+
 /**
  * Reads the configuration of the kind's client. One that cannot be understood is passed over only if
  * nothing of it can matter but the key: without it we might send a token to the wrong server.
  */
-async function tryClient(
-  search: Search,
-): Promise<{ readonly client?: FoundClient; readonly error?: HandpickError }> {
-  const { cache, kind, env, warnings } = search;
+async function tryClient(search: Search): Promise<TriedClient> {
+  const { cache, kind, warnings } = search;
   if (kind?.client === undefined) return {};
+  const isNamed = cache.clientFile !== undefined;
+  const path = cache.clientFile ?? (await kind.client.path(search.env));
   try {
-    const found = await readClientFile(search, kind.client);
-    if (found === undefined) return {};
-    const { path, source, isNamed } = found;
-    // A variable in a file of somebody's checkout could be any secret of ours.
-    const known = isNamed && cache.foundFile !== undefined ? undefined : env;
-    const client = kind.client.parse(found.text, { file: path, env: known, url: cache.url });
-    warnings.push(...client.warnings);
-    return { client: { ...client, source, isNamed } };
+    const client = await findClient(search, { client: kind.client, path });
+    return client === undefined ? {} : { client };
   } catch (error) {
     if (!(error instanceof HandpickError)) throw error;
     if (error.code === "CONFIG_UNTRUSTED") throw withNamingHint(error, cache.foundFile);
-    const path = cache.clientFile ?? kind.client.path(env);
-    warnings.push(`file ${path} is ignored: ${error.message}`);
+    const text = `file ${path} is ignored: ${error.message}`;
+    if (kind.client.isShared && !isNamed) return { doubt: text };
+    warnings.push(text);
     return { error };
   }
 }
 
+interface ClientPlace {
+  readonly client: ClientFile;
+  /** The file that the table names, or that of the client. */
+  readonly path: string;
+}
+
+async function findClient(search: Search, place: ClientPlace): Promise<FoundClient | undefined> {
+  const { cache, env } = search;
+  const { client } = place;
+  // What is wrong with a file matters only if something of it counts.
+  const warnings: string[] = [];
+  const found = await readClientFile({ ...search, warnings }, place);
+  if (found === undefined) return undefined;
+  const { path: file, source, isNamed } = found;
+  // A variable in a file of somebody's checkout could be any secret of ours.
+  const known = isNamed && cache.foundFile !== undefined ? undefined : env;
+  const { url, host, clientFile } = cache;
+  const options = { file, env: known, url, host, isNamed: clientFile !== undefined };
+  const config = client.parse(found.text, options);
+  const isUsed = isNamed || !client.isShared || config.login !== undefined;
+  search.warnings.push(...(isUsed ? warnings : []), ...config.warnings);
+  return { ...config, source, isNamed };
+}
+
 async function readClientFile(
   search: Search,
-  client: ClientFile,
+  { client, path }: ClientPlace,
 ): Promise<(FoundFile & { readonly isNamed: boolean }) | undefined> {
-  const { cache, env } = search;
+  const { cache } = search;
   const id = `${client.name}@${cache.name}`;
   const given = await fromSystemd(search, { id, content: "configuration" });
   if (given !== undefined) return { ...given, isNamed: false };
   const isNamed = cache.clientFile !== undefined;
-  const path = cache.clientFile ?? client.path(env);
   const file = secretFile(isNamed ? search : believed(search), { path, content: "configuration" });
   const text = await readSecretFile(file);
   if (text !== undefined) return { text, path, source: `file ${path}`, isNamed };
@@ -241,6 +278,21 @@ function foundIn(secret: Secret | undefined, client: FoundClient | undefined): F
   return secret && client && { text: secret.reveal().trim(), source: client.source };
 }
 
+/** Reads the file that the configuration of the kind's client names for the token. */
+async function fromClientFile(
+  client: FoundClient | undefined,
+  search: Search,
+): Promise<Found | undefined> {
+  const path = client?.tokenFile;
+  if (client === undefined || path === undefined) return undefined;
+  const file = secretFile(believed(search), { path, content: "token" });
+  const text = (await readSecretFile(file))?.trim();
+  if (text) return { text, source: `file ${path}` };
+  const found = text === undefined ? "does not exist" : "is empty";
+  search.warnings.push(`file ${path}, which ${client.source} names for the token, ${found}`);
+  return undefined;
+}
+
 function toToken({ text, source }: Found): Secret {
   const fault = tokenFault(text);
   if (fault === undefined) return new Secret(text);
@@ -255,7 +307,7 @@ function toKey(
   { cache, kind }: Pick<Search, "cache" | "kind">,
 ): SecretKey {
   try {
-    const key = parseSecretKey(text, kind?.key.defaultName(cache.url));
+    const key = parseSecretKey(text, kind?.key?.defaultName(cache.url));
     if (key.name !== undefined) return key;
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;

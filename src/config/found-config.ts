@@ -10,7 +10,7 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
  * Makes a configuration that was found in the working folder what it may be: caches, and rules besides
  * those of the user. Its folder may have come with somebody's checkout; docs/trust.md says what it may.
  *
- * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or an upstream or a folder elsewhere.
+ * @throws {HandpickError} `CONFIG_UNTRUSTED` if it names a variable, or a server, an upstream or a folder elsewhere.
  */
 export async function asFound(config: Config, own: Config): Promise<Config> {
   const { file: foundFile = "handpick.toml" } = config;
@@ -34,6 +34,10 @@ async function assertHarmless(cache: CacheConfig, file: string): Promise<void> {
   if (tokenEnv !== undefined) refuse(`takes the variable ${tokenEnv} as a token`);
   const stranger = upstreams.find((url) => !isKnownUpstream(url));
   if (stranger !== undefined) refuse(`would tell names of packages to ${stranger}`);
+  const server = kindOf(url)?.serverOf(url);
+  if (server !== undefined) refuse(`would send packages to ${server}`);
+  const fault = kindOf(url)?.foundFault?.(url);
+  if (fault !== undefined) refuse(fault);
   const folder = kindOf(url)?.folderOf(url);
   const place = folder === undefined ? undefined : await placeFault(folder, file);
   if (place !== undefined) refuse(`would write to ${folder}${place}`);

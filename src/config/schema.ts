@@ -1,10 +1,12 @@
 import * as v from "valibot";
 import type { Compression } from "../cache/contract.ts";
-import { quote } from "../nix/format-error.ts";
+import { FormatError, quote } from "../nix/format-error.ts";
 import { isGlob } from "../nix/glob.ts";
 import { nearest } from "../nix/nearest.ts";
+import { COMPANION_KEYS } from "../cache/binary-cache.ts";
 import { cacheUrlFault, isCacheName } from "../cache/cache-url.ts";
-import type { KindKey } from "../cache/kind.ts";
+import { type KindKey, READER_KEYS } from "../cache/kind.ts";
+import { parsePublicKey } from "../nix/key.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { serverUrlFault } from "../cache/server-url.ts";
 import { parseSize } from "./size.ts";
@@ -19,12 +21,19 @@ export interface CacheTable {
   readonly "token-file"?: string | undefined;
   readonly "token-env"?: string | undefined;
   readonly "dhall-file"?: string | undefined;
+  readonly "netrc-file"?: string | undefined;
   readonly "signing-key-file"?: string | undefined;
   readonly sign: Sign;
   readonly upstreams?: readonly string[] | undefined;
   readonly compression?: Compression | undefined;
   readonly "compression-level"?: number | undefined;
+  readonly "read-url"?: string | undefined;
+  readonly "public-keys"?: readonly string[] | undefined;
+  readonly public?: boolean | undefined;
   readonly optional: boolean;
+  readonly listings?: boolean | undefined;
+  readonly "build-logs"?: boolean | undefined;
+  readonly realisations?: boolean | undefined;
 }
 
 /** The whole file, defaults filled in. */
@@ -63,14 +72,27 @@ export function checkTables(value: unknown): ConfigTables | Violation {
   return { keys, rule: issue.message };
 }
 
-const KIND_KEYS: readonly KindKey[] = ["host", "token-file", "token-env", "dhall-file"];
+const KIND_KEYS: readonly KindKey[] = [
+  "host",
+  "token-file",
+  "token-env",
+  "dhall-file",
+  ...COMPANION_KEYS,
+  "netrc-file",
+  ...READER_KEYS,
+];
 
 /** A key that makes no sense for the kind of its cache. */
 function strayKey({ caches }: ConfigTables): Violation | undefined {
   for (const [name, table] of Object.entries(caches)) {
     const kind = kindOf(table.url);
     const key = KIND_KEYS.find((key) => table[key] !== undefined && kind?.keys.has(key) === false);
-    if (kind === undefined || key === undefined) continue;
+    if (kind === undefined) continue;
+    if (kind.key === undefined && table["signing-key-file"] !== undefined) {
+      const rule = `is no key for a cache of ${kind.scheme}://, which signs with its own`;
+      return { keys: ["caches", name, "signing-key-file"], rule };
+    }
+    if (key === undefined) continue;
     return { keys: ["caches", name, key], rule: `is no key for a cache of ${kind.scheme}://` };
   }
   return undefined;
@@ -112,7 +134,6 @@ function unknownKeyRule(keys: Violation["keys"]): string {
 /** Tables and keys that later versions take: a shared configuration may have them already. */
 const NEWER_TABLES: ReadonlySet<string> = new Set(["guard", "unfree", "budget", "verify"]);
 const NEWER_KEYS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
-  ["caches", new Set(["netrc-file", "public", "public-keys", "read-url"])],
   ["rules", new Set(["budget", "guard", "unfree"])],
 ]);
 
@@ -204,18 +225,38 @@ function levelFault(cache: CacheTable): string | undefined {
   return fits ? undefined : `must be ${least} to ${most} for ${method}, found ${level}`;
 }
 
+const publicKey = text((value) =>
+  isPublicKey(value) ? undefined : "must be a public key, name:base64, as handpick keygen shows it",
+);
+
+function isPublicKey(value: string): boolean {
+  try {
+    return parsePublicKey(value).name !== undefined;
+  } catch (error) {
+    if (error instanceof FormatError) return false;
+    throw error;
+  }
+}
+
 const cacheEntries = {
   url: cacheUrl,
   host: v.optional(webUrl),
   "token-file": v.optional(fileName),
   "token-env": v.optional(variable),
   "dhall-file": v.optional(fileName),
+  "netrc-file": v.optional(fileName),
   "signing-key-file": v.optional(fileName),
   sign: v.optional(oneOf("all", "own", "none"), "all"),
   upstreams: v.optional(listOf(webUrl)),
   compression: v.optional(oneOf("zstd", "xz", "none")),
   "compression-level": v.optional(v.number(typeRule("a number"))),
+  "read-url": v.optional(webUrl),
+  "public-keys": v.optional(listOf(publicKey)),
+  public: v.optional(v.boolean(typeRule("true or false"))),
   optional: v.optional(v.boolean(typeRule("true or false")), false),
+  listings: v.optional(v.boolean(typeRule("true or false"))),
+  "build-logs": v.optional(v.boolean(typeRule("true or false"))),
+  realisations: v.optional(v.boolean(typeRule("true or false"))),
 };
 
 const cacheSchema = v.pipe(

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 
+import type { CacheInfo } from "../cache/contract.ts";
 import { kindOf, urlForms } from "../cache/kinds.ts";
 import { chooseCache, lacksTable, searchSentences, wantedCache } from "../config/choose-cache.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
@@ -10,12 +11,18 @@ import { idleExcludes } from "../plan/idle-excludes.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
+import { quote } from "../nix/format-error.ts";
+import { withMissingToken } from "../run/with-missing-token.ts";
+import { accessOutcome } from "./access-outcome.ts";
+import { readersOutcome } from "./readers-outcome.ts";
 import { check, ok, warning, type Check, type Outcome } from "./check.ts";
 import { checkPrograms, checkStarter } from "./diagnose-machine.ts";
 import { idleCaches } from "../run/idle-caches.ts";
 import {
   assertWritable,
   compressionFor,
+  infoOf,
+  isAnonymous,
   lacksToken,
   openConfigured,
   tokenHint,
@@ -149,19 +156,41 @@ async function* checkCache(
   });
   yield credentials;
   if (chosen === undefined || opened === undefined) return;
-  await using cache = opened.cache;
+  await using _cache = opened.cache;
   const { config: cacheConfig } = opened;
   const about = opened;
+  let info: CacheInfo | undefined;
   yield await check(`${name}: cache`, async () => {
-    const info = await cache.info(request.signal);
+    info = await withMissingToken(about, () => infoOf(about, request.signal));
     assertWritable(about, info, request.storeDir);
     const kind = info.isPublic === false ? "private" : "public";
-    const place = `read at ${info.readUrl}, ${compressionFor(cacheConfig, info)}`;
+    const place = placeText(about, info);
     if (await isDiskFull(cacheConfig)) {
       return warning(`${kind}, its disk is full, ${place}`, "Make room on that disk.");
     }
-    return ok(`${kind}, writable, ${place}`);
+    return ok(`${kind}, ${writableText(about, info)}, ${place}`);
   });
+  const found = info;
+  if (found !== undefined)
+    yield await check(`${name}: readers`, () => readersOutcome(about, found));
+  const diagnose = about.cache.diagnose?.bind(about.cache);
+  if (diagnose === undefined) return;
+  yield await check(`${name}: access`, async () => accessOutcome(await diagnose(request.signal)));
+}
+
+function placeText({ cache, config }: OpenedCache, info: CacheInfo): string {
+  const { readUrl, storeDir, priority } = info;
+  const isOurs = cache.traits.signer !== "cache";
+  const compression = isOurs ? compressionFor(config, info) : "compressed by the server";
+  const rank = priority === undefined ? [] : [`priority ${priority}`];
+  return [`read at ${readUrl}`, compression, `paths of ${storeDir}`, ...rank].join(", ");
+}
+
+/** There are servers that only a write tells of; nothing is written to find out, but what leaves no trace. */
+function writableText({ cache }: OpenedCache, { writable }: CacheInfo): string {
+  if (writable === true) return "writable";
+  const moment = cache.diagnose === undefined ? "shows with the first push" : "is tried below";
+  return `whether we may write ${moment}`;
 }
 
 /** Of a disk that tells nothing, nothing is said. */
@@ -174,15 +203,25 @@ async function isDiskFull({ url }: CacheConfig): Promise<boolean> {
   );
 }
 
+/** Says what is sent to a cache that tells it who we are. */
+function sentText({ cache, config, credentials }: OpenedCache): string {
+  const { token, tokenSource, login, loginSource } = credentials;
+  if (token !== undefined) return `token from ${tokenSource ?? "configuration"}`;
+  if (login !== undefined) {
+    return `user ${quote(login.user)} and password from ${loginSource ?? "configuration"}`;
+  }
+  if (cache.diagnose !== undefined) return "credentials that its kind finds by itself";
+  if (!isAnonymous(config, credentials)) return "no token needed";
+  return ["neither token nor password", ...credentials.doubts].join("; ");
+}
+
 function credentialsOutcome(opened: OpenedCache, isConfigured: boolean): Outcome {
   const { config, credentials } = opened;
-  const { token, tokenSource, signingKey, keySource, warnings } = credentials;
+  const { signingKey, keySource, warnings } = credentials;
   if (lacksToken(config, credentials)) {
     return warning(["no token", ...warnings].join("; "), tokenHint(config));
   }
-  const parts = [
-    token === undefined ? "no token needed" : `token from ${tokenSource ?? "configuration"}`,
-  ];
+  const parts = [sentText(opened)];
   if (signingKey !== undefined) parts.push(`signing key from ${keySource ?? "configuration"}`);
   if (!isConfigured) parts.push("selections need a table for it in the configuration");
   const text = parts.join(", ");

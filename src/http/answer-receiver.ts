@@ -2,12 +2,11 @@ import type { ClientRequest, IncomingMessage } from "node:http";
 
 import { HandpickError } from "../error.ts";
 import { GatheredBytes } from "../gathered-bytes.ts";
-import { endpointOf } from "./http-message.ts";
+import { DEFAULT_MAX_BYTES, endpointOf, mostBytesOf } from "./http-message.ts";
 import type { HttpRequest, HttpResponse, OnSuccess } from "./http-message.ts";
 import type { BodySender } from "./body-sender.ts";
 import type { Watchdog } from "./watchdog.ts";
 
-const DEFAULT_MAX_BYTES = 1024 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 export interface AnswerReceiverOptions {
@@ -82,9 +81,9 @@ export class AnswerReceiver {
   /** By events: iterating over an answer costs twice what reading it does. */
   #readWhole(incoming: IncomingMessage, head: Omit<HttpResponse, "body">): void {
     const { request, watchdog, onSuccess, resolve } = this.#options;
-    const { maxBytes = DEFAULT_MAX_BYTES } = request;
     // The bound of a stream is not one for what is kept in memory.
-    const limit = onSuccess === undefined ? maxBytes : Math.min(maxBytes, DEFAULT_MAX_BYTES);
+    const mostBytes = mostBytesOf(request);
+    const limit = onSuccess === undefined ? mostBytes : Math.min(mostBytes, DEFAULT_MAX_BYTES);
     const gathered = new GatheredBytes();
     incoming.on("error", (error) => this.#fail(error));
     incoming.on("close", () => {
@@ -103,7 +102,7 @@ export class AnswerReceiver {
 
   async *#readPieces(incoming: IncomingMessage): AsyncGenerator<Buffer, void> {
     const { request, watchdog } = this.#options;
-    const { maxBytes = DEFAULT_MAX_BYTES } = request;
+    const maxBytes = mostBytesOf(request);
     let size = 0;
     try {
       watchdog.resume();

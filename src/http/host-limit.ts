@@ -1,3 +1,5 @@
+import { onAbort } from "../on-abort.ts";
+
 /**
  * Bounds how much is under way to one host at once; the rest waits in the order it came. `maxSockets` of
  * an agent would not do: a request in its queue looks like one that stands still.
@@ -70,10 +72,10 @@ async function turn({ waiting }: Host, signal: AbortSignal): Promise<void> {
     if (waiting.delete(begin)) reject(signal.reason as Error);
   };
   waiting.add(begin);
-  signal.addEventListener("abort", leave, { once: true });
+  const stopListening = onAbort(signal, leave);
   try {
     await promise;
   } finally {
-    signal.removeEventListener("abort", leave);
+    stopListening();
   }
 }

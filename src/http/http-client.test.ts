@@ -12,7 +12,7 @@ import { describe, it } from "node:test";
 import { TLS_CERTIFICATE, TLS_KEY } from "../../test/fakes/tls.ts";
 import { bodyOf, rigFor, serve, serveRaw, trackSockets } from "../../test/http-rig.ts";
 import { HandpickError } from "../error.ts";
-import { createHttpClient } from "./http-client.ts";
+import { createHttpClient, type HttpClientOptions } from "./http-client.ts";
 import { DEFAULT_TIMEOUTS, FOREIGN_HINT } from "./http-message.ts";
 import type { HttpResponse, Timeouts } from "./http-message.ts";
 
@@ -185,6 +185,19 @@ describe("createHttpClient() with a slow server", () => {
     });
   });
 
+  it("waits longer for the answer to a large body, which a proxy in between may have yet to send on", async () => {
+    await using rig = await serve(
+      (incoming, response) => {
+        incoming.resume().once("end", () => setTimeout(() => response.end(), 400));
+      },
+      { timeouts: { ...DEFAULT_TIMEOUTS, answerMs: 40 } },
+    );
+    const put = { method: "PUT", body: new Uint8Array(3 << 20) } as const;
+    assert.equal((await rig.get("/", put)).status, 200);
+    const small = { method: "PUT", body: new Uint8Array(1000) } as const;
+    await assert.rejects(rig.get("/", small), { code: "NETWORK" });
+  });
+
   it("gives up when the answer stops in the middle", async () => {
     await using rig = await serve((_incoming, response) => void response.write("half"), {
       timeouts: PATIENT,
@@ -347,8 +360,12 @@ describe("createHttpClient() with a signal", () => {
 });
 
 describe("createHttpClient() with many requests", () => {
-  /** Sends 100 requests by each client; returns how many the server had at once. */
-  async function mostAtOnce(clients: number, expected: number): Promise<number> {
+  /** Sends 200 requests by each client; returns how many the server had at once. */
+  async function mostAtOnce(
+    clients: number,
+    expected: number,
+    options: HttpClientOptions = {},
+  ): Promise<number> {
     const held: (() => void)[] = [];
     let busy = 0;
     let most = 0;
@@ -362,19 +379,24 @@ describe("createHttpClient() with many requests", () => {
       // Once that many came, those that waited come as well.
       if (most >= expected) for (const answer of held.splice(0)) setImmediate(answer);
     });
-    const all = Array.from({ length: clients }, () => createHttpClient({ env: {} }));
+    const all = Array.from({ length: clients }, () => createHttpClient({ env: {}, ...options }));
     const { signal } = new AbortController();
     const request = { action: "read it", method: "GET", url: rig.url, signal } as const;
     await Promise.all(
-      all.flatMap((client) => Array.from({ length: 100 }, () => client.request(request))),
+      all.flatMap((client) => Array.from({ length: 200 }, () => client.request(request))),
     );
     for (const client of all) client.close();
     return most;
   }
 
-  it("has 64 under way to a host, all clients together 128", { timeout: 30_000 }, async () => {
+  it("has 64 under way to a host, all clients together 192", { timeout: 30_000 }, async () => {
     assert.equal(await mostAtOnce(1, 64), 64);
-    assert.equal(await mostAtOnce(3, 128), 128);
+    assert.equal(await mostAtOnce(4, 192), 192);
+  });
+
+  it("has more where a client says so, and leaves others some", { timeout: 30_000 }, async () => {
+    assert.equal(await mostAtOnce(1, 90, { requestsAtOnce: 90 }), 90);
+    assert.equal(await mostAtOnce(2, 192, { requestsAtOnce: 128 }), 192);
   });
 });
 
@@ -427,6 +449,14 @@ describe("createHttpClient() redirected", () => {
     assert.equal((await rig.get("/", { method: "PUT" })).status, 307);
   });
 
+  it("returns any redirect as it is to a request that follows none", async () => {
+    await using rig = await serve((_incoming, response) => {
+      response.writeHead(301, { location: "/to" }).end();
+    });
+    const asked = rig.get("/", { followsRedirects: false });
+    assert.deepEqual([(await asked).status, (await asked).headers.location], [301, "/to"]);
+  });
+
   it("returns a redirect to nowhere as it is", async () => {
     for (const location of [undefined, "http://["]) {
       const headers = location === undefined ? {} : { location };
@@ -465,6 +495,20 @@ describe("createHttpClient() and secrets", () => {
     });
     const response = await rig.get("/", { headers: { authorization: `Bearer ${secret}` } });
     assert.equal(response.body.toString(), '{"token":"…","url":"/?token=…"}');
+  });
+
+  it("removes the password that Basic authentication hides, and leaves its letters in a success", async () => {
+    const header = (password: string): string =>
+      `Basic ${Buffer.from(`me:${password}`).toString("base64")}`;
+    await using rig = await serve((incoming, response) => {
+      const found = incoming.headers.authorization?.replace("Basic ", "") ?? "";
+      const text = Buffer.from(found, "base64").toString();
+      response.writeHead(incoming.url === "/" ? 401 : 200).end(`${text}, not ${found}`);
+    });
+    const refused = await rig.get("/", { headers: { authorization: header("nix") } });
+    assert.equal(refused.body.toString(), "me:…, not …");
+    const taken = await rig.get("/x", { headers: { authorization: header("nix") } });
+    assert.match(taken.body.toString(), /^me:nix, not /);
   });
 
   it("does not show the password of a proxy that cannot be used", async () => {

@@ -2,10 +2,12 @@ import type { Agent, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 
 import { HandpickError } from "../error.ts";
+import { onAbort } from "../on-abort.ts";
 import { AnswerReceiver } from "./answer-receiver.ts";
 import { BodySender, bodySizeOf } from "./body-sender.ts";
 import type { HttpRequest, HttpResponse, OnSuccess, Timeouts } from "./http-message.ts";
 import { loadHttp, loadHttps } from "./http-modules.ts";
+import { nextTurn } from "./next-turn.ts";
 import { isProxyRefusal, networkError, refusedByProxy } from "./network-error.ts";
 import type { Circumstances } from "./network-error.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -32,6 +34,9 @@ export async function exchange(
   { agent, timeouts, foreignHint, onSuccess, ...circumstances }: ExchangeOptions,
 ): Promise<HttpResponse> {
   const { signal } = request;
+  // Sent together, once the answers that are there were read, 2 000 small requests take 0.2 s of processor
+  // time less than one by one between the answers.
+  await nextTurn();
   signal.throwIfAborted();
   const outgoing = start(request, agent);
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
@@ -43,8 +48,7 @@ export async function exchange(
     outgoing.destroy();
     return failure;
   };
-  const abort = (): void => void fail(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
+  const stopListening = onAbort(signal, () => void fail(signal.reason));
   const watchdog = new Watchdog(timeouts, fail);
   const around = { outgoing, request, foreignHint, onSuccess, watchdog, resolve, reject, fail };
   const sender = new BodySender(around);
@@ -64,7 +68,7 @@ export async function exchange(
     throw error;
   } finally {
     watchdog.stop();
-    signal.removeEventListener("abort", abort);
+    stopListening();
     if (!sender.isSent || !receiver.isRead) await connection.destroy();
     connection.release();
     const [sending, receiving] = [sender.stop(), receiver.stop()];

@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 export interface HttpRequest {
   /** The action as it follows "Cannot" in a message: `read the pins of cache "mine"`. */
   readonly action: string;
-  readonly method: "GET" | "HEAD" | "POST" | "PUT";
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent without copying; `content-length` is set from its size. */
@@ -14,7 +14,17 @@ export interface HttpRequest {
    * as they arrive, no more than the default. @default {1_048_576}
    */
   readonly maxBytes?: number | undefined;
+  /** False to get a redirect as the answer. @default {true} */
+  readonly followsRedirects?: boolean | undefined;
   readonly signal: AbortSignal;
+}
+
+/** How long an answer may be that is kept in memory, in bytes. */
+export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
+
+/** How much of an answer the request accepts, in bytes. */
+export function mostBytesOf({ maxBytes = DEFAULT_MAX_BYTES }: HttpRequest): number {
+  return maxBytes;
 }
 
 /** A body that is read while it is sent. */
@@ -51,7 +61,7 @@ export type OnSuccess = (response: StreamedResponse) => Promise<void>;
 export interface Timeouts {
   /** Without progress while connecting, sending (64 KiB) or receiving (16 KiB, or all of it). */
   readonly idleMs: number;
-  /** From the last byte sent to the first of the answer. */
+  /** From the last byte sent to the first of the answer; grows by 1 s with every MiB that was sent. */
   readonly answerMs: number;
   /** The whole of one request but for the time that the peer waits for us, a trickling one too; grows by 1 s with every 16 KiB that came through. */
   readonly totalMs: number;

@@ -55,7 +55,7 @@ describe("retry()", () => {
   });
 
   it("returns any other status at once", async () => {
-    for (const status of [200, 204, 302, 400, 401, 403, 404, 409, 413, 422]) {
+    for (const status of [200, 204, 302, 400, 401, 403, 404, 409, 413, 422, 501, 507]) {
       const { status: found, tries } = await run([{ status }]);
       assert.deepEqual([found, tries], [status, 1]);
     }

@@ -13,6 +13,8 @@ const ALL_TRIES_MS = 300_000;
 
 /** The status "Insufficient Storage". */
 export const DISK_FULL = 507;
+/** The status "Not Implemented": that of a server which does not know the method. */
+const UNKNOWN_METHOD = 501;
 
 /** Told before each wait. */
 export interface RetryNotice {
@@ -36,7 +38,7 @@ export interface RetryOptions {
 }
 
 /**
- * Repeats `attempt` while it fails for a passing reason: no answer, 408, 429 or 5xx but 507. Waits
+ * Repeats `attempt` while it fails for a passing reason: no answer, 408, 429 or 5xx but 501 and 507. Waits
  * `2^n / 2` seconds plus up to as much again by chance, at most 15 s at once, or what the server
  * asked for, from 1 s to 120 s; gives up before all waits together pass 90 s, or when the tries have
  * taken too long. Returns the last answer, whatever its status.
@@ -74,7 +76,8 @@ export async function retry(
 
 /** Returns true if a status may pass by itself: not a full disk. The only place that decides it. */
 export function isRetryable(status: number): boolean {
-  return status === 408 || status === 429 || (status >= 500 && status !== DISK_FULL);
+  const isLasting = status === DISK_FULL || status === UNKNOWN_METHOD;
+  return status === 408 || status === 429 || (status >= 500 && !isLasting);
 }
 
 /** An answer, or a failure that may pass; throws any other, and the last. */

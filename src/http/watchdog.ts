@@ -10,6 +10,9 @@ const RECEIVED_STEP_BYTES = 16 * 1024;
  */
 const LOWEST_BYTES_PER_SECOND = 16 * 1024;
 
+/** A proxy may take all of a body before it sends any of it on, over a line that is no slower than this. */
+const FORWARDED_BYTES_PER_SECOND = 1 << 20;
+
 /**
  * Ends a request that stands still, or takes too long for what has come through; time in which the
  * peer waits for us does not count. One timer serves both bounds: it is set anew only when it fires
@@ -62,7 +65,9 @@ export class Watchdog {
 
   /** Waits for the head of the answer. */
   sent(): void {
-    if (!this.#isAnswered) this.#waitFor("no answer came", this.#timeouts.answerMs);
+    if (this.#isAnswered) return;
+    const forwardedSeconds = Math.floor(this.#movedBytes / FORWARDED_BYTES_PER_SECOND);
+    this.#waitFor("no answer came", this.#timeouts.answerMs + forwardedSeconds * 1000);
   }
 
   /** Waits for the body of the answer. */

@@ -5,14 +5,17 @@ import { parseNixCacheInfo, printNixCacheInfo } from "./cache-info.ts";
 
 describe("nix-cache-info", () => {
   it("is read as Nix reads it", () => {
-    const cases: readonly (readonly [text: string, storeDir: string | undefined])[] = [
+    const cases: readonly (readonly [text: string, storeDir?: string, priority?: number])[] = [
       ["StoreDir: /nix/store\n", "/nix/store"],
-      ["StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n", "/nix/store"],
-      ["Priority: 40\nStoreDir:/home/me/store/", "/home/me/store"],
-      ["", undefined],
+      ["StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n", "/nix/store", 40],
+      ["Priority: 40\nStoreDir:/home/me/store/", "/home/me/store", 40],
+      ["StoreDir: /s\nPriority: high\nPriority: -1\n", "/s"],
+      [""],
       [printNixCacheInfo({ storeDir: "/nix/store" }), "/nix/store"],
     ];
-    for (const [text, storeDir] of cases) assert.deepEqual(parseNixCacheInfo(text), { storeDir });
+    for (const [text, storeDir, priority] of cases) {
+      assert.deepEqual(parseNixCacheInfo(text), { storeDir, priority });
+    }
   });
 
   it("is refused where it is something else", () => {

@@ -15,7 +15,8 @@ export type Format =
   | "signature"
   | "key"
   | "derivation"
-  | "manifest";
+  | "manifest"
+  | "netrc";
 
 /**
  * Text or bytes that do not follow their format. The only error that parsers in `nix/` throw for

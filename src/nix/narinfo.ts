@@ -120,7 +120,11 @@ export function printNarInfo(
     StorePath: [info.storePath],
     URL: [parseUrl(info.url)],
     Compression: [info.compression],
-    FileHash: [fileHash === undefined ? undefined : formatHash(parseHash(fileHash), spelling)],
+    FileHash: [
+      fileHash === undefined || spelling === "nix32"
+        ? fileHash
+        : formatHash(parseHash(fileHash), spelling),
+    ],
     FileSize: [info.fileSize?.toString()],
     NarHash: [info.narHash],
     NarSize: [info.narSize.toString()],

@@ -9,7 +9,7 @@ import { tempDir } from "../../test/temp.ts";
 import type { PartTraits } from "../cache/contract.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import { parseStorePath } from "../nix/store-path.ts";
-import { CachePacker } from "./cache-packer.ts";
+import { CachePacker, type CachePackerOptions } from "./cache-packer.ts";
 import { PackPool, type PackRequest } from "./pack-pool.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { PackedPart } from "./part-sends.ts";
@@ -42,9 +42,13 @@ class Rig implements AsyncDisposable {
   readonly shared: SharedPacker;
   readonly sinks: Sink[];
 
-  constructor(caches: number, options: SharedPackerOptions) {
+  constructor(
+    caches: number,
+    options: SharedPackerOptions,
+    wishes: readonly CachePackerOptions[] = [],
+  ) {
     this.shared = new SharedPacker({ threads: 2, ...options });
-    this.sinks = Array.from({ length: caches }, () => new Sink(this.shared));
+    this.sinks = Array.from({ length: caches }, (_, at) => new Sink(this.shared, wishes[at] ?? {}));
   }
 
   /** All that await a path from now on. */
@@ -72,8 +76,8 @@ class Sink {
   gate: Promise<void> = Promise.resolve();
   readonly #parts = new Map<string, Buffer[]>();
 
-  constructor(shared: SharedPacker) {
-    this.packer = new CachePacker(shared);
+  constructor(shared: SharedPacker, wishes: CachePackerOptions = {}) {
+    this.packer = new CachePacker(shared, wishes);
   }
 
   expect(plains: readonly Plain[], parts = PARTS): void {
@@ -112,6 +116,36 @@ function assertWhole(sink: Sink, plain: Plain, { fileHash, narSize }: PackResult
 }
 
 describe("CachePacker", () => {
+  it("lists a path for the cache that wants it, whichever has it packed", async () => {
+    await using temp = await tempDir();
+    await using rig = new Rig(2, { spoolDir: temp.dir }, [{}, { listings: true }]);
+    for (const [name, sizeBytes] of [
+      ["tiny", 1000],
+      ["small", MIB],
+      ["large", 5 * MIB],
+    ] as const) {
+      const plain = await makeFile(`${temp.dir}/${name}`, sizeBytes);
+      rig.expect(plain);
+      await rig.sink(0).pack(plain);
+      const { listing } = await rig.sink(1).pack(plain);
+      const text = `{"version":1,"root":{"type":"regular","size":${sizeBytes},"narOffset":96}}`;
+      assert.deepEqual(listing, { text });
+    }
+  });
+
+  it("lists a path for a cache that had to pack it again", async () => {
+    await using temp = await tempDir();
+    await using rig = new Rig(2, { spoolDir: temp.dir, spoolBytes: 2 * MIB }, [
+      {},
+      { listings: true },
+    ]);
+    const plain = await makeFile(`${temp.dir}/f`, 5 * MIB);
+    rig.expect(plain);
+    await rig.sink(0).pack(plain);
+    const { listing } = await rig.sink(1).pack(plain);
+    assert.ok(listing !== undefined && "text" in listing);
+  });
+
   it("reads a path once for all caches that await it, in parts that all of them take", async () => {
     await using temp = await tempDir();
     await using rig = new Rig(3, { spoolDir: temp.dir });

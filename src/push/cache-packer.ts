@@ -1,5 +1,5 @@
 import type { Compression, PartTraits } from "../cache/contract.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import { isTiny, PackPool, type PackRequest } from "./pack-pool.ts";
 import { SMALL_NAR_BYTES } from "./pack.ts";
 import type { PackResult } from "./pack-protocol.ts";
@@ -13,6 +13,12 @@ export interface PackOrder {
   readonly compression: Compression;
   readonly level: number | undefined;
   readonly parts: PartTraits;
+}
+
+/** What a cache wants of each path besides its parts. */
+export interface CachePackerOptions {
+  /** @default {false} */
+  readonly listings?: boolean;
 }
 
 /** Until a cache has said what it awaits, all paths are kept for it, for so long. */
@@ -31,6 +37,7 @@ const AHEAD_BYTES = 256 << 20;
  */
 export class CachePacker implements Member, AsyncDisposable {
   readonly memory: Budget = new Budget(0);
+  readonly listings: boolean;
   readonly #shared: SharedPacker;
   readonly #ahead = new Budget(AHEAD_BYTES);
   readonly #startMs = performance.now();
@@ -39,8 +46,9 @@ export class CachePacker implements Member, AsyncDisposable {
   #awaited: Set<PackKey> | undefined;
   #own: PackPool | undefined;
 
-  constructor(shared: SharedPacker) {
+  constructor(shared: SharedPacker, { listings = false }: CachePackerOptions = {}) {
     this.#shared = shared;
+    this.listings = listings;
     shared.add(this);
   }
 
@@ -88,7 +96,8 @@ export class CachePacker implements Member, AsyncDisposable {
    * @throws {HandpickError} What reading or compressing threw.
    * @throws The reason `signal` was aborted with.
    */
-  async pack(request: PackRequest, signal: AbortSignal): Promise<PackResult> {
+  async pack(plain: PackRequest, signal: AbortSignal): Promise<PackResult> {
+    const request = { ...plain, listing: this.listings };
     const { pool } = this.#shared;
     if (isTiny(request)) return await pool.pack({ ...request, memory: this.memory }, signal);
     const found = this.#shared.find(this, request);

@@ -43,6 +43,7 @@ export const DEFAULT_LEVEL: Readonly<Record<Compression, number>> = { zstd: 3, x
 const OUTPUT_CHUNK_BYTES = 4 << 20;
 const ZSTD_JOB_BYTES = 2 << 20;
 const PLAIN_CHUNK_BYTES = 4 << 20;
+const ONCE_CHUNK_BYTES = 64 << 10;
 
 /** Makes a streaming compressor. */
 export function createCompressor(options: CompressorOptions): Compressor {
@@ -70,10 +71,20 @@ function loadZlib(): typeof Zlib {
 }
 
 /** Compresses a whole buffer to one zstd frame in the calling thread. */
-export function zstdOnce(bytes: Uint8Array, level: number = DEFAULT_LEVEL.zstd): Buffer {
+export function zstdOnce(
+  bytes: Uint8Array,
+  level: number = DEFAULT_LEVEL.zstd,
+): Buffer<ArrayBuffer> {
   const zlib = loadZlib();
   const params = { [zlib.constants.ZSTD_c_compressionLevel]: level };
-  return insideGate(() => zlib.zstdCompressSync(bytes, { params }));
+  // By itself node:zlib takes 16 KiB at a time, which a file of a few hundred bytes would keep.
+  const chunkSize = Math.min(zstdBound(bytes.length), ONCE_CHUNK_BYTES);
+  return insideGate(() => zlib.zstdCompressSync(bytes, { params, chunkSize }));
+}
+
+/** The most that `sizeBytes` become, by `ZSTD_COMPRESSBOUND`, and no less than node:zlib takes. */
+function zstdBound(sizeBytes: number): number {
+  return sizeBytes + (sizeBytes >> 8) + 128;
 }
 
 /**

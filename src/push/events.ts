@@ -2,6 +2,14 @@ import type { Failure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import type { Reason } from "../plan/plan.ts";
 
+/** A small file that cannot go with its path. */
+export interface CompanionLack {
+  readonly path: StorePath;
+  readonly what: "listing" | "build log";
+  /** The reason, to be said after "because". */
+  readonly why: string;
+}
+
 /** Events while paths are pushed, in order of time. Times in ms, sizes in bytes. */
 export type PushEvent =
   | {

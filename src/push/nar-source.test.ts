@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 
 import { tempDir } from "../../test/temp.ts";
-import { NarSource } from "./nar-source.ts";
+import { NarReader, type NarVisitor } from "../nix/nar-reader.ts";
+import { NarSource, type NarSourceOptions } from "./nar-source.ts";
 
-function readAll(path: string, chunkBytes: number, options: { caseHack?: boolean } = {}): Buffer {
+function readAll(path: string, chunkBytes: number, options: NarSourceOptions = {}): Buffer {
   using source = new NarSource(path, options);
   const pieces: Buffer[] = [];
   for (;;) {
@@ -27,6 +28,25 @@ function makeOrderTree(root: string): void {
   }
   fs.writeFileSync(join(root, "sub/f"), "x", { mode: 0o700 });
   fs.symlinkSync("a", join(root, "sub/link"));
+}
+
+interface Recorder {
+  readonly events: unknown[];
+  readonly visitor: NarVisitor;
+}
+
+/** Keeps all that a visitor is told but for the contents of files. */
+function recorder(): Recorder {
+  const events: unknown[] = [];
+  const visitor: NarVisitor = {
+    directoryStart: () => events.push("folder"),
+    directoryEnd: () => events.push("end of folder"),
+    entry: (name) => events.push(Buffer.from(name)),
+    fileStart: (file) => events.push(file),
+    fileEnd: () => events.push("end of file"),
+    symlink: (target) => events.push(Buffer.from(target)),
+  };
+  return { events, visitor };
 }
 
 /** What a file descriptor of ours is; nothing once it was closed. */
@@ -94,6 +114,22 @@ describe("NarSource", () => {
     fs.writeFileSync(`${temp.dir}/t/${"n".repeat(255)}`, "long name");
     const sha = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
     assert.equal(sha(readAll(`${temp.dir}/t`, 70_001)), sha(dump(`${temp.dir}/t`)));
+  });
+
+  it("tells of every node what a reader of the archive is told", async () => {
+    await using temp = await tempDir();
+    const root = join(temp.dir, "t");
+    makeOrderTree(root);
+    fs.mkdirSync(join(root, "sub/empty"));
+    fs.writeFileSync(join(root, "sub/large"), Buffer.alloc(100_003));
+    for (const path of [root, join(root, "sub/f"), join(root, "sub/link"), join(root, "a")]) {
+      const [told, read] = [recorder(), recorder()];
+      const nar = readAll(path, 1000, { visitor: told.visitor });
+      const reader = new NarReader(read.visitor);
+      reader.write(nar);
+      reader.end();
+      assert.deepEqual(told.events, read.events);
+    }
   });
 
   it("says that a path is gone", async () => {

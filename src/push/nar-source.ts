@@ -11,6 +11,7 @@ import {
   narFileTail,
   narSymlink,
 } from "../nix/nar-encode.ts";
+import type { NarVisitor } from "../nix/nar-reader.ts";
 import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 
 /**
@@ -36,6 +37,17 @@ interface OpenFile {
   remaining: number;
 }
 
+export interface NarSourceOptions {
+  /**
+   * Cut names at `~nix~case~hack~`, as Nix on macOS stores names that collide when case is ignored.
+   *
+   * @default {true on macOS}
+   */
+  readonly caseHack?: boolean;
+  /** Told of every node, as a reader of the NAR would be, but for what files contain. */
+  readonly visitor?: NarVisitor | undefined;
+}
+
 const SLASH = Buffer.from("/");
 const NOTHING = Buffer.alloc(0);
 const CASE_HACK = "~nix~case~hack~";
@@ -50,21 +62,20 @@ const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constant
 export class NarSource implements Disposable {
   readonly #root: string;
   readonly #caseHack: boolean;
+  readonly #visitor: NarVisitor;
   readonly #directories: Directory[] = [];
   #pending: Readonly<Buffer> = NAR_MAGIC;
   #pendingOffset = 0;
   #file: OpenFile | undefined;
   #started = false;
+  /** Where in the NAR the bytes begin that come after those of {@link #pending}. */
+  #nextOffset = NAR_MAGIC.length;
 
-  /**
-   * @param root File, folder or symlink to read.
-   * @param options.caseHack Cut names at `~nix~case~hack~`, as Nix on macOS stores names that
-   *   collide when case is ignored.
-   * @default caseHack {true on macOS}
-   */
-  constructor(root: string, options: { readonly caseHack?: boolean } = {}) {
+  /** @param root File, folder or symlink to read. */
+  constructor(root: string, options: NarSourceOptions = {}) {
     this.#root = root;
     this.#caseHack = options.caseHack ?? process.platform === "darwin";
+    this.#visitor = options.visitor ?? {};
   }
 
   /**
@@ -116,6 +127,7 @@ export class NarSource implements Disposable {
     if (file.remaining === 0) {
       fs.closeSync(file.fd);
       this.#file = undefined;
+      this.#visitor.fileEnd?.();
       this.#emit(
         this.#directories.length === 0 ? narFileTail(file.sizeBytes) : closeEntry(file.sizeBytes),
       );
@@ -137,11 +149,14 @@ export class NarSource implements Disposable {
     directory.next += 1;
     if (entry === undefined) {
       this.#directories.pop();
+      this.#visitor.directoryEnd?.();
       this.#emit(this.#directories.length === 0 ? NAR_CLOSE : CLOSE_TWICE);
     } else {
-      const name = Buffer.from(entry.fileName, "latin1");
-      const file = Buffer.concat([directory.path, SLASH, name]);
-      this.#open(narEntryHead(Buffer.from(entry.narName, "latin1")), file, entry.kind);
+      const fileName = Buffer.from(entry.fileName, "latin1");
+      const narName = Buffer.from(entry.narName, "latin1");
+      this.#visitor.entry?.(narName);
+      const file = Buffer.concat([directory.path, SLASH, fileName]);
+      this.#open(narEntryHead(narName), file, entry.kind);
     }
     return true;
   }
@@ -149,11 +164,13 @@ export class NarSource implements Disposable {
   #open(head: Buffer, path: Buffer, kind: Entry["kind"]): void {
     switch (kind) {
       case "directory":
+        this.#visitor.directoryStart?.();
         this.#emit(Buffer.concat([head, NAR_DIRECTORY_HEAD]));
         this.#directories.push({ path, entries: listDirectory(path, this.#caseHack), next: 0 });
         return;
       case "symlink": {
         const target = attempt(path, () => fs.readlinkSync(path, { encoding: "buffer" }));
+        this.#visitor.symlink?.(target);
         const close = head.length === 0 ? NOTHING : NAR_CLOSE;
         this.#emit(Buffer.concat([head, narSymlink(target), close]));
         return;
@@ -174,12 +191,16 @@ export class NarSource implements Disposable {
       throw corrupt(path, "expected a regular file, found something else in its place");
     }
     this.#file = { fd, path, sizeBytes: stat.size, remaining: stat.size };
-    this.#emit(Buffer.concat([head, narFileHead(stat.size, (stat.mode & 0o100) !== 0)]));
+    const executable = (stat.mode & 0o100) !== 0;
+    this.#emit(Buffer.concat([head, narFileHead(stat.size, executable)]));
+    this.#visitor.fileStart?.({ size: stat.size, executable, narOffset: this.#nextOffset });
+    this.#nextOffset += stat.size;
   }
 
   #emit(tokens: Readonly<Buffer>): void {
     this.#pending = tokens;
     this.#pendingOffset = 0;
+    this.#nextOffset += tokens.length;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { PartTraits } from "../cache/contract.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 
 /** Parts this small go out at once: they cost a round trip, not bandwidth. */
 const TINY_PART_BYTES = 256 << 10;

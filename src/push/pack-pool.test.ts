@@ -9,6 +9,8 @@ import { zstdDecompressSync } from "node:zlib";
 import { tempDir } from "../../test/temp.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import { parseStorePath } from "../nix/store-path.ts";
+import { NarListing } from "../nix/nar-listing.ts";
+import { NarReader } from "../nix/nar-reader.ts";
 import { PackPool } from "./pack-pool.ts";
 import type { PackRequest } from "./pack-pool.ts";
 import type { PackResult } from "./pack-protocol.ts";
@@ -65,19 +67,22 @@ interface Packed {
 async function packAll(pool: PackPool, request: Omit<PackRequest, "onPart">): Promise<Packed> {
   const parts: Buffer[] = [];
   const covered: number[] = [];
+  const ends: (readonly [number: number, fileHash: string])[] = [];
   const result = await pool.pack(
     {
       md5: true,
       ...request,
-      onPart: async ({ number, offset, bytes, md5, narBytes }) => {
+      onPart: async ({ number, offset, bytes, md5, narBytes, isLast, hashSoFar }) => {
         assert.equal(offset, (number - 1) * request.partSize);
         assert.equal(md5, createHash("md5").update(bytes).digest("base64"));
         parts[number - 1] = Buffer.from(bytes);
         covered[number - 1] = narBytes;
+        if (isLast) ends.push([number, hashSoFar]);
       },
     },
     never,
   );
+  assert.deepEqual(ends, [[parts.length, result.fileHash]]);
   const sizes = parts.map((part) => part.length);
   return { result, sizes, covered, file: Buffer.concat(parts) };
 }
@@ -90,6 +95,17 @@ async function makeTree(dir: string, sizeBytes: number): Promise<string> {
 }
 
 describe("PackPool", () => {
+  it("knows the last part of a file that fills all its parts", async () => {
+    await using temp = await tempDir();
+    await using pool = new PackPool({ threads: 1 });
+    const physicalPath = await makeTree(temp.dir, 80_000);
+    const nar = dump(physicalPath);
+    const request = { physicalPath, narSize: nar.length, level: undefined };
+    const partSize = nar.length / 4;
+    const { sizes } = await packAll(pool, { ...request, compression: "none", partSize });
+    assert.deepEqual(sizes, [partSize, partSize, partSize, partSize]);
+  });
+
   for (const compression of ["zstd", "xz", "none"] as const) {
     for (const [kind, sizeBytes] of [
       ["tiny", 10_000],
@@ -113,12 +129,31 @@ describe("PackPool", () => {
           narSize: nar.length,
           fileHash: digest("sha256", file),
           fileSize: file.length,
+          listing: undefined,
         });
         assert.ok(sizes.slice(0, -1).every((size) => size === 5 * MIB));
         assert.ok((sizes.at(-1) ?? 0) > 0);
         assert.equal(total(covered), nar.length);
       });
     }
+  }
+
+  for (const [kind, sizeBytes] of [
+    ["tiny", 1_000],
+    ["small", 100_000],
+    ["large", 5 * MIB],
+  ] as const) {
+    it(`lists what it packs of a ${kind} path where that is asked for`, async () => {
+      await using temp = await tempDir();
+      await using pool = new PackPool({ threads: 1 });
+      const physicalPath = await makeTree(temp.dir, sizeBytes);
+      const nar = dump(physicalPath);
+      const expected = new NarListing();
+      new NarReader(expected).write(nar);
+      const request = { physicalPath, narSize: nar.length, compression: "zstd", level: 1 } as const;
+      const packed = await packAll(pool, { ...request, partSize: 5 * MIB, listing: true });
+      assert.deepEqual(packed.result.listing, expected.listing);
+    });
   }
 
   it("tells with each part how much of the NAR it stands for", async () => {

@@ -5,9 +5,9 @@ import type { Compression } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { affordable, isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
 import { systemCode } from "../files/system-code.ts";
-import { Budget } from "./budget.ts";
+import { Budget } from "../budget.ts";
 import type { FromWorker, PackJob, PackResult, Recorded, ToWorker } from "./pack-protocol.ts";
-import { pack, SMALL_NAR_BYTES } from "./pack.ts";
+import { packWhole, SMALL_NAR_BYTES } from "./pack.ts";
 import { PartMemory } from "./part-memory.ts";
 import { type OnPart, PartSends } from "./part-sends.ts";
 import type { CutPart } from "./part-writer.ts";
@@ -23,6 +23,8 @@ export interface PackRequest {
   readonly partSize: number;
   /** True if every part needs its MD5. @default {false} */
   readonly md5?: boolean;
+  /** True if the listing of the NAR is needed. @default {false} */
+  readonly listing?: boolean;
   /** The record of the store: no last part of other files is handed on. */
   readonly recorded?: Recorded;
   /** Where the memory of its parts is taken from. @default {the budget of the pool} */
@@ -48,6 +50,8 @@ const DEFAULT_MEMORY_BYTES = 32 << 20;
 const FILES_PER_THREAD = 6;
 /** A NAR up to this size is packed in the calling thread, in about a millisecond. */
 const TINY_NAR_BYTES = 64 << 10;
+/** Its file is a part where parts are that large: it may be a little larger than the NAR. */
+const TINY_PART_BYTES = 2 * TINY_NAR_BYTES;
 
 /**
  * Packs store paths in worker threads. Small paths take a thread each; a large one uses all cores
@@ -90,9 +94,9 @@ export class PackPool implements AsyncDisposable {
    * @throws The reason `signal` was aborted with.
    */
   async pack(request: PackRequest, signal: AbortSignal): Promise<PackResult> {
+    if (isTiny(request)) return await this.#here(request, signal);
     const sends = new PartSends(request.onPart, signal);
-    const job = { request, sends, signal: sends.signal };
-    return await sends.settle(() => (isTiny(request) ? this.#here(job) : this.#inThread(job)));
+    return await sends.settle(() => this.#inThread({ request, sends, signal: sends.signal }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -102,20 +106,16 @@ export class PackPool implements AsyncDisposable {
     process.off("exit", this.#killPrograms);
   }
 
-  async #here(job: Job): Promise<PackResult> {
-    const { onPart: _, memory = this.#memory, ...plain } = job.request;
-    let release = nothing;
-    return await pack(
-      { type: "job", ...plain, threads: 1 },
-      {
-        need: async (sizeBytes) => {
-          release = await memory.take(sizeBytes, job.signal);
-          return this.#spare.take(sizeBytes);
-        },
-        part: (part) => this.#sendPart(part, job, release),
-        onProgram: nothing,
-      },
-    );
+  async #here(request: PackRequest, signal: AbortSignal): Promise<PackResult> {
+    signal.throwIfAborted();
+    const { part, result } = packWhole(request);
+    const release = await (request.memory ?? this.#memory).take(part.bytes.length, signal);
+    try {
+      await request.onPart(part, signal);
+    } finally {
+      release();
+    }
+    return result;
   }
 
   async #inThread(job: Job): Promise<PackResult> {
@@ -235,8 +235,10 @@ function noThread(cause: unknown): HandpickError {
 export function isTiny({
   compression,
   narSize,
-}: Pick<PackRequest, "compression" | "narSize">): boolean {
-  return compression === "zstd" && narSize > 0 && narSize <= TINY_NAR_BYTES;
+  partSize,
+}: Pick<PackRequest, "compression" | "narSize" | "partSize">): boolean {
+  const isSmall = narSize > 0 && narSize <= TINY_NAR_BYTES;
+  return compression === "zstd" && isSmall && partSize >= TINY_PART_BYTES;
 }
 
 interface Job {

@@ -1,5 +1,6 @@
 import type { Compression } from "../cache/contract.ts";
 import type { ErrorCode } from "../error.ts";
+import type { Listing } from "../nix/nar-listing.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { CutPart } from "./part-writer.ts";
 
@@ -18,6 +19,8 @@ export interface PackJob {
   readonly partSize: number;
   /** True if every part needs its MD5. @default {false} */
   readonly md5?: boolean;
+  /** True if the listing of the NAR is needed. @default {false} */
+  readonly listing?: boolean;
   /** The record of the store; other files fail before their last part is handed on. */
   readonly recorded?: Recorded;
 }
@@ -39,6 +42,8 @@ export interface PackResult {
   readonly narSize: number;
   readonly fileHash: string;
   readonly fileSize: number;
+  /** Of this NAR, for it was made while that was read; undefined if it was not asked for. */
+  readonly listing: Listing | undefined;
 }
 
 export type FromWorker =

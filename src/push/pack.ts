@@ -1,13 +1,11 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 
-import { HandpickError } from "../error.ts";
-import { sha256FromHex } from "../nix/hash.ts";
-import { nameOf } from "../nix/store-path.ts";
 import { createCompressor, zstdOnce } from "./compressor.ts";
 import type { CompressorOptions } from "./compressor.ts";
-import { NarSource } from "./nar-source.ts";
-import type { PackJob, PackResult, Recorded } from "./pack-protocol.ts";
+import { HashedNar } from "./hashed-nar.ts";
+import type { PackJob, PackResult } from "./pack-protocol.ts";
+import type { PackedPart } from "./part-sends.ts";
 import { PartWriter } from "./part-writer.ts";
 import type { Packed, PartSink } from "./part-writer.ts";
 
@@ -27,43 +25,42 @@ export const SMALL_NAR_BYTES: number = 4 << 20;
  * @throws {HandpickError} `STORE_PATH_CORRUPT` if it is not, and what reading or compressing throws.
  */
 export async function pack(job: PackJob, sink: PackSink): Promise<PackResult> {
-  using source = new NarSource(job.physicalPath);
-  const hash = createHash("sha256");
-  let narSize = 0;
-  // One byte more than recorded, so that a longer NAR shows as a size that does not match.
-  const mostBytes = job.narSize > 0 ? job.narSize + 1 : Infinity;
-  const read = (into: Uint8Array): Uint8Array => {
-    const wanted = into.subarray(0, mostBytes - narSize);
-    const chunk = wanted.subarray(0, source.read(wanted));
-    hash.update(chunk);
-    narSize += chunk.length;
-    return chunk;
-  };
+  using nar = new HashedNar(job);
   const writer = new PartWriter(sink, job);
   const isSmall = job.compression === "zstd" && job.narSize > 0 && job.narSize < SMALL_NAR_BYTES;
   const rest = isSmall
-    ? packSmall(job, read)
-    : await packStream({ job, onProgram: sink.onProgram }, read, writer);
-  const narHash = hash.digest("hex");
-  if (job.recorded !== undefined) assertAsRecorded(job.recorded, { narHash, narSize });
+    ? { pieces: [packSmall(nar, job)], narBytes: nar.sizeBytes }
+    : await packStream({ job, nar, onProgram: sink.onProgram }, writer);
+  const found = nar.end();
   const fileHash = await writer.end(rest);
-  return { narHash, narSize, fileHash, fileSize: writer.fileSize };
+  return { ...found, fileHash, fileSize: writer.fileSize };
 }
 
-function assertAsRecorded(
-  recorded: Recorded,
-  found: Pick<PackResult, "narHash" | "narSize">,
-): void {
-  const narHash = sha256FromHex(found.narHash);
-  const isSize = recorded.narSize === 0 || recorded.narSize === found.narSize;
-  if (narHash === recorded.narHash && isSize) return;
-  throw new HandpickError(
-    "STORE_PATH_CORRUPT",
-    `Cannot push ${nameOf(recorded.path)}: its files are not what the store recorded\n` +
-      `  recorded ${recorded.narHash}, ${recorded.narSize} bytes\n` +
-      `  found    ${narHash}, ${found.narSize} bytes`,
-    { hint: `Run nix-store --repair-path ${recorded.path}, or build it again.` },
-  );
+/** A NAR below {@link SMALL_NAR_BYTES} whose file, by zstd, is one part. */
+export type WholeJob = Pick<
+  PackJob,
+  "physicalPath" | "narSize" | "level" | "md5" | "recorded" | "listing"
+>;
+
+/** Packs such a path in one go, as {@link pack} does and with the same proof. */
+export function packWhole(job: WholeJob): { result: PackResult; part: PackedPart } {
+  using nar = new HashedNar(job);
+  const bytes = packSmall(nar, job);
+  const found = nar.end();
+  const fileHash = hash("sha256", bytes);
+  const md5 = job.md5 === true ? hash("md5", bytes, "base64") : "";
+  return {
+    result: { ...found, fileHash, fileSize: bytes.length },
+    part: {
+      number: 1,
+      offset: 0,
+      bytes,
+      md5,
+      narBytes: found.narSize,
+      hashSoFar: fileHash,
+      isLast: true,
+    },
+  };
 }
 
 /** Where parts go, and who is told of programs that run. */
@@ -71,6 +68,7 @@ export interface PackSink extends PartSink, Pick<CompressorOptions, "onProgram">
 
 interface StreamOptions extends Pick<CompressorOptions, "onProgram"> {
   readonly job: PackJob;
+  readonly nar: HashedNar;
 }
 
 /** How long this thread is busy in one go: about a millisecond. */
@@ -82,18 +80,14 @@ interface Running {
   readonly narBytes: number;
 }
 
-type Read = (into: Uint8Array) => Uint8Array;
-
 /** Returns the whole file. */
-function packSmall(job: PackJob, read: Read): Packed {
-  const chunk = read(scratch(0, job.narSize + 1));
-  return { pieces: [zstdOnce(chunk, job.level)], narBytes: chunk.length };
+function packSmall(nar: HashedNar, { narSize, level }: WholeJob): Buffer<ArrayBuffer> {
+  return zstdOnce(nar.read(scratch(0, narSize + 1)), level);
 }
 
 /** Writes the file but for its end, which is returned and never empty. */
 async function packStream(
-  { job, onProgram }: StreamOptions,
-  read: Read,
+  { job, nar, onProgram }: StreamOptions,
   writer: PartWriter,
 ): Promise<Packed> {
   const compressor = createCompressor({ ...job, onProgram });
@@ -110,7 +104,7 @@ async function packStream(
   try {
     for (let turn = 0; ; turn = (turn + 1) % compressor.lanes) {
       if (running.length === compressor.lanes) await writeFirst();
-      const chunk = await readChunk(read, scratch(turn, compressor.chunkBytes));
+      const chunk = await readChunk(nar, scratch(turn, compressor.chunkBytes));
       if (chunk.length === 0) break;
       const output = compressor.compress(chunk);
       output.catch(() => undefined); // awaited in its turn; the work until then is why not at once
@@ -125,9 +119,9 @@ async function packStream(
 }
 
 /** Reads in steps: between them the compressor is heard, which may wait for its next chunk. */
-async function readChunk(read: Read, into: Uint8Array): Promise<Uint8Array> {
+async function readChunk(nar: HashedNar, into: Uint8Array): Promise<Uint8Array> {
   for (let filled = 0; filled < into.length; filled += STEP_BYTES) {
-    const got = read(into.subarray(filled, filled + STEP_BYTES)).length;
+    const got = nar.read(into.subarray(filled, filled + STEP_BYTES)).length;
     if (got < STEP_BYTES) return into.subarray(0, filled + got);
     await setImmediate();
   }

@@ -11,6 +11,8 @@ export interface PackedPart {
   readonly narBytes: number;
   /** SHA-256, in hex, of the file up to the end of this part. */
   readonly hashSoFar: string;
+  /** True for the end of the file. */
+  readonly isLast: boolean;
 }
 
 /** Takes a part; its memory is used again once the promise settles. */

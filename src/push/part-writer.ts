@@ -16,6 +16,8 @@ export interface CutPart {
   readonly narBytes: number;
   /** SHA-256, in hex, of the file up to the end of this part. */
   readonly hashSoFar: string;
+  /** True for the end of the file. */
+  readonly isLast: boolean;
 }
 
 /** Where full parts go and where memory for the next one comes from. */
@@ -60,31 +62,30 @@ export class PartWriter {
 
   /** Takes bytes that more will follow. */
   async write(packed: Packed): Promise<void> {
-    await this.#storeAll(packed, () => this.#partSize);
+    await this.#storeAll(packed, false);
   }
 
-  /** Takes the last bytes, asking for no more memory than they need; returns the SHA-256 in hex. */
+  /** Takes the last bytes, at least one, in no more memory than they need; returns the SHA-256 in hex. */
   async end(packed: Packed): Promise<string> {
-    await this.#storeAll(packed, (restBytes) => Math.min(restBytes, this.#partSize));
-    if (this.#memory !== undefined) this.#finishPart(this.#memory);
+    await this.#storeAll(packed, true);
     return this.#hash.digest("hex");
   }
 
-  async #storeAll(
-    { pieces, narBytes }: Packed,
-    memoryBytes: (restBytes: number) => number,
-  ): Promise<void> {
+  async #storeAll({ pieces, narBytes }: Packed, isEnd: boolean): Promise<void> {
     const before = this.#narBytes;
     const totalBytes = pieces.reduce((sum, bytes) => sum + bytes.length, 0);
     let restBytes = totalBytes;
     for (const bytes of pieces) {
       for (let offset = 0; offset < bytes.length;) {
-        this.#memory ??= new Uint8Array(await this.#sink.need(memoryBytes(restBytes)));
+        const mostBytes = isEnd ? Math.min(restBytes, this.#partSize) : this.#partSize;
+        this.#memory ??= new Uint8Array(await this.#sink.need(mostBytes));
         const piece = bytes.subarray(offset, offset + this.#partSize - this.#filled);
         offset += piece.length;
         restBytes -= piece.length;
         this.#narBytes = before + narBytes * (1 - restBytes / totalBytes);
         this.#store(piece, this.#memory);
+        const isLast = isEnd && restBytes === 0;
+        if (isLast || this.#filled === this.#partSize) this.#finishPart(this.#memory, isLast);
       }
       await setImmediate(); // The compressor may have been waiting for this thread.
     }
@@ -97,10 +98,9 @@ export class PartWriter {
     memory.set(piece, this.#filled);
     this.fileSize += piece.length;
     this.#filled += piece.length;
-    if (this.#filled === this.#partSize) this.#finishPart(memory);
   }
 
-  #finishPart(memory: Uint8Array<ArrayBuffer>): void {
+  #finishPart(memory: Uint8Array<ArrayBuffer>, isLast: boolean): void {
     this.#number += 1;
     const sizeBytes = this.#filled;
     const md5 = this.#partHash?.digest("base64") ?? "";
@@ -111,7 +111,7 @@ export class PartWriter {
     const { buffer } = memory;
     const hashSoFar = this.#hash.copy().digest("hex");
     const cut = { number: this.#number, offset, memory: buffer, sizeBytes, md5, narBytes };
-    this.#sink.part({ ...cut, hashSoFar });
+    this.#sink.part({ ...cut, hashSoFar, isLast });
     this.#memory = undefined;
     this.#filled = 0;
   }

@@ -1,23 +1,33 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { makeTasks } from "../../test/push-tasks.ts";
 import { tempDir } from "../../test/temp.ts";
-import type { Cache, CacheTraits, PackedFile, UploadRequest } from "../cache/contract.ts";
+import type {
+  Cache,
+  CacheCompanions,
+  CacheTraits,
+  Companion,
+  PackedFile,
+  UploadRequest,
+} from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import type { ErrorCode } from "../error.ts";
-import { nameOf } from "../nix/store-path.ts";
-import { CachePacker } from "./cache-packer.ts";
-import type { PushEvent } from "./events.ts";
+import { sha256FromDigest } from "../nix/hash.ts";
+import { hashPartOf, nameOf } from "../nix/store-path.ts";
+import { CachePacker, type CachePackerOptions } from "./cache-packer.ts";
+import type { CompanionLack, PushEvent } from "./events.ts";
 import { pushPaths } from "./push-paths.ts";
 import type { PushOptions, PushTask } from "./push-paths.ts";
 import { SharedPacker } from "./shared-packer.ts";
 
-type Step = "begin" | "part" | "publish" | "abort";
+type Step = "begin" | "part" | "companion" | "publish" | "abort";
 
 /** The signal is that of the start of an upload. */
 type Interfere = (step: Step, name: string, signal: AbortSignal) => Promise<void> | void;
@@ -30,6 +40,8 @@ class RecordingCache implements Cache {
   /** The numbers of parts. */
   readonly parts: number[] = [];
   readonly published: (UploadRequest & PackedFile)[] = [];
+  /** The small files that came. */
+  readonly files: Companion[] = [];
   readonly #interfere: Interfere;
 
   constructor(interfere: Interfere = () => undefined, closureRule: "cache" | "client" = "cache") {
@@ -68,6 +80,14 @@ class RecordingCache implements Cache {
     };
   };
 
+  readonly companions: CacheCompanions = {
+    missing: (): never => assert.fail("not asked while pushing"),
+    put: async (companion, signal) => {
+      this.files.push(companion);
+      this.log.push(`companion ${companion.name}`);
+      await this.#interfere("companion", companion.name, signal);
+    },
+  };
   readonly info = (): never => assert.fail("not asked while pushing");
   readonly missing = (): never => assert.fail("not asked while pushing");
   [Symbol.asyncDispose] = async (): Promise<void> => undefined;
@@ -82,10 +102,10 @@ interface Outcome {
 async function push(
   tasks: readonly PushTask[],
   cache: Cache,
-  options: Partial<PushOptions> = {},
+  { listings = false, ...options }: Partial<PushOptions> & CachePackerOptions = {},
 ): Promise<Outcome> {
   await using shared = new SharedPacker({ threads: 2 });
-  await using packer = new CachePacker(shared);
+  await using packer = new CachePacker(shared, { listings });
   const events: PushEvent[] = [];
   await pushPaths(tasks, {
     cache,
@@ -100,6 +120,67 @@ async function push(
   const ended = events.filter(({ event }) => event !== "start" && event !== "sent");
   return { events, ends: ended.map(({ event, path }) => `${event} ${nameOf(path)}`).toSorted() };
 }
+
+describe("pushPaths() with listings", () => {
+  it("puts the listing of each path before the path is published", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { lib: [], app: ["lib"] });
+    const cache = new RecordingCache();
+    await push(tasks, cache, { listings: true });
+    for (const { info } of tasks) {
+      const [name, file] = [nameOf(info.path), `${hashPartOf(info.path)}.ls`];
+      const steps = ["begin", "part"].map((step) => `${step} ${name}`);
+      steps.push(`companion ${file}`, `publish ${name}`);
+      assert.deepEqual(
+        cache.log.filter((line) => steps.includes(line)),
+        steps,
+      );
+      const listing = cache.files.find((companion) => companion.name === file);
+      assert.equal(listing?.contentType, "application/json");
+      const { root } = JSON.parse(Buffer.from(listing.bytes).toString());
+      assert.equal(root.type, "regular");
+    }
+  });
+
+  it("pushes a path without one where a name in it is not UTF-8, and tells of that", async () => {
+    await using temp = await tempDir();
+    const folder = join(temp.dir, "f");
+    mkdirSync(folder);
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.of(0xff)]), "");
+    const nar = execFileSync("nix-store", ["--dump", folder]);
+    const [task] = makeTasks(temp.dir, { odd: [] });
+    assert.ok(task);
+    const narHash = sha256FromDigest(createHash("sha256").update(nar).digest());
+    const odd = { physicalPath: folder, info: { ...task.info, narHash, narSize: nar.length } };
+    const cache = new RecordingCache();
+    const lacks: CompanionLack[] = [];
+    const { ends } = await push([odd], cache, {
+      listings: true,
+      onLack: (lack) => lacks.push(lack),
+    });
+    assert.deepEqual(ends, ["pushed odd"]);
+    assert.deepEqual(cache.files, []);
+    const why = "a name in it is not UTF-8";
+    assert.deepEqual(lacks, [{ path: task.info.path, what: "listing", why }]);
+  });
+
+  it("fails a path whose listing the cache does not take, and gives the upload up", async () => {
+    await using temp = await tempDir();
+    const cache = new RecordingCache((step) => {
+      if (step === "companion") refuse("UPLOAD_REJECTED");
+    });
+    const tasks = makeTasks(temp.dir, { a: [] });
+    const { ends } = await push(tasks, cache, { listings: true });
+    assert.deepEqual(ends, ["failed a"]);
+    const file = tasks.map(({ info }) => `companion ${hashPartOf(info.path)}.ls`);
+    assert.deepEqual(cache.log, ["begin a", "part a", ...file, "abort a"]);
+  });
+});
+
+const singleBody = (traits: CacheTraits): CacheTraits => ({
+  ...traits,
+  parts: { ...traits.parts, inOrder: true },
+});
 
 const refuse = (code: ErrorCode): never => {
   throw new HandpickError(code, "no");
@@ -133,7 +214,7 @@ describe("pushPaths()", () => {
       await nextTurn();
       atOnce -= 1;
     });
-    cache.traits = { ...cache.traits, parts: { ...cache.traits.parts, inOrder: true } };
+    cache.traits = singleBody(cache.traits);
     const { ends } = await push(tasks, cache);
     assert.deepEqual(ends, ["pushed large"]);
     assert.deepEqual([cache.parts, most], [[1, 2, 3, 4], 1]);
@@ -145,9 +226,70 @@ describe("pushPaths()", () => {
     const cache = new RecordingCache((step) => {
       if (step === "part" && cache.parts.length === 2) refuse("UPLOAD_REJECTED");
     });
-    cache.traits = { ...cache.traits, parts: { ...cache.traits.parts, inOrder: true } };
+    cache.traits = singleBody(cache.traits);
     assert.deepEqual((await push(tasks, cache)).ends, ["failed large"]);
     assert.deepEqual(cache.parts, [1, 2]);
+  });
+
+  it("begins no path of a single body before its references are there", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"], c: ["b", "c"], d: [] });
+    const later = Promise.withResolvers<void>();
+    const cache: RecordingCache = new RecordingCache(async (step, name) => {
+      if (step === "publish" && name === "a") await later.promise;
+      if (step === "publish" && name === "d") later.resolve();
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    await push(tasks, cache);
+    const lines = (name: string): number[] =>
+      ["begin", "part", "publish"].map((step) => cache.log.indexOf(`${step} ${name}`));
+    assert.ok(Math.max(...lines("a")) < Math.min(...lines("b")));
+    assert.ok(Math.max(...lines("b")) < Math.min(...lines("c")));
+  });
+
+  it("holds a path of a single body whose reference fails, without beginning it", async () => {
+    await using temp = await tempDir();
+    const tasks = makeTasks(temp.dir, { bad: [], user: ["bad"], far: ["user"], good: [] });
+    const cache = new RecordingCache((step, name) => {
+      if (step === "publish" && name === "bad") refuse("UPLOAD_INTERRUPTED");
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    const { ends } = await push(tasks, cache);
+    assert.deepEqual(ends, ["failed bad", "held far", "held user", "pushed good"]);
+    assert.ok(!cache.log.some((line) => /user|far/.test(line)));
+  });
+
+  it("has no more single bodies open than paths on their way, however many wait", async () => {
+    await using temp = await tempDir();
+    const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+    const graph = Object.fromEntries(
+      names.map((name, index) => [name, index === 0 ? [] : ["n0", ...(index % 2 ? ["n1"] : [])]]),
+    );
+    let [open, most] = [0, 0];
+    const cache = new RecordingCache(async (step) => {
+      if (step === "begin") most = Math.max(most, (open += 1));
+      await nextTurn();
+      if (step === "publish") open -= 1;
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    const { ends } = await push(makeTasks(temp.dir, graph), cache);
+    assert.equal(ends.filter((end) => end.startsWith("pushed")).length, 200);
+    assert.ok(most <= 64, `${most} at once`);
+  });
+
+  it("lets go of those that wait for their references when it is interrupted", async () => {
+    await using temp = await tempDir();
+    const interrupted = new AbortController();
+    const cache = new RecordingCache((step) => {
+      if (step !== "publish") return;
+      interrupted.abort(new Error("Interrupted"));
+      interrupted.signal.throwIfAborted();
+    }, "client");
+    cache.traits = singleBody(cache.traits);
+    const tasks = makeTasks(temp.dir, { a: [], b: ["a"], c: ["b"] });
+    const pushing = push(tasks, cache, { signal: interrupted.signal });
+    await assert.rejects(pushing, /Interrupted/);
+    assert.deepEqual(cache.log, ["begin a", "part a", "publish a", "abort a"]);
   });
 
   it("counts what was sent upwards, although parts finish out of order", async () => {

@@ -1,17 +1,18 @@
-import type { Cache, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import type { Cache, Companion, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import { listingOf } from "../cache/binary-cache.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
 import { sha256FromHex } from "../nix/hash.ts";
 import type { PathInfo } from "../nix/path-info.ts";
-import type { StorePath } from "../nix/store-path.ts";
+import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import type { Lack } from "../plan/plan.ts";
 import { affordable } from "../files/open-files.ts";
-import { orAborted } from "../or-aborted.ts";
-import { Budget } from "./budget.ts";
-import type { PushEvent } from "./events.ts";
+import { Budget } from "../budget.ts";
+import type { CompanionLack, PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";
 import { Pace } from "./pace.ts";
+import { Settlement } from "./settlement.ts";
 
 /** One path to push. */
 export interface PushTask {
@@ -30,6 +31,10 @@ export interface PushOptions {
   /** True if the cache may take nothing from us: one path goes first, alone. @default {false} */
   readonly isDoubtful?: boolean;
   readonly onEvent: (event: PushEvent) => void;
+  /** Makes the small files that go with a path, besides its listing. @default {none} */
+  readonly companionsOf?: (info: PathInfo, signal: AbortSignal) => AsyncIterable<Companion>;
+  /** Told of each small file that cannot go with its path, which goes without it. */
+  readonly onLack?: (lack: CompanionLack) => void;
   readonly signal: AbortSignal;
 }
 
@@ -49,7 +54,8 @@ const BEGIN_GRACE_MS = 400;
  * A path is *stored* when its NAR is and those of its references are, and *visible* when it is
  * published and its references are visible. It is published once its references are stored, or
  * visible if the cache leaves the closure rule to us, and reported as pushed when it is visible
- * itself. A path that fails holds what needs it and stops nothing else.
+ * itself. A path that fails holds what needs it and stops nothing else. Where parts go in order, even the
+ * first waits until the references are ready: uploads that wait would hold the connections that those need.
  *
  * @param tasks In reference order, each path once.
  * @throws {HandpickError} `CACHE_REFUSED` and the like, once everything running was aborted.
@@ -60,8 +66,8 @@ export async function pushPaths(tasks: readonly PushTask[], options: PushOptions
 }
 
 type Stage = "stored" | "visible";
-/** Returns true if a path gets there, known as soon as it is certain. */
-type Progress = Readonly<Record<Stage, PromiseWithResolvers<boolean>>>;
+/** True if a path gets there, known as soon as it is certain. */
+type Progress = Readonly<Record<Stage, Settlement>>;
 
 class Run {
   readonly #options: PushOptions;
@@ -72,6 +78,12 @@ class Run {
   readonly #signal: AbortSignal;
   /** An upload whose start was asked for can be given up only once its name is known. */
   readonly #beginSignal: AbortSignal;
+  readonly #wakeAll = (): void => {
+    for (const stages of this.#progress.values()) {
+      stages.stored.wake();
+      stages.visible.wake();
+    }
+  };
   #outage: HandpickError | undefined;
 
   constructor(options: PushOptions) {
@@ -87,23 +99,49 @@ class Run {
     const physicalPaths = tasks.map(({ physicalPath }) => physicalPath);
     packer.expect({ physicalPaths, compression, level, parts: cache.traits.parts });
     for (const { info } of tasks) {
-      const [stored, visible] = [
-        Promise.withResolvers<boolean>(),
-        Promise.withResolvers<boolean>(),
-      ];
-      this.#progress.set(info.path, { stored, visible });
+      this.#progress.set(info.path, { stored: new Settlement(), visible: new Settlement() });
     }
+    this.#signal.addEventListener("abort", this.#wakeAll, { once: true });
+    try {
+      await this.#each(tasks);
+    } finally {
+      this.#signal.removeEventListener("abort", this.#wakeAll);
+    }
+    this.#signal.throwIfAborted();
+  }
+
+  async #each(tasks: readonly PushTask[]): Promise<void> {
     const running: Promise<void>[] = [];
     const first = this.#options.isDoubtful === true ? smallestAlone(tasks) : undefined;
     if (first !== undefined) await this.#one(first, () => undefined);
     for (const task of tasks) {
       if (task === first) continue;
+      if (this.#isInOrder) {
+        running.push(this.#oneAfterReferences(task));
+        continue;
+      }
       const endSlot = await this.#slots.take(1, this.#signal).catch(() => undefined);
       if (endSlot === undefined) break;
       running.push(this.#one(task, endSlot));
     }
     await Promise.all(running);
-    this.#signal.throwIfAborted();
+  }
+
+  get #isInOrder(): boolean {
+    return this.#options.cache.traits.parts.inOrder;
+  }
+
+  /** How far references have to be: waiting until they are visible would cost a chain of 500 paths 500 round trips. */
+  get #needed(): Stage {
+    return this.#options.cache.traits.closureRule === "cache" ? "stored" : "visible";
+  }
+
+  /** Takes a place only once the path can go all the way. */
+  async #oneAfterReferences(task: PushTask): Promise<void> {
+    const endSlot = await this.#firstWithout(this.#needed, task.info)
+      .then(() => this.#slots.take(1, this.#signal))
+      .catch(() => undefined);
+    if (endSlot !== undefined) await this.#one(task, endSlot);
   }
 
   /** Never throws: what goes wrong becomes an event, or aborts the run. */
@@ -125,7 +163,7 @@ class Run {
 
   /** The first word about a stage counts. */
   #reach(path: StorePath, stage: Stage, isReached: boolean): void {
-    this.#progress.get(path)?.[stage].resolve(isReached);
+    this.#progress.get(path)?.[stage].settle(isReached);
   }
 
   #fail(path: StorePath, error: unknown): void {
@@ -143,6 +181,7 @@ class Run {
   async #push(task: PushTask, endSlot: () => void): Promise<boolean> {
     const { cache, compression, signaturesOf, onEvent } = this.#options;
     if (this.#outage !== undefined) throw this.#outage;
+    if (this.#isInOrder && (await this.#isHeld(task.info))) return false;
     const startMs = performance.now();
     const info = await this.#measured(task);
     onEvent({ event: "start", cache: cache.name, path: info.path, narSize: info.narSize });
@@ -151,14 +190,13 @@ class Run {
     try {
       this.#signal.throwIfAborted();
       const result = await this.#pack({ ...task, info }, upload);
-      endSlot();
-      // Waiting until references are visible would cost a chain of 500 paths 500 round trips.
-      const needed = cache.traits.closureRule === "cache" ? "stored" : "visible";
-      const missing = await this.#firstWithout(needed, info);
-      if (missing !== undefined) {
-        this.#hold(info.path, { path: missing, state: "failed" });
-        await upload.abort();
-        return false;
+      await this.#putCompanions(info, result);
+      if (!this.#isInOrder) {
+        endSlot();
+        if (await this.#isHeld(info)) {
+          await upload.abort();
+          return false;
+        }
       }
       this.#reach(info.path, "stored", true);
       const { fileSize } = result;
@@ -179,8 +217,16 @@ class Run {
     }
   }
 
+  /** Waits for the references, and holds the path if one of them does not get so far. */
+  async #isHeld(info: PathInfo): Promise<boolean> {
+    const missing = await this.#firstWithout(this.#needed, info);
+    if (missing !== undefined) this.#hold(info.path, { path: missing, state: "failed" });
+    return missing !== undefined;
+  }
+
   /** The place given up while waiting for references is taken again. */
   async #publish(upload: Upload, file: PackedFile): Promise<void> {
+    if (this.#isInOrder) return await upload.publish(file, this.#signal);
     const endSlot = await this.#slots.take(1, this.#signal);
     try {
       await upload.publish(file, this.#signal);
@@ -223,7 +269,8 @@ class Run {
         partSize,
         md5: cache.traits.parts.md5,
         onPart: async (part, signal) => {
-          const send = (): Promise<void> => upload.putPart(part, signal);
+          const fileHash = part.isLast ? sha256FromHex(part.hashSoFar) : undefined;
+          const send = (): Promise<void> => upload.putPart({ ...part, fileHash }, signal);
           await put(() => this.#pace.send(part.bytes.length, signal, send));
           sentBytes += part.bytes.length;
           narBytes += part.narBytes;
@@ -234,6 +281,21 @@ class Run {
     );
   }
 
+  /** They may be large, so they are not kept until the references are ready. */
+  async #putCompanions(info: PathInfo, { listing }: PackResult): Promise<void> {
+    const { cache, companionsOf, onLack } = this.#options;
+    const { path } = info;
+    if (listing !== undefined && "fault" in listing) {
+      onLack?.({ path, what: "listing", why: listing.fault });
+    } else if (listing !== undefined) {
+      const companion = listingOf(hashPartOf(path), listing.text);
+      await cache.companions?.put(companion, this.#signal);
+    }
+    for await (const companion of companionsOf?.(info, this.#signal) ?? []) {
+      await cache.companions?.put(companion, this.#signal);
+    }
+  }
+
   /** Waits for the references; the first that will not get so far in this run, if any. */
   async #firstWithout(
     stage: Stage,
@@ -241,11 +303,14 @@ class Run {
     { isPublished = false } = {},
   ): Promise<StorePath | undefined> {
     for (const reference of info.references) {
-      const reached = this.#progress.get(reference)?.[stage].promise;
+      const reached = this.#progress.get(reference)?.[stage];
       if (reference === info.path || reached === undefined) continue;
-      // References come first, so after an interruption they end soon; what is there is told.
-      const isReached = await (isPublished ? reached : orAborted(reached, this.#signal));
-      if (!isReached) return reference;
+      while (reached.value === undefined) {
+        // References come first, so after an interruption they end soon; what is there is told.
+        if (!isPublished) this.#signal.throwIfAborted();
+        await reached.next();
+      }
+      if (!reached.value) return reference;
     }
     return undefined;
   }

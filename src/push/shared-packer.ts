@@ -1,8 +1,6 @@
-import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
-
 import type { PartTraits } from "../cache/contract.ts";
-import { Budget } from "./budget.ts";
+import { temporaryFolder } from "../files/unnamed-file.ts";
+import { Budget } from "../budget.ts";
 import { leastPartSize } from "./pace.ts";
 import { PackPool, type PackPoolOptions, type PackRequest } from "./pack-pool.ts";
 import { PartMemory } from "./part-memory.ts";
@@ -24,6 +22,8 @@ export interface Member {
   readonly isStreaming: boolean;
   /** The way it wants its parts; undefined while that is not known. */
   readonly parts: PartTraits | undefined;
+  /** True if it wants the listing of each path. */
+  readonly listings: boolean;
   /** True if it is going to ask for the path, or may be. */
   isAwaiting(key: PackKey): boolean;
 }
@@ -108,8 +108,9 @@ export class SharedPacker implements AsyncDisposable {
     const partSize = Math.max(Math.min(request.partSize, PART_BYTES), ...least);
     if (this.spool.limitBytes < partSize) return undefined;
     const md5 = request.md5 === true || traits.some((parts) => parts.md5);
+    const listing = readers.some(({ listings }) => listings);
     const nar = new SpooledNar<Member>({
-      request: { ...plain, partSize, md5, memory: this.#packing },
+      request: { ...plain, partSize, md5, listing, memory: this.#packing },
       readers,
       spool: this.spool,
       makeRoom: () => this.#makeRoom(nar),
@@ -163,10 +164,4 @@ export class SharedPacker implements AsyncDisposable {
 function isFit({ request }: SpooledNar<Member>, own: PackRequest, { parts }: Member): boolean {
   const least = parts === undefined ? 0 : leastPartSize(own.narSize, parts);
   return request.partSize >= least && (request.md5 === true || own.md5 !== true);
-}
-
-/** For files that may become large: `/tmp` is in memory on many machines. */
-function temporaryFolder(): string {
-  const isChosen = process.env["TMPDIR"] !== undefined;
-  return !isChosen && existsSync("/var/tmp") ? "/var/tmp" : tmpdir();
 }

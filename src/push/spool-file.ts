@@ -1,16 +1,13 @@
-import { randomUUID } from "node:crypto";
-import { type FileHandle, open, statfs, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import type { FileHandle } from "node:fs/promises";
 
 import { diskRoom } from "../files/disk-room.ts";
+import { isInMemory, threadCalls } from "../files/file-calls.ts";
 import { systemCode } from "../files/system-code.ts";
-import { writeAll } from "../files/write-all.ts";
+import { openUnnamed } from "../files/unnamed-file.ts";
 import { type Extent, Extents } from "./extents.ts";
 
 /** Of the free room of a disk. */
 const SHARE = 0.25;
-/** tmpfs and ramfs, by statfs(2). */
-const MEMORY_TYPES: readonly number[] = [0x01021994, 0x858458f6];
 const MOST_IN_MEMORY = 32 << 20;
 
 export interface SpoolFileOptions {
@@ -48,7 +45,7 @@ export class SpoolFile implements AsyncDisposable {
     try {
       const file = await this.#open();
       extent = this.#extents.take(bytes.length);
-      if (extent !== undefined) await writeAll(file, bytes, extent.start);
+      if (extent !== undefined) await threadCalls.writeAll(file.fd, bytes, extent.start);
       return extent;
     } catch (error) {
       if (extent !== undefined) this.#extents.give(extent);
@@ -101,20 +98,7 @@ export class SpoolFile implements AsyncDisposable {
 
 /** Leaves most of a disk to others, the ledger among them, and of a disk in memory nearly all. */
 async function roomIn(dir: string): Promise<number> {
-  const { type } = await statfs(dir);
+  const most = (await isInMemory(dir)) ? MOST_IN_MEMORY : Infinity;
   const { free } = await diskRoom(dir);
-  const most = MEMORY_TYPES.includes(type) ? MOST_IN_MEMORY : Infinity;
   return Math.min(Math.floor(free * SHARE), most);
-}
-
-async function openUnnamed(dir: string): Promise<FileHandle> {
-  const name = join(dir, `.handpick-${randomUUID()}`);
-  const file = await open(name, "wx+", 0o600);
-  try {
-    await unlink(name);
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
 }

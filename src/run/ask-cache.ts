@@ -18,6 +18,8 @@ export interface AskOptions extends OpenOptions {
   readonly remembered?: ReadonlySet<StorePath>;
   /** True to push what an upstream may have that does not answer. @default {false} */
   readonly assumeMissing?: boolean;
+  /** True to look whether the NARs of paths are there too. @default {false} */
+  readonly looksAtNars?: boolean;
 }
 
 /**
@@ -31,10 +33,10 @@ export async function askCache(
   options: AskOptions,
 ): Promise<CacheAnswer> {
   const { cache, config } = opened;
-  const { env, signal, notify } = options;
+  const { env, signal, notify, looksAtNars = false } = options;
   const paths = queryPaths({ closed: planned, infos });
   const missing = await withMissingToken(opened, () =>
-    cache.missing(new Set([...paths].map(hashPartOf)), signal),
+    cache.missing(new Set([...paths].map(hashPartOf)), signal, { looksAtNars }),
   );
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const answer = await askUpstreams(

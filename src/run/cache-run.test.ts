@@ -14,7 +14,14 @@ import { type CacheRunOptions, runOpened } from "./cache-run.ts";
 import type { RunEvent } from "./events.ts";
 import type { OpenedCache } from "./open-caches.ts";
 
-const NONE = { tokenSource: undefined, keySource: undefined, host: undefined };
+const NONE = {
+  tokenSource: undefined,
+  login: undefined,
+  loginSource: undefined,
+  doubts: [],
+  keySource: undefined,
+  host: undefined,
+};
 
 /** One cache, some paths that refer to each other, and what a run with them tells. */
 class Rig implements AsyncDisposable {

@@ -1,20 +1,31 @@
-import type { CacheInfo } from "../cache/contract.ts";
+import type { Cache, CacheInfo } from "../cache/contract.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type Failure, isOutage } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { makePlan } from "../plan/make-plan.ts";
 import type { Action, Plan } from "../plan/plan.ts";
-import { CachePacker } from "../push/cache-packer.ts";
+import { CachePacker, type CachePackerOptions } from "../push/cache-packer.ts";
 import { pushPaths } from "../push/push-paths.ts";
 import type { SharedPacker } from "../push/shared-packer.ts";
 import type { Store } from "../store/store.ts";
+import type { CompanionLack } from "../push/events.ts";
 import { askCache, type AskOptions } from "./ask-cache.ts";
+import { companionMaker } from "./companion-maker.ts";
+import { lackLines } from "./companion-lacks.ts";
 import type { RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
-import { assertWritable, compressionFor, type OpenedCache, openConfigured } from "./open-caches.ts";
+import {
+  assertWritable,
+  compressionFor,
+  infoOf,
+  type OpenedCache,
+  openConfigured,
+} from "./open-caches.ts";
 import { orAborted } from "../or-aborted.ts";
 import { pinPicks } from "./pins.ts";
+import { putAll, RealisationFiles } from "./realisation-files.ts";
+import { withMissingToken } from "./with-missing-token.ts";
 import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 
 export interface DecideOptions extends AskOptions {
@@ -67,7 +78,7 @@ export async function runCache(
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
   // From here on what others pack is kept for this cache: it takes a while until it is ready.
-  await using packer = new CachePacker(options.packer);
+  await using packer = new CachePacker(options.packer, wishesOf(config));
   // A file of credentials may be a pipe that nobody writes to.
   const opened = await orAborted(
     openConfigured(config, { ...options, storeDir: options.store.storeDir }),
@@ -83,12 +94,16 @@ export async function runOpened(
   members: Members,
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
-  await using packer = new CachePacker(options.packer);
+  await using packer = new CachePacker(options.packer, wishesOf(opened.config));
   return await runPacking(opened, members, { ...options, packer });
 }
 
 /** The options of one cache that has its place among those that paths are packed for. */
 type PackingOptions = Omit<CacheRunOptions, "packer"> & { readonly packer: CachePacker };
+
+function wishesOf({ companions }: CacheConfig): CachePackerOptions {
+  return { listings: companions.has("listings") };
+}
 
 async function runPacking(
   opened: OpenedCache,
@@ -126,7 +141,7 @@ async function inspect(
   { signal, store }: Pick<CacheRunOptions, "signal" | "store">,
 ): Promise<CacheInfo | undefined> {
   if (plan.paths.every(({ action }) => action !== "push")) return undefined;
-  const info = await opened.cache.info(signal);
+  const info = await infoOf(opened, signal);
   assertWritable(opened, info, store.storeDir);
   return info;
 }
@@ -158,21 +173,28 @@ async function carryOut(
     if (event.event === "failed" && isOutage(event.error.code)) outage = event.error;
     onEvent(event);
   };
-  await push(ordered, { ...options, onEvent: watch });
+  const realisations = await readRealisations(ordered, { ...options, onEvent });
+  await withMissingToken(ordered, () =>
+    push(ordered, { ...options, realisations, onEvent: watch }),
+  );
+  if (outage === undefined) await completeRealisations(ordered, { ...options, realisations });
   await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
   return outage;
 }
 
 async function push(
   { cache, config, credentials, info, infos, plan }: Ordered,
-  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer">,
+  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer"> & Realised,
 ): Promise<void> {
-  const { store, signal, onEvent, packer } = options;
+  const { store, signal, onEvent, packer, realisations } = options;
   const tasks = plan.paths.flatMap(({ path, action }) => {
     const record = action === "push" ? infos.get(path) : undefined;
     return record === undefined ? [] : [{ info: record, physicalPath: store.physicalPath(path) }];
   });
   const signing = signOptions({ cache, config, credentials });
+  const lacks: CompanionLack[] = [];
+  const onLack = (lack: CompanionLack): void => void lacks.push(lack);
+  const { companions } = config;
   await pushPaths(tasks, {
     cache,
     packer,
@@ -183,7 +205,52 @@ async function push(
     isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
     signal,
     onEvent,
+    companionsOf: companionMaker({ companions, store, realisations, onLack }),
+    onLack,
   });
+  for (const line of lackLines(lacks)) onEvent(noteOf(cache, line));
+}
+
+interface Realised {
+  /** Undefined if the cache is to have none, or if the store does not tell. */
+  readonly realisations: RealisationFiles | undefined;
+}
+
+/** Reads the realisations of all that readers have, or will have. */
+async function readRealisations(
+  { cache, config, credentials, plan }: Ordered,
+  { store, onEvent }: Pick<PackingOptions, "store" | "onEvent">,
+): Promise<RealisationFiles | undefined> {
+  if (!config.companions.has("realisations")) return undefined;
+  const paths = plan.paths.filter(({ action }) => action === "push" || isThere(action));
+  const found = await store.realisations(paths.map(({ path }) => path));
+  if (!("fault" in found)) {
+    return new RealisationFiles(found, signOptions({ cache, config, credentials }));
+  }
+  onEvent(noteOf(cache, `no realisations go there: ${found.fault}`));
+  return undefined;
+}
+
+/** Gives a cache what it lacks of paths that were there before; see {@link RealisationFiles.missing}. */
+async function completeRealisations(
+  { info, plan, ...opened }: Ordered,
+  { store, signal, realisations }: Pick<PackingOptions, "store" | "signal"> & Realised,
+): Promise<void> {
+  const { companions } = opened.cache;
+  if (realisations === undefined || companions === undefined) return;
+  const paths = plan.paths.filter(({ action }) => isThere(action)).map(({ path }) => path);
+  const files = await realisations.missing(paths, companions, signal);
+  if (files.length === 0) return;
+  if (info === undefined) assertWritable(opened, await opened.cache.info(signal), store.storeDir);
+  await putAll(files, companions, signal);
+}
+
+function isThere(action: Action): boolean {
+  return action === "present" || action === "upstream";
+}
+
+function noteOf({ name }: Cache, text: string): RunEvent {
+  return { event: "note", text: `${name}: ${text}` };
 }
 
 /** Tells what is to happen in a cache, and of each path that stays away. */

@@ -88,6 +88,7 @@ export async function openConfigured(
     url: config.url,
     host: credentials.host,
     token: credentials.token,
+    login: credentials.login,
     storeDir,
     signs: credentials.signingKey !== undefined && config.sign !== "none",
     env,
@@ -107,13 +108,33 @@ export function retryNotice(
     notify?.(`${name}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`);
 }
 
-function assertCompression({ name, compression }: CacheConfig, cache: Cache): void {
-  if (compression === undefined || cache.traits.compressions.has(compression)) return;
-  throw new HandpickError(
-    "CONFIG_INVALID",
-    `Cannot use compression "${compression}" with cache "${name}": it takes ${[...cache.traits.compressions].join(" and ")}`,
-    { hint: "Remove the compression setting of this cache; zstd is the default." },
-  );
+function assertCompression(config: CacheConfig, { traits: { compressions } }: Cache): void {
+  const { name, compression, compressionLevel } = config;
+  const refuse = (key: string, value: string | number): never => {
+    const taken = [...compressions].map((method) => `"${method}"`).join(" and ");
+    const message = `Cannot use ${key} "${value}" with cache "${name}": it takes ${taken}`;
+    const hint = `Remove the ${key} setting of this cache.`;
+    throw new HandpickError("CONFIG_INVALID", message, { hint });
+  };
+  if (compression !== undefined && !compressions.has(compression)) {
+    refuse("compression", compression);
+  }
+  const isPlain = compressions.isSubsetOf(new Set(["none"]));
+  if (compressionLevel !== undefined && isPlain) refuse("compression-level", compressionLevel);
+}
+
+/** Asks a cache for what it says of itself, and adds what its table says about its readers. */
+export async function infoOf(
+  { cache, config }: Omit<OpenedCache, "credentials">,
+  signal: AbortSignal,
+): Promise<CacheInfo> {
+  const info = await cache.info(signal);
+  return {
+    ...info,
+    readUrl: config.readUrl ?? info.readUrl,
+    publicKeys: config.publicKeys ?? info.publicKeys,
+    isPublic: config.isPublic ?? info.isPublic,
+  };
 }
 
 /**
@@ -147,18 +168,21 @@ export function assertWritable(
       hint,
     });
   }
-  if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, cache, info);
+  if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, config, info);
 }
 
-/** Returns true for a cache that takes tokens and has none. */
-export function lacksToken({ url }: CacheConfig, { token }: Credentials): boolean {
-  return token === undefined && takesToken(url);
-}
-
-/** Returns true if a cache at the URL takes tokens, as far as is known. */
-export function takesToken(url: string): boolean {
+/** Returns true for a cache that nothing is sent to that says who we are, although it takes tokens. */
+export function isAnonymous({ url }: CacheConfig, { token, login }: Credentials): boolean {
   const kind = kindOf(url);
-  return kind === undefined || kind.token !== undefined;
+  const isTaking = kind === undefined || kind.token !== undefined;
+  return isTaking && token === undefined && login === undefined;
+}
+
+/** Returns true for such a cache if its kind needs a token, or its table names a file or variable with one. */
+export function lacksToken(config: CacheConfig, credentials: Credentials): boolean {
+  const { url, tokenFile, tokenEnv, clientFile } = config;
+  const isNamed = (tokenFile ?? tokenEnv ?? clientFile) !== undefined;
+  return isAnonymous(config, credentials) && (isNamed || kindOf(url)?.token?.isNeeded !== false);
 }
 
 function noToken(config: CacheConfig, { warnings }: Credentials): HandpickError {
@@ -182,17 +206,20 @@ function bare(publicKey: string): string {
 /** A cache may have a key for each of its machines; more lines tell nobody more. */
 const MOST_KEYS_SHOWN = 8;
 
-function assertTrusted(key: SecretKey, cache: Cache, info: CacheInfo): void {
+function assertTrusted(key: SecretKey, config: CacheConfig, info: CacheInfo): void {
   const ours = printPublicKey(publicKeyOf(key));
   if (info.publicKeys === undefined) return;
   if (info.publicKeys.some((theirs) => bare(theirs) === bare(ours))) return;
   throw new HandpickError(
     "KEY_MISMATCH",
-    `Cannot sign for cache "${cache.name}": its readers do not trust our signing key\n` +
+    `Cannot sign for cache "${config.name}": its readers do not trust our signing key\n` +
       `  ours   ${bare(ours)}\n` +
       theirLines(info.publicKeys).join("\n"),
     {
-      hint: `Use the key of this cache, or register ours: handpick keygen NAME --out ITS-FILE --register ${cache.name}.`,
+      hint:
+        config.publicKeys === undefined
+          ? `Use the key of this cache, or register ours: handpick keygen NAME --out ITS-FILE --register ${config.name}.`
+          : "Use the key of this cache, or add ours to its public-keys.",
     },
   );
 }

@@ -2,6 +2,7 @@ import type { CacheTraits } from "../cache/contract.ts";
 import type { Sign } from "../config/config.ts";
 import { publicKeyOf, type SecretKey } from "../nix/key.ts";
 import type { PathInfo } from "../nix/path-info.ts";
+import { type Realisation, realisationFingerprints } from "../nix/realisation.ts";
 import { fingerprint, isSignature, signFingerprint, verifyFingerprint } from "../nix/signature.ts";
 import { nameOf, type StorePath } from "../nix/store-path.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -15,23 +16,43 @@ export interface SignOptions {
 }
 
 /**
- * The signatures that a cache is given with a path, ours first: one of ours where the cache signs
- * too, else those that its configuration asks for. Of those of the store, one in the name of our own
+ * The signatures that a cache is given with a path, ours first: none where it takes none, one of ours where
+ * it signs too, else those that its configuration asks for. Of those of the store, one in the name of our own
  * key has to be ours.
  */
 export function signaturesOf(
   info: PathInfo,
   { signer, sign, signingKey }: SignOptions,
 ): readonly string[] {
-  const line = fingerprint({ ...info, storePath: info.path });
+  const lines = [fingerprint({ ...info, storePath: info.path })];
+  return signaturesOver(lines, info.signatures, { signer, sign, signingKey });
+}
+
+/** The signatures that readers get of a realisation; see {@link signaturesOf}. */
+export function realisationSignatures(
+  realisation: Realisation,
+  options: SignOptions,
+): readonly string[] {
+  return signaturesOver(realisationFingerprints(realisation), realisation.signatures, options);
+}
+
+/** @param lines What may be signed; we sign each. */
+function signaturesOver(
+  lines: readonly string[],
+  signatures: readonly string[],
+  { signer, sign, signingKey }: SignOptions,
+): readonly string[] {
+  if (signer === "cache") return [];
   const ours =
-    signingKey === undefined || sign === "none" ? [] : [signFingerprint(line, signingKey)];
+    signingKey === undefined || sign === "none"
+      ? []
+      : lines.map((line) => signFingerprint(line, signingKey));
   if (signer === "either" || sign === "own") return ours;
   const forged = (signature: string): boolean =>
     signingKey !== undefined &&
     signature.startsWith(`${signingKey.name}:`) &&
-    !verifyFingerprint(line, signature, [publicKeyOf(signingKey)]);
-  const theirs = info.signatures.filter((one) => isSignature(one) && !forged(one));
+    !lines.some((line) => verifyFingerprint(line, signature, [publicKeyOf(signingKey)]));
+  const theirs = signatures.filter((one) => isSignature(one) && !forged(one));
   return [...new Set([...ours, ...theirs])];
 }
 
@@ -59,7 +80,7 @@ export function unsignedWarning(
   opened: OpenedCache,
 ): readonly string[] {
   const options = signOptions(opened);
-  if (options.signer === "either") return [];
+  if (options.signer !== "client") return [];
   const unsigned = plan.paths.filter(({ path, action }) => {
     const info = action === "push" ? infos.get(path) : undefined;
     return info !== undefined && !isTrustable(info, options);

@@ -28,6 +28,9 @@ async function told(
   const credentials: Credentials = {
     token,
     tokenSource: undefined,
+    login: undefined,
+    loginSource: undefined,
+    doubts: [],
     signingKey: undefined,
     keySource: undefined,
     host: undefined,
@@ -69,6 +72,21 @@ describe("withMissingToken()", () => {
     const { message, hint } = await told(failure("NETWORK"));
     assert.equal(message, "Cannot ask; there is no token for it either");
     assert.match(hint ?? "", /^Check it\. Set token-file/);
+  });
+
+  it("speaks of no token where one may not be needed, unless the cache refuses us or one is named", async () => {
+    const table = '[caches.web]\nurl = "https://h/nix"\n';
+    const web = chooseCache(parseConfig(table, "/h.toml", {}));
+    for (const code of ["NETWORK", "CACHE_NOT_FOUND", "CACHE_READ_ONLY"] as const) {
+      const error = failure(code);
+      assert.equal(await told(error, { config: web }), error);
+    }
+    const { message, hint } = await told(failure("CACHE_REFUSED"), { config: web });
+    assert.equal(message, "Cannot ask; no token was sent");
+    assert.match(hint ?? "", /^Set token-file or netrc-file/);
+    const named = chooseCache(parseConfig(`${table}token-env = "T"`, "/h.toml", {}));
+    const outage = await told(failure("NETWORK"), { config: named });
+    assert.equal(outage.message, "Cannot ask; there is no token for it either");
   });
 
   it("leaves other errors as they are, and all where a token was sent", async () => {

@@ -1,7 +1,7 @@
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 
 import { hashPartOf, parseHashPart, type HashPart, type StorePath } from "../nix/store-path.ts";
-import { transaction } from "./database.ts";
+import type { Commits } from "./commits.ts";
 import type { Upstreams } from "./upstreams.ts";
 import { Visibility } from "./visibility.ts";
 
@@ -18,12 +18,18 @@ export interface CatalogEntry {
 /** The paths of the cache. Texts stay on disk; who may be seen is known in memory. */
 export class Catalog {
   readonly #db: DatabaseSync;
+  readonly #commits: Commits;
   readonly #upstreams: Upstreams;
   readonly #visibility = new Visibility();
+  readonly #insert: StatementSync;
 
-  constructor(db: DatabaseSync, upstreams: Upstreams) {
+  constructor(db: DatabaseSync, commits: Commits, upstreams: Upstreams) {
     this.#db = db;
+    this.#commits = commits;
     this.#upstreams = upstreams;
+    this.#insert = db.prepare(
+      "INSERT OR IGNORE INTO narinfos (hash, path, refs, file, text) VALUES (?, ?, ?, ?, ?)",
+    );
     for (const row of db.prepare("SELECT hash, refs FROM narinfos").iterate()) {
       const references = String(row["refs"]).split(" ").filter(Boolean).map(parseHashPart);
       this.#visibility.add(parseHashPart(String(row["hash"])), references);
@@ -50,15 +56,11 @@ export class Catalog {
    * Adds a path for good, together with what `alongside` writes. A path that is there already
    * stays as it was first published.
    */
-  add(entry: CatalogEntry, alongside: () => void): void {
+  async add(entry: CatalogEntry, alongside: () => void): Promise<void> {
     const hash = hashPartOf(entry.storePath);
     const references = entry.references.map(hashPartOf);
-    transaction(this.#db, () => {
-      this.#db
-        .prepare(
-          "INSERT OR IGNORE INTO narinfos (hash, path, refs, file, text) VALUES (?, ?, ?, ?, ?)",
-        )
-        .run(hash, entry.storePath, references.join(" "), entry.file, entry.text);
+    await this.#commits.run(() => {
+      this.#insert.run(hash, entry.storePath, references.join(" "), entry.file, entry.text);
       alongside();
     });
     this.#visibility.add(hash, references);

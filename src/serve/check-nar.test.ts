@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { addAbortListener } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -7,13 +8,34 @@ import { zstdCompressSync } from "node:zlib";
 
 import { fileNar, sample, temporaryFolder, type TemporaryFolder } from "../../test/serve-client.ts";
 import { sha256FromDigest } from "../nix/hash.ts";
-import { checkNar, type FileCompression } from "./check-nar.ts";
+import { checkZstdNar, type FileCompression, unpackXz, ZstdUnpacker } from "./check-nar.ts";
+import { NarMeter } from "./nar-meter.ts";
 
 const NAR = fileNar("hello\n");
+const NEVER = new AbortController().signal;
 const hashOf = (bytes: Uint8Array): ReturnType<typeof sha256FromDigest> =>
   sha256FromDigest(createHash("sha256").update(bytes).digest());
 
-describe("checkNar()", () => {
+/** What tells one error from another. */
+function pick(error: unknown): Record<string, unknown> {
+  assert.ok(error instanceof Error);
+  return { name: error.name, message: error.message };
+}
+
+/** Unpacks as it is done with a file that comes in pieces. */
+async function unpackZstd(file: Uint8Array, meter: NarMeter, signal: AbortSignal): Promise<void> {
+  const unpacker = new ZstdUnpacker(meter);
+  using _stop = addAbortListener(signal, () => unpacker.stop(signal.reason));
+  try {
+    for (let at = 0; at < file.length; at += 1000)
+      await unpacker.write(file.subarray(at, at + 1000));
+    await unpacker.end();
+  } finally {
+    unpacker.stop(new Error("The test is over"));
+  }
+}
+
+describe("a NAR in a file", () => {
   let folder: TemporaryFolder;
   before(async () => {
     folder = await temporaryFolder();
@@ -26,11 +48,34 @@ describe("checkNar()", () => {
     readonly compression?: FileCompression;
     readonly signal?: AbortSignal;
   }
-  async function check({ file, nar = NAR, compression = "zst", signal }: Case): Promise<void> {
-    const path = join(folder.path, "file");
-    await writeFile(path, file);
-    const claim = { file: path, compression, narHash: hashOf(nar), narSize: nar.length };
-    await checkNar(claim, signal ?? new AbortController().signal);
+  async function checkStreamed({
+    file,
+    nar = NAR,
+    compression = "zst",
+    signal = NEVER,
+  }: Case): Promise<void> {
+    const claim = { narHash: hashOf(nar), narSize: nar.length };
+    const meter = new NarMeter(nar.length);
+    if (compression === "xz") {
+      const path = join(folder.path, "file");
+      await writeFile(path, file);
+      await unpackXz(path, meter, signal);
+    } else {
+      await unpackZstd(file, meter, signal);
+    }
+    meter.assertClaim(claim);
+  }
+
+  /** Has both ways of unpacking zstd say the same. */
+  async function check(one: Case): Promise<void> {
+    const [streamed] = await Promise.allSettled([checkStreamed(one)]);
+    if (one.compression !== "xz" && one.signal === undefined) {
+      const { file, nar = NAR } = one;
+      const claim = { narHash: hashOf(nar), narSize: nar.length };
+      if (streamed.status === "fulfilled") checkZstdNar(file, claim);
+      else assert.throws(() => checkZstdNar(file, claim), pick(streamed.reason));
+    }
+    if (streamed.status === "rejected") throw streamed.reason;
   }
 
   it("accepts a NAR by either method", async () => {

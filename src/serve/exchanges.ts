@@ -7,6 +7,11 @@ export interface Exchange {
   readonly outgoing: ServerResponse;
 }
 
+/** What hono's handlers find in `c.env`: the exchange that they answer. */
+export interface ServeEnv {
+  Bindings: Exchange;
+}
+
 /** The connections, and the requests on them that are being worked on or answered. */
 export class Exchanges {
   readonly #sockets = new Set<Socket>();

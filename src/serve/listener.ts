@@ -102,10 +102,9 @@ function createHttpServer(
   server.on("connection", (socket) => exchanges.addConnection(socket));
   server.on("request", (incoming, outgoing) => {
     const exchange = { incoming, outgoing };
-    const answer = getRequestListener(
-      async (request) =>
-        exchanges.track(exchange, async () => (await app).fetch(request, exchange)),
-      { overrideGlobalObjects: false },
+    // Puts classes of its own in place of Request and Response, which do without streams.
+    const answer = getRequestListener(async (request) =>
+      exchanges.track(exchange, async () => (await app).fetch(request, exchange)),
     );
     void answer(incoming, outgoing);
   });

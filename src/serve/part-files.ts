@@ -1,13 +1,18 @@
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { rename, rm, unlink } from "node:fs/promises";
+import { join } from "node:path";
 
-import { sha256FromDigest } from "../nix/hash.ts";
+import { systemCode } from "../files/system-code.ts";
 import type { CompleteRequest } from "./complete-request.ts";
 import { refusal } from "./refusal.ts";
 import type { PartRecord } from "./upload-table.ts";
 
-const CHUNK_BYTES = 256 * 1024;
+/** The folders of the parts that are whole, and of those that are not. */
+export interface PartFolders {
+  readonly parts: string;
+  readonly tmp: string;
+}
 
 /** The base name of a part's file. With the MD5 in it, a file never changes under its name. */
 export function partFileName(part: PartRecord): string {
@@ -20,58 +25,73 @@ export function eTagOf(part: PartRecord): string {
 }
 
 /**
- * Writes a part to a new file. It need not survive a power cut: what is not whole then is found by
- * its hash when the upload completes.
+ * Gives a part its name.
  *
- * @returns Its MD5 and size.
+ * @param source Its bytes, or the file that has them, which is gone then.
+ * @param isNew False if the database may have the name already, which stands for a file that is whole.
  */
-export async function writePart(
-  file: string,
-  body: AsyncIterable<Uint8Array>,
-): Promise<{ readonly md5: Buffer; readonly sizeBytes: number }> {
-  const meter = new Meter("md5");
-  await using handle = await open(file, "wx", 0o600);
-  await handle.writeFile(meter.measure(body));
-  return { md5: meter.hash.digest(), sizeBytes: meter.sizeBytes };
+export async function keepPart(
+  { parts, tmp }: PartFolders,
+  part: PartRecord,
+  { source, isNew }: { readonly source: Buffer | string; readonly isNew: boolean },
+): Promise<void> {
+  const file = join(parts, partFileName(part));
+  if (typeof source === "string") {
+    await rename(source, file);
+  } else if (isNew) {
+    await writeSmall(file, source);
+  } else {
+    const temporary = join(tmp, randomUUID());
+    await writeSmall(temporary, source);
+    await rename(temporary, file);
+  }
+}
+
+/** Removes the files of parts; those that are gone already do not matter. */
+export async function removeParts(
+  { parts: dir }: PartFolders,
+  parts: Iterable<PartRecord>,
+): Promise<void> {
+  await Promise.all([...parts].map((part) => removeFile(join(dir, partFileName(part)))));
 }
 
 /**
- * Joins parts into a new file that is on disk when this returns.
+ * The stored parts that a client lists, in its order.
  *
- * @throws {HTTPException} 400 if the file does not have the claimed hash.
+ * @throws {HTTPException} 400 if one of them is not here, or all together have another size.
  */
-export async function joinParts(
-  parts: readonly string[],
-  file: string,
-  { claim, signal }: { readonly claim: CompleteRequest; readonly signal: AbortSignal },
-): Promise<void> {
-  const meter = new Meter("sha256");
-  await using handle = await open(file, "wx", 0o600);
-  await handle.writeFile(meter.measure(readAll(parts)), { signal });
-  const fileHash = sha256FromDigest(meter.hash.digest());
-  if (fileHash !== claim.fileHash) {
-    throw refusal(400, `The file has the hash ${fileHash} where cFileHash says ${claim.fileHash}`);
+export function matchParts(
+  stored: ReadonlyMap<number, PartRecord>,
+  { parts, fileSize }: Pick<CompleteRequest, "parts" | "fileSize">,
+): PartRecord[] {
+  const matched = parts.map(({ partNumber, eTag }) => {
+    const part = stored.get(partNumber);
+    if (part === undefined) throw refusal(400, `Part ${partNumber} was not sent`);
+    if (eTag !== eTagOf(part)) throw refusal(400, `Part ${partNumber} has another ETag`);
+    return part;
+  });
+  const sizeBytes = matched.reduce((sum, part) => sum + part.sizeBytes, 0);
+  if (sizeBytes !== fileSize) {
+    throw refusal(400, `The parts have ${sizeBytes} bytes where cFileSize says ${fileSize}`);
   }
-  await handle.sync();
+  return matched;
 }
 
-async function* readAll(files: readonly string[]): AsyncGenerator<Uint8Array, void, undefined> {
-  for (const file of files) yield* createReadStream(file, { highWaterMark: CHUNK_BYTES });
+/** Writes at once: a few KiB are in the memory of the system sooner than a thread is asked to write. */
+async function writeSmall(file: string, bytes: Buffer): Promise<void> {
+  try {
+    writeFileSync(file, bytes, { mode: 0o600 });
+  } catch (error) {
+    await rm(file, { force: true });
+    throw error;
+  }
 }
 
-class Meter {
-  readonly hash: Hash;
-  sizeBytes = 0;
-
-  constructor(algorithm: "md5" | "sha256") {
-    this.hash = createHash(algorithm);
-  }
-
-  async *measure(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const chunk of source) {
-      this.sizeBytes += chunk.length;
-      this.hash.update(chunk);
-      yield chunk;
-    }
+/** Does with one call of the system what `rm()` does with two. */
+async function removeFile(file: string): Promise<void> {
+  try {
+    await unlink(file);
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw error;
   }
 }

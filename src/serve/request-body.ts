@@ -1,4 +1,4 @@
-import { Readable } from "node:stream";
+import type { IncomingMessage } from "node:http";
 
 import * as v from "valibot";
 
@@ -10,76 +10,144 @@ const DEFAULT_JSON_BYTES = 2 * 1024 * 1024;
 
 /** How {@link readBody} reads. */
 export interface BodyOptions {
-  readonly signal: AbortSignal;
   /** How long the next byte may take. */
   readonly idleMs: number;
+  /** How long the whole body may take. @default {Infinity} */
+  readonly timeoutMs?: number;
   readonly maxBytes: number;
 }
 
 /** How {@link readJson} reads. */
 export interface JsonOptions extends Omit<BodyOptions, "maxBytes"> {
-  /** How long the whole body may take. */
-  readonly timeoutMs: number;
   /** @default {2_097_152} */
   readonly maxBytes?: number;
 }
 
+/** Takes the next bytes of a body; nothing more is read before its promise, if any, settles. */
+export type TakeChunk = (chunk: Buffer) => Promise<void> | undefined;
+
 /**
- * The body's chunks as they arrive, counted.
+ * Hands the body over as it arrives, and counts it. Works with events, since a request for a small
+ * path has little to do besides.
  *
- * @throws {HTTPException} 413 if the body is announced or found to be longer than `maxBytes`.
- * @throws An error whose cause is a `TimeoutError` if no byte arrives for `idleMs`.
+ * @throws {HTTPException} 413 if the body is announced or found to be longer than `maxBytes`, 400 if
+ *   its client goes away.
+ * @throws An error whose cause is a `TimeoutError` if the body, or its next byte, takes too long.
+ * @throws What `take` throws.
  */
-export async function* readBody(
-  request: Request,
-  { maxBytes, idleMs, signal }: BodyOptions,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const tooLong = refusal(413, `The body is longer than ${maxBytes} bytes`);
-  if (Number(request.headers.get("content-length")) > maxBytes) throw tooLong;
-  if (request.body === null) return;
-  let size = 0;
-  const idle = new AbortController();
-  const body: AsyncIterable<Uint8Array> = Readable.fromWeb(request.body, {
-    signal: AbortSignal.any([signal, idle.signal]),
-  });
-  const wait = (): NodeJS.Timeout => setTimeout(() => idle.abort(stalled(idleMs)), idleMs);
-  let timer = wait();
+export async function readBody(
+  incoming: IncomingMessage,
+  options: BodyOptions,
+  take: TakeChunk,
+): Promise<void> {
+  const { maxBytes, timeoutMs } = options;
+  if (Number(incoming.headers["content-length"]) > maxBytes) throw tooLong(maxBytes);
+  if (incoming.destroyed) throw goneAway();
+  using reading = new BodyReading(incoming, options, take);
+  const late = timeoutMs === undefined ? undefined : setTimeout(reading.expire, timeoutMs);
   try {
-    for await (const chunk of body) {
-      // A disk that is slow to take a chunk is not the client's fault.
-      clearTimeout(timer);
-      size += chunk.length;
-      if (size > maxBytes) throw tooLong;
-      yield chunk;
-      timer = wait();
-    }
+    await reading.done;
   } finally {
-    clearTimeout(timer);
+    clearTimeout(late);
   }
 }
 
-function stalled(idleMs: number): DOMException {
-  return new DOMException(`No byte arrived for ${idleMs} ms`, "TimeoutError");
+class BodyReading implements Disposable {
+  readonly #incoming: IncomingMessage;
+  readonly #options: BodyOptions;
+  readonly #take: TakeChunk;
+  readonly #done = Promise.withResolvers<void>();
+  #idle: NodeJS.Timeout;
+  #size = 0;
+  #taking: Promise<void> | undefined;
+
+  constructor(incoming: IncomingMessage, options: BodyOptions, take: TakeChunk) {
+    this.#incoming = incoming;
+    this.#options = options;
+    this.#take = take;
+    this.#idle = setTimeout(this.expire, options.idleMs);
+    incoming.on("data", this.#onData).on("end", this.#onEnd);
+    incoming.on("error", this.#onClose).on("close", this.#onClose);
+  }
+
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  readonly expire = (): void => {
+    const cause = new DOMException("The body takes too long", "TimeoutError");
+    this.#done.reject(new Error("The body did not arrive in time", { cause }));
+  };
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#idle);
+    this.#incoming.off("data", this.#onData).off("end", this.#onEnd);
+    this.#incoming.off("error", this.#onClose).off("close", this.#onClose);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#size += chunk.length;
+    if (this.#size > this.#options.maxBytes) {
+      this.#done.reject(tooLong(this.#options.maxBytes));
+      return;
+    }
+    try {
+      this.#taking = this.#take(chunk);
+    } catch (error) {
+      this.#done.reject(error);
+    }
+    if (this.#taking === undefined) this.#idle.refresh();
+    else void this.#waitFor(this.#taking);
+  };
+
+  async #waitFor(taking: Promise<void>): Promise<void> {
+    // A disk that is slow to take a chunk is not the client's fault.
+    clearTimeout(this.#idle);
+    this.#incoming.pause();
+    try {
+      await taking;
+      this.#idle = setTimeout(this.expire, this.#options.idleMs);
+      this.#incoming.resume();
+    } catch (error) {
+      this.#done.reject(error);
+    }
+  }
+
+  readonly #onEnd = (): void => {
+    // A request that has ended closes at once, which is no sign of anything.
+    this[Symbol.dispose]();
+    this.#done.resolve(this.#taking);
+  };
+
+  readonly #onClose = (): void => this.#done.reject(goneAway());
+}
+
+function tooLong(maxBytes: number): Error {
+  return refusal(413, `The body is longer than ${maxBytes} bytes`);
+}
+
+function goneAway(): Error {
+  return refusal(400, "The client went away");
 }
 
 /**
  * Reads a JSON body of the given shape, whatever its content type says.
  *
- * @throws {HTTPException} 400 if the body is not JSON of that shape, 413 if it is too long.
+ * @throws {HTTPException} 400 if the body is not JSON of that shape, and as {@link readBody}.
  * @throws An error whose cause is a `TimeoutError` if the body, or its next byte, takes too long.
  */
 export async function readJson<T>(
-  request: Request,
+  incoming: IncomingMessage,
   schema: v.GenericSchema<unknown, T>,
-  { signal, idleMs, timeoutMs, maxBytes = DEFAULT_JSON_BYTES }: JsonOptions,
+  { idleMs, timeoutMs, maxBytes = DEFAULT_JSON_BYTES }: JsonOptions,
 ): Promise<T> {
-  const limits = {
-    maxBytes,
-    idleMs,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-  };
-  const text = await collect(readBody(request, limits));
-  const result = v.safeParse(schema, parseJson(text), { abortEarly: true });
+  const gathered = new GatheredBytes();
+  const limits = { idleMs, maxBytes, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+  await readBody(incoming, limits, (chunk) => {
+    gathered.add(chunk);
+    return undefined;
+  });
+  const result = v.safeParse(schema, parseJson(gathered.bytes().toString()), { abortEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
   const where = v.getDotPath(issue);
@@ -87,12 +155,6 @@ export async function readJson<T>(
     400,
     `The body is not as expected${where === null ? "" : ` at ${where.slice(0, 80)}`}`,
   );
-}
-
-async function collect(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const gathered = new GatheredBytes();
-  for await (const chunk of body) gathered.add(chunk);
-  return gathered.bytes().toString();
 }
 
 function parseJson(text: string): unknown {

@@ -8,6 +8,7 @@ import { makeFolder } from "../files/make-folder.ts";
 import { quote } from "../nix/format-error.ts";
 import { generateSecretKey, parseSecretKey, printSecretKey, type SecretKey } from "../nix/key.ts";
 import { Catalog } from "./catalog.ts";
+import { Commits } from "./commits.ts";
 import { DATABASE_NAME, openDatabase } from "./database.ts";
 import { KeyRing } from "./key-ring.ts";
 import { Pins } from "./pins.ts";
@@ -24,7 +25,7 @@ export interface StorageOptions extends UpstreamOptions {
 }
 
 /** Everything a served cache keeps on disk. */
-export interface Storage extends Disposable {
+export interface Storage extends AsyncDisposable {
   /** The file the token is in. */
   readonly tokenFile: string;
   /** The token that writers, and readers of a private cache, need. */
@@ -77,8 +78,9 @@ async function openParts(dir: string, db: DatabaseSync, options: StorageOptions)
   );
   const keys = new KeyRing(db, parseOwnKey(signingKey, keyName), options.name);
   const upstreams = new Upstreams(options.upstreams, options);
-  const catalog = new Catalog(db, upstreams);
-  const uploads = new Uploads({ dirs, table: new UploadTable(db), catalog, keys });
+  const commits = new Commits(db);
+  const catalog = new Catalog(db, commits, upstreams);
+  const uploads = new Uploads({ dirs, table: new UploadTable(db), catalog, commits, keys });
   await uploads.removeLeftovers();
   return {
     tokenFile: join(dir, "token"),
@@ -89,7 +91,8 @@ async function openParts(dir: string, db: DatabaseSync, options: StorageOptions)
     catalog,
     uploads,
     pins: new Pins(db),
-    [Symbol.dispose]: () => {
+    [Symbol.asyncDispose]: async () => {
+      await uploads[Symbol.asyncDispose]();
       upstreams[Symbol.dispose]();
       db.close();
     },

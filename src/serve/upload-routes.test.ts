@@ -226,6 +226,19 @@ describe("uploading", () => {
       assert.equal((await rig.client.complete(started, parts, pushed.narInfoCreate)).status, 200);
     });
 
+    it("mends a part that lost its bytes in a power cut when it is sent again", async () => {
+      const pushed = sample("power-cut");
+      const { started, parts } = await rig.client.upload(pushed);
+      const dir = join(rig.dir, "parts");
+      const names = (await readdir(dir)).filter((name) => name.startsWith(started.narId));
+      for (const name of names) await writeFile(join(dir, name), "");
+      const complete = async (): Promise<number> =>
+        (await rig.client.complete(started, parts, pushed.narInfoCreate)).status;
+      assert.equal(await complete(), 400);
+      await rig.client.putPart(started, 1, pushed.file);
+      assert.equal(await complete(), 200);
+    });
+
     it("keeps the deriver", async () => {
       const deriver = samplePath("made.drv").slice("/nix/store/".length);
       const pushed = sample("derived", { deriver });

@@ -4,9 +4,10 @@ import * as v from "valibot";
 import type { AppOptions } from "./app-options.ts";
 import type { FileCompression } from "./check-nar.ts";
 import { completeRequestSchema, MOST_PARTS } from "./complete-request.ts";
+import type { ServeEnv } from "./exchanges.ts";
 import { checkPartUrl, PART_URL_LIFETIME_MS, signPartUrl } from "./part-url.ts";
 import { refusal } from "./refusal.ts";
-import { readBody, readJson } from "./request-body.ts";
+import { readBody, readJson, type TakeChunk } from "./request-body.ts";
 import type { Storage } from "./storage.ts";
 
 const LARGEST_PART_BYTES = 5 * 1024 ** 3;
@@ -19,11 +20,11 @@ const MD5 = /^[0-9A-Za-z+/]{21}[AQgw]==$/;
 const announcementSchema = v.object({ contentMD5: v.pipe(v.string(), v.regex(MD5)) });
 
 /** The calls by which a client sends a NAR in, except for the parts themselves. */
-export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
+export function uploadRoutes(storage: Storage, options: AppOptions): Hono<ServeEnv> {
   const { uploads } = storage;
-  const routes = new Hono();
-  routes.post("/", (c) => {
-    const { narId, uploadId } = uploads.begin(
+  const routes = new Hono<ServeEnv>();
+  routes.post("/", async (c) => {
+    const { narId, uploadId } = await uploads.begin(
       parseCompression(c.req.query("compression")),
       options.now(),
     );
@@ -33,7 +34,7 @@ export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
     const partNumber = parsePartNumber(c.req.query("partNumber"));
     const upload = uploads.get(c.req.param("narId"), c.req.query("uploadId") ?? "");
     if (upload.isDone) throw refusal(404, "The upload is over");
-    const { contentMD5 } = await readJson(c.req.raw, announcementSchema, options);
+    const { contentMD5 } = await readJson(c.env.incoming, announcementSchema, options);
     const address = { ...upload, partNumber, md5: contentMD5 };
     const expires = options.now() + PART_URL_LIFETIME_MS;
     const url = signPartUrl(address, expires, storage.partUrlKey);
@@ -41,7 +42,7 @@ export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
   });
   routes.post("/:narId/complete", async (c) => {
     const upload = uploads.get(c.req.param("narId"), c.req.query("uploadId") ?? "");
-    const request = await readJson(c.req.raw, completeRequestSchema, {
+    const request = await readJson(c.env.incoming, completeRequestSchema, {
       ...options,
       maxBytes: LARGEST_COMPLETE_BYTES,
     });
@@ -59,8 +60,8 @@ export function uploadRoutes(storage: Storage, options: AppOptions): Hono {
  * The target of part URLs. As with the storage services that the real cache hands its clients to,
  * the URL alone is the permission, and an Authorization header beside it is an error.
  */
-export function partRoute(storage: Storage, options: AppOptions): Hono {
-  const routes = new Hono();
+export function partRoute(storage: Storage, options: AppOptions): Hono<ServeEnv> {
+  const routes = new Hono<ServeEnv>();
   routes.put("/upload/:narId/:partNumber", async (c) => {
     if (c.req.header("authorization") !== undefined) {
       throw refusal(400, "A part URL is not to be used with an Authorization header");
@@ -80,12 +81,11 @@ export function partRoute(storage: Storage, options: AppOptions): Hono {
       throw refusal(403, "The Content-MD5 header is not the one the URL was asked for");
     }
     const upload = storage.uploads.get(address.narId, address.uploadId);
-    const { signal, idleMs } = options;
-    const limits = { maxBytes: LARGEST_PART_BYTES, signal, idleMs };
+    const limits = { maxBytes: LARGEST_PART_BYTES, idleMs: options.idleMs };
     const part = {
       number: address.partNumber,
       md5: address.md5,
-      body: readBody(c.req.raw, limits),
+      read: (take: TakeChunk) => readBody(c.env.incoming, limits, take),
     };
     c.header("ETag", await storage.uploads.putPart(upload, part, options.now()));
     return c.body(null);

@@ -25,25 +25,28 @@ export interface PartRecord {
 /** Which uploads are under way and which of their parts have arrived. */
 export class UploadTable {
   readonly #db: DatabaseSync;
+  /** Those that every path of a push needs: preparing one takes longer than running it. */
+  readonly #statements: ReturnType<typeof prepare>;
 
   constructor(db: DatabaseSync) {
     this.#db = db;
+    this.#statements = prepare(db);
   }
 
-  create(compression: FileCompression, now: number): UploadRecord {
+  /** An upload for {@link UploadTable.insert}, with identifiers that nobody can guess. */
+  static newUpload(compression: FileCompression): UploadRecord {
     const narId = randomUUID();
     const uploadId = randomBytes(48).toString("base64url");
-    this.#db
-      .prepare("INSERT INTO uploads VALUES (?, ?, ?, ?, 0)")
-      .run(narId, uploadId, compression, now);
     return { narId, uploadId, compression, isDone: false };
+  }
+
+  insert({ narId, uploadId, compression }: UploadRecord, now: number): void {
+    this.#statements.insert.run(narId, uploadId, compression, now);
   }
 
   /** @throws {HTTPException} 404 if there is no such upload. */
   get(narId: string, uploadId: string): UploadRecord {
-    const row = this.#db
-      .prepare("SELECT compression, done FROM uploads WHERE nar_id = ? AND upload_id = ?")
-      .get(narId, uploadId);
+    const row = this.#statements.get.get(narId, uploadId);
     if (row === undefined) throw refusal(404, "There is no such upload");
     const compression = row["compression"] === "xz" ? "xz" : "zst";
     return { narId, uploadId, compression, isDone: row["done"] === 1 };
@@ -51,8 +54,13 @@ export class UploadTable {
 
   /** The parts of an upload by their number. */
   parts(narId: string): Map<number, PartRecord> {
-    const rows = this.#db.prepare("SELECT * FROM parts WHERE nar_id = ?").all(narId);
+    const rows = this.#statements.parts.all(narId);
     return new Map(rows.map(toPart).map((part) => [part.number, part]));
+  }
+
+  part(narId: string, number: number): PartRecord | undefined {
+    const row = this.#statements.part.get(narId, number);
+    return row === undefined ? undefined : toPart(row);
   }
 
   allParts(): PartRecord[] {
@@ -61,16 +69,14 @@ export class UploadTable {
 
   /** Records a part in place of what had its number, and that the upload is alive. */
   putPart({ narId, number, md5, sizeBytes }: PartRecord, now: number): void {
-    this.#db
-      .prepare("INSERT OR REPLACE INTO parts (nar_id, number, md5, size) VALUES (?, ?, ?, ?)")
-      .run(narId, number, md5, sizeBytes);
-    this.#db.prepare("UPDATE uploads SET touched = ? WHERE nar_id = ?").run(now, narId);
+    this.#statements.putPart.run(narId, number, md5, sizeBytes);
+    this.#statements.touch.run(now, narId);
   }
 
   /** Forgets the parts of an upload and remembers that it went well. */
   finish(narId: string): void {
-    this.#db.prepare("DELETE FROM parts WHERE nar_id = ?").run(narId);
-    this.#db.prepare("UPDATE uploads SET done = 1 WHERE nar_id = ?").run(narId);
+    this.#statements.removeParts.run(narId);
+    this.#statements.finish.run(narId);
   }
 
   remove(narId: string): void {
@@ -82,6 +88,21 @@ export class UploadTable {
     const rows = this.#db.prepare("SELECT nar_id FROM uploads WHERE touched < ?").all(before);
     return rows.map((row) => String(row["nar_id"]));
   }
+}
+
+function prepare(db: DatabaseSync) {
+  return {
+    insert: db.prepare("INSERT INTO uploads VALUES (?, ?, ?, ?, 0)"),
+    get: db.prepare("SELECT compression, done FROM uploads WHERE nar_id = ? AND upload_id = ?"),
+    parts: db.prepare("SELECT * FROM parts WHERE nar_id = ?"),
+    part: db.prepare("SELECT * FROM parts WHERE nar_id = ? AND number = ?"),
+    putPart: db.prepare(
+      "INSERT OR REPLACE INTO parts (nar_id, number, md5, size) VALUES (?, ?, ?, ?)",
+    ),
+    touch: db.prepare("UPDATE uploads SET touched = ? WHERE nar_id = ?"),
+    removeParts: db.prepare("DELETE FROM parts WHERE nar_id = ?"),
+    finish: db.prepare("UPDATE uploads SET done = 1 WHERE nar_id = ?"),
+  };
 }
 
 function toPart(row: Record<string, unknown>): PartRecord {

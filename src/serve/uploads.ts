@@ -1,19 +1,24 @@
 import { randomUUID } from "node:crypto";
-import { readdir, rename, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { hashPartOf } from "../nix/store-path.ts";
-import { syncDirectory } from "../files/write-whole.ts";
+import { Assemblies } from "./assemblies.ts";
 import type { Catalog } from "./catalog.ts";
-import { checkNar, type FileCompression } from "./check-nar.ts";
+import type { FileCompression } from "./check-nar.ts";
+import type { Commits } from "./commits.ts";
 import type { CompleteRequest } from "./complete-request.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import { narInfoOf } from "./nar-info-of.ts";
-import { eTagOf, joinParts, partFileName, writePart } from "./part-files.ts";
+import { NarFolder } from "./nar-folder.ts";
+import { eTagOf, keepPart, matchParts, partFileName, removeParts } from "./part-files.ts";
+import { receivePart } from "./receive-part.ts";
 import { refusal } from "./refusal.ts";
+import type { TakeChunk } from "./request-body.ts";
+import { isSmallNar, makeSmallNar } from "./small-nar.ts";
 import { Slots } from "./slots.ts";
-import type { PartRecord, UploadRecord, UploadTable } from "./upload-table.ts";
+import { type PartRecord, type UploadRecord, UploadTable } from "./upload-table.ts";
 
 /** How long an upload stays alive after its last sign of life. */
 export const UPLOAD_LIFETIME_MS: number = 24 * 60 * 60 * 1000;
@@ -25,6 +30,7 @@ export interface UploadsOptions {
   readonly dirs: { readonly nar: string; readonly parts: string; readonly tmp: string };
   readonly table: UploadTable;
   readonly catalog: Catalog;
+  readonly commits: Commits;
   readonly keys: KeyRing;
 }
 
@@ -33,7 +39,22 @@ export interface IncomingPart {
   readonly number: number;
   /** Base64, as announced. */
   readonly md5: string;
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly read: (take: TakeChunk) => Promise<void>;
+}
+
+interface KeptPart {
+  readonly upload: UploadRecord;
+  readonly record: PartRecord;
+  /** The bytes, or the file that has them. */
+  readonly source: Buffer | string;
+  readonly now: number;
+}
+
+interface ProvenParts {
+  readonly upload: UploadRecord;
+  readonly request: CompleteRequest;
+  readonly parts: readonly PartRecord[];
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -47,17 +68,23 @@ export interface IncomingPart {
  * is whole. So a process killed at any point leaves files without a name, which the next start
  * removes, and clients go on where they were.
  */
-export class Uploads {
+export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions;
   readonly #lock = new KeyedLock();
   readonly #checks = new Slots(CHECKS_AT_ONCE);
+  readonly #assemblies: Assemblies;
+  readonly #nars: NarFolder;
 
   constructor(options: UploadsOptions) {
     this.#options = options;
+    this.#assemblies = new Assemblies(options);
+    this.#nars = new NarFolder(options.dirs.nar);
   }
 
-  begin(compression: FileCompression, now: number): UploadRecord {
-    return this.#options.table.create(compression, now);
+  async begin(compression: FileCompression, now: number): Promise<UploadRecord> {
+    const upload = UploadTable.newUpload(compression);
+    await this.#options.commits.run(() => this.#options.table.insert(upload, now));
+    return upload;
   }
 
   /** @throws {HTTPException} 404 if there is no such upload. */
@@ -73,18 +100,22 @@ export class Uploads {
    *   over.
    */
   async putPart(upload: UploadRecord, part: IncomingPart, now: number): Promise<string> {
-    const temporary = this.#temporaryFile();
+    const file = this.#temporaryFile();
+    let isInFile = true;
     try {
-      const { md5, sizeBytes } = await writePart(temporary, part.body);
-      if (md5.toString("base64") !== part.md5) {
+      const received = await receivePart(file, part.read);
+      isInFile = received.bytes === undefined;
+      if (received.md5.toString("base64") !== part.md5) {
         throw refusal(400, "The part does not have the MD5 it was announced with");
       }
       const { narId } = upload;
-      const record = { narId, number: part.number, md5: md5.toString("hex"), sizeBytes };
-      await this.#lock.run(narId, () => this.#keepPart(temporary, { upload, record, now }));
+      const { bytes, sizeBytes } = received;
+      const record = { narId, number: part.number, md5: received.md5.toString("hex"), sizeBytes };
+      const kept = { upload, record, source: bytes ?? file, now };
+      await this.#lock.run(narId, () => this.#keepPart(kept));
       return eTagOf(record);
     } finally {
-      await rm(temporary, { force: true });
+      if (isInFile) await rm(file, { force: true });
     }
   }
 
@@ -102,7 +133,7 @@ export class Uploads {
     await this.#lock.run(upload.narId, async () => {
       const record = this.get(upload.narId, upload.uploadId);
       if (record.isDone) return;
-      await this.#checks.run(() => this.#publish(record, request, signal));
+      await this.#publish(record, request, signal);
     });
   }
 
@@ -120,6 +151,12 @@ export class Uploads {
     }
   }
 
+  /** Gives up the files that are being made, and closes the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#assemblies[Symbol.asyncDispose]();
+    await this.#nars[Symbol.asyncDispose]();
+  }
+
   /** Removes the files that a killed process left without a name in the database. */
   async removeLeftovers(): Promise<void> {
     const { table, catalog, dirs } = this.#options;
@@ -128,19 +165,15 @@ export class Uploads {
     await removeOthers(dirs.nar, catalog.files());
   }
 
-  async #keepPart(
-    temporary: string,
-    part: { readonly upload: UploadRecord; readonly record: PartRecord; readonly now: number },
-  ): Promise<void> {
-    const { upload, record, now } = part;
-    const { table, dirs } = this.#options;
+  async #keepPart({ upload, record, source, now }: KeptPart): Promise<void> {
+    const { table, commits, dirs } = this.#options;
     if (this.get(upload.narId, upload.uploadId).isDone) throw refusal(404, "The upload is over");
-    const before = table.parts(upload.narId).get(record.number);
-    await rename(temporary, join(dirs.parts, partFileName(record)));
-    table.putPart(record, now);
-    if (before !== undefined && before.md5 !== record.md5) {
-      await this.#removeParts([before]);
-    }
+    const before = table.part(upload.narId, record.number);
+    const isNew = before?.md5 !== record.md5;
+    await keepPart(dirs, record, { source, isNew });
+    await commits.run(() => table.putPart(record, now));
+    if (before !== undefined && isNew) await removeParts(dirs, [before]);
+    if (typeof source === "string") this.#assemblies.advance(upload);
   }
 
   async #publish(
@@ -150,63 +183,51 @@ export class Uploads {
   ): Promise<void> {
     const { catalog, keys, table, dirs } = this.#options;
     const stored = table.parts(upload.narId);
-    const files = matchParts(stored, request).map((part) => join(dirs.parts, partFileName(part)));
+    const parts = matchParts(stored, request);
     const narInfo = narInfoOf(request, upload.compression, keys);
-    const temporary = this.#temporaryFile();
+    const file = await this.#makeFile({ upload, request, parts, signal });
+    let isTemporary = true;
     try {
-      await joinParts(files, temporary, { claim: request, signal });
-      await checkNar({ ...request, file: temporary, compression: upload.compression }, signal);
       if (!catalog.has(hashPartOf(request.storePath))) {
-        await rename(temporary, join(dirs.nar, narInfo.file));
-        await syncDirectory(dirs.nar);
+        await this.#nars.keep(file, narInfo.file);
+        isTemporary = false;
       }
-      catalog.add({ ...request, ...narInfo }, () => table.finish(upload.narId));
+      await catalog.add({ ...request, ...narInfo }, () => table.finish(upload.narId));
     } finally {
-      await rm(temporary, { force: true });
+      if (isTemporary) await rm(file, { force: true });
     }
-    await this.#removeParts(stored.values());
+    await removeParts(dirs, stored.values());
+  }
+
+  /** Makes the file of an upload of its parts, and proves it. It is on disk and has no name yet. */
+  async #makeFile({ upload, request, parts, signal }: ProvenParts): Promise<string> {
+    const [part] = parts;
+    if (part === undefined || !isSmallNar(upload.compression, parts, request)) {
+      const proof = { parts, claim: request, signal };
+      return await this.#checks.run(() => this.#assemblies.finish(upload, proof));
+    }
+    const file = this.#temporaryFile();
+    await makeSmallNar(join(this.#options.dirs.parts, partFileName(part)), file, request);
+    return file;
   }
 
   async #forget(narId: string): Promise<void> {
-    const { table } = this.#options;
+    const { table, commits, dirs } = this.#options;
     const parts = [...table.parts(narId).values()];
+    await this.#assemblies.drop(narId);
     try {
-      table.remove(narId);
-      await this.#removeParts(parts);
+      await commits.run(() => table.remove(narId));
+      await removeParts(dirs, parts);
     } catch {
       // On a full disk not even a row can be taken out before its files have made room.
-      await this.#removeParts(parts);
-      table.remove(narId);
-    }
-  }
-
-  async #removeParts(parts: Iterable<PartRecord>): Promise<void> {
-    for (const part of parts) {
-      await rm(join(this.#options.dirs.parts, partFileName(part)), { force: true });
+      await removeParts(dirs, parts);
+      await commits.run(() => table.remove(narId));
     }
   }
 
   #temporaryFile(): string {
     return join(this.#options.dirs.tmp, randomUUID());
   }
-}
-
-/** The stored parts that a client lists, in its order. */
-function matchParts(
-  stored: ReadonlyMap<number, PartRecord>,
-  { parts, fileSize }: CompleteRequest,
-): PartRecord[] {
-  const matched = parts.map(({ partNumber, eTag }) => {
-    const part = stored.get(partNumber);
-    if (part === undefined) throw refusal(400, `Part ${partNumber} was not sent`);
-    if (eTag !== eTagOf(part)) throw refusal(400, `Part ${partNumber} has another ETag`);
-    return part;
-  });
-  const sizeBytes = matched.reduce((sum, part) => sum + part.sizeBytes, 0);
-  if (sizeBytes !== fileSize) {
-    throw refusal(400, `The parts have ${sizeBytes} bytes where cFileSize says ${fileSize}`);
-  }
-  return matched;
 }
 
 async function removeOthers(dir: string, known: ReadonlySet<string>): Promise<void> {

@@ -9,33 +9,26 @@ const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
 
 /**
- * Passes the bytes of one zstd frame through and refuses anything before or behind it.
+ * Follows the bytes of one zstd frame and refuses anything before or behind it.
  *
  * `node:zlib` stops silently after the first frame if the rest came in the same chunk, while
  * readers decompress all of it, so what a decompressor saw says nothing about what is behind it.
  * Frames are walked by their block headers (RFC 8878, 3.1.1); the blocks are not looked into.
  *
- * @throws {HTTPException} 400 if the bytes are not one frame without dictionary.
- */
-export async function* oneZstdFrame(
-  source: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const walk = new FrameWalk();
-  for await (const chunk of source) {
-    walk.write(chunk);
-    yield chunk;
-  }
-}
-
-/**
  *     start --> block header --> skipping --> block header … --> skipping the checksum --> end
  */
-class FrameWalk {
+export class ZstdFrameWalk {
   readonly #header: number[] = [];
   #state: "start" | "blocks" | "end" = "start";
   #skipBytes = 0;
   #hasChecksum = false;
 
+  /** True if the frame is complete. */
+  get isEnded(): boolean {
+    return this.#state === "end" && this.#skipBytes === 0;
+  }
+
+  /** @throws {HTTPException} 400 if the bytes so far do not begin one frame without dictionary. */
   write(chunk: Uint8Array): void {
     let offset = 0;
     while (offset < chunk.length) {

@@ -9,7 +9,7 @@ import { addAutoRoot } from "./auto-root.ts";
 import type { StoreLayout } from "./layout.ts";
 
 function layoutIn(dir: string): StoreLayout {
-  return { storeDir: "/nix/store", realStoreDir: "/nix/store", stateDir: dir };
+  return { storeDir: "/nix/store", realStoreDir: "/nix/store", stateDir: dir, logDir: dir };
 }
 
 describe("addAutoRoot()", () => {

@@ -23,7 +23,12 @@ function says(minor: number, sizeBytes: number, answers: WireWriter): Script {
 }
 
 async function storeAt(daemon: FakeDaemon, realStoreDir = "/nonexistent"): Promise<DaemonStore> {
-  const layout = { storeDir: "/nix/store", realStoreDir, stateDir: "/nonexistent" };
+  const layout = {
+    storeDir: "/nix/store",
+    realStoreDir,
+    stateDir: "/nonexistent",
+    logDir: "/nonexistent",
+  };
   const { signal } = new AbortController();
   const options = { layout, socketPath: daemon.socketPath, signal };
   return DaemonStore.open(options, () => Promise.resolve(undefined));

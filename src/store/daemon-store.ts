@@ -12,10 +12,12 @@ import {
 } from "./daemon-requests.ts";
 import { selectClosure, selectNew } from "./database-queries.ts";
 import { closedStore, type Database } from "./database.ts";
+import { findBuildLog, type FoundLog } from "./build-log.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { protocolError } from "./wire.ts";
 import { toQuestion } from "./path-record.ts";
+import { type Realisations, selectRealisations } from "./realisations.ts";
 import type { Hold, Store } from "./store.ts";
 
 /** How {@link DaemonStore} reaches its daemon. */
@@ -105,6 +107,19 @@ export class DaemonStore implements Store {
     if (this.#minor < OUTPUT_MAP_MINOR) return readDerivationOutputs(this.#layout, derivation);
     return this.#client.ask((connection) =>
       queryDerivationOutputMap(connection, derivation, this.storeDir),
+    );
+  }
+
+  async findBuildLog(derivation: StorePath): Promise<FoundLog | undefined> {
+    return findBuildLog(this.#layout, derivation);
+  }
+
+  async realisations(paths: Iterable<StorePath>): Promise<Realisations> {
+    const question = toQuestion(paths, this.storeDir);
+    return (
+      (await this.#database?.read((connection) =>
+        selectRealisations(connection, question, this.storeDir),
+      )) ?? { fault: "there is no readable Nix database beside the daemon" }
     );
   }
 

@@ -9,12 +9,14 @@ import {
   selectValid,
 } from "./database-queries.ts";
 import type { Database } from "./database.ts";
+import { findBuildLog, type FoundLog } from "./build-log.ts";
 import { assertDerivation, notValid, readDerivationOutputs } from "./derivation-outputs.ts";
 import { addAutoRoot } from "./auto-root.ts";
 import { holdOpen } from "./hold-open.ts";
 import { databaseDir, physicalPathOf, resolveInStore, type StoreLayout } from "./layout.ts";
 import { OutputHasher } from "./output-hasher.ts";
 import { toQuestion } from "./path-record.ts";
+import { type Realisations, selectRealisations } from "./realisations.ts";
 import type { Hold, Store } from "./store.ts";
 
 /** A store read from its database and its files, for machines where no daemon runs. */
@@ -71,6 +73,17 @@ export class DatabaseStore implements Store {
       selectRealised(connection, hashes, this.storeDir),
     );
     return new Map(Array.from(outputs, ([name, path]) => [name, path ?? realised.get(name)]));
+  }
+
+  async findBuildLog(derivation: StorePath): Promise<FoundLog | undefined> {
+    return findBuildLog(this.#layout, derivation);
+  }
+
+  async realisations(paths: Iterable<StorePath>): Promise<Realisations> {
+    const question = toQuestion(paths, this.storeDir);
+    return this.#database.read((connection) =>
+      selectRealisations(connection, question, this.storeDir),
+    );
   }
 
   async newPaths(mark?: number): Promise<{ readonly mark: number; readonly paths: StorePath[] }> {

@@ -12,6 +12,7 @@ const VECTORS: StoreLayout = {
   storeDir: "/nix/store",
   realStoreDir: fileURLToPath(new URL("../../test/vectors/drv", import.meta.url)),
   stateDir: "/nonexistent",
+  logDir: "/nonexistent",
 };
 const EMPTY = parseStorePath(`/nix/store/${"0".repeat(32)}-empty.drv`);
 

@@ -22,7 +22,12 @@ async function sampleStore(): Promise<Sample> {
   const temp = await tempDir();
   const dir = await realpath(temp.dir);
   const storeDir = join(dir, "store");
-  const layout = { storeDir, realStoreDir: storeDir, stateDir: join(dir, "var") };
+  const layout = {
+    storeDir,
+    realStoreDir: storeDir,
+    stateDir: join(dir, "var"),
+    logDir: join(dir, "log"),
+  };
   const paths = ["folder", "link", "file", "absent"].map((name, index) =>
     fromBaseName(`${`${index}`.repeat(32)}-${name}`, storeDir),
   );

@@ -19,7 +19,12 @@ async function sampleStore(storeDir?: string): Promise<Sample> {
   const temp = await tempDir();
   const dir = await realpath(temp.dir);
   const realStoreDir = join(dir, "store");
-  const layout = { storeDir: storeDir ?? realStoreDir, realStoreDir, stateDir: join(dir, "var") };
+  const layout = {
+    storeDir: storeDir ?? realStoreDir,
+    realStoreDir,
+    stateDir: join(dir, "var"),
+    logDir: join(dir, "log"),
+  };
   const folder = fromBaseName(`${"0".repeat(32)}-folder`, layout.storeDir);
   const link = fromBaseName(`${"1".repeat(32)}-link`, layout.storeDir);
   await mkdir(join(physicalPathOf(layout, folder), "bin"), { recursive: true });

@@ -13,6 +13,8 @@ export interface StoreLayout {
   readonly realStoreDir: string;
   /** Folder of the file system that holds database and sockets, `/nix/var/nix` as a rule. */
   readonly stateDir: string;
+  /** Folder of the file system that holds the logs of builds, `/nix/var/log/nix` as a rule. */
+  readonly logDir: string;
 }
 
 /** Where Nix's database and its log are. */

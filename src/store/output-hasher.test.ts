@@ -76,7 +76,12 @@ describe("a store with content-addressed derivations and no daemon", { timeout: 
     using db = new DatabaseSync(join(nix.stateDir, "db/db.sqlite"), { readOnly: true });
     const rows = db.prepare("select drvPath || '!' || outputName as id from Realisations").all();
     const known = new Set(rows.map(({ id }) => id));
-    const layout = { storeDir: nix.storeDir, realStoreDir: nix.storeDir, stateDir: nix.stateDir };
+    const layout = {
+      storeDir: nix.storeDir,
+      realStoreDir: nix.storeDir,
+      stateDir: nix.stateDir,
+      logDir: "/nonexistent",
+    };
     const hasher = new OutputHasher(layout);
     for (const [attribute, outputs] of [
       ["fixed", ["out"]],
@@ -134,7 +139,12 @@ describe("OutputHasher", () => {
     for (const [name, contents] of Object.entries(files)) {
       await writeFile(join(temp.dir, `${"0".repeat(32)}-${name}`), contents);
     }
-    const layout = { storeDir: "/nix/store", realStoreDir: temp.dir, stateDir: "/nonexistent" };
+    const layout = {
+      storeDir: "/nix/store",
+      realStoreDir: temp.dir,
+      stateDir: "/nonexistent",
+      logDir: "/nonexistent",
+    };
     await new OutputHasher(layout).hashesOf(path(root));
   }
 

@@ -7,11 +7,14 @@ import { isOwnSocket, parseStoreUri, type StoreChoice } from "./store-uri.ts";
 const SOCKET = "/nix/var/nix/daemon-socket/socket";
 
 function layout(storeDir: string, realStoreDir: string, stateDir: string): StoreChoice["layout"] {
-  return { storeDir, realStoreDir, stateDir };
+  return { storeDir, realStoreDir, stateDir, logDir: "/nix/var/log/nix" };
 }
 
 const USUAL = layout("/nix/store", "/nix/store", "/nix/var/nix");
-const CHROOT = layout("/nix/store", "/r/nix/store", "/r/nix/var/nix");
+const CHROOT = {
+  ...layout("/nix/store", "/r/nix/store", "/r/nix/var/nix"),
+  logDir: "/r/nix/var/log/nix",
+};
 
 describe("parseStoreUri()", () => {
   const cases: readonly [string, Record<string, string>, StoreChoice][] = [
@@ -24,7 +27,11 @@ describe("parseStoreUri()", () => {
     ["unix:///run/s?root=/r", {}, { layout: CHROOT, way: "daemon", socketPath: "/run/s" }],
     ["/r", {}, { layout: CHROOT, way: "database", socketPath: "" }],
     ["/r/", {}, { layout: CHROOT, way: "database", socketPath: "" }],
-    ["local?root=/r&log=/l", {}, { layout: CHROOT, way: "database", socketPath: "" }],
+    [
+      "local?root=/r&log=/l",
+      {},
+      { layout: { ...CHROOT, logDir: "/l" }, way: "database", socketPath: "" },
+    ],
     ["local?root=%2Fr", {}, { layout: CHROOT, way: "database", socketPath: "" }],
     ["local:///r", {}, { layout: CHROOT, way: "database", socketPath: "" }],
     [
@@ -52,7 +59,16 @@ describe("parseStoreUri()", () => {
       { LIX_DAEMON_SOCKET_DIR: "/lix", NIX_DAEMON_SOCKET_PATH: "/d" },
       { layout: USUAL, way: "daemon", socketPath: "/lix/socket" },
     ],
-    ["local?root=/r", { NIX_STATE_DIR: "/s" }, { layout: CHROOT, way: "database", socketPath: "" }],
+    [
+      "auto",
+      { NIX_LOG_DIR: "/l/" },
+      { layout: { ...USUAL, logDir: "/l" }, way: "auto", socketPath: SOCKET },
+    ],
+    [
+      "local?root=/r",
+      { NIX_STATE_DIR: "/s", NIX_LOG_DIR: "/l" },
+      { layout: CHROOT, way: "database", socketPath: "" },
+    ],
   ];
   for (const [uri, env, expected] of cases) {
     it(`reads ${JSON.stringify(uri)} with ${JSON.stringify(env)}`, () => {

@@ -15,12 +15,13 @@ export interface StoreChoice {
 }
 
 const DEFAULT_STATE_DIR = "/nix/var/nix";
+const DEFAULT_LOG_DIR = "/nix/var/log/nix";
 const SOCKET = "daemon-socket/socket";
 
 /**
  * Reads what Nix takes for `--store` and `NIX_REMOTE`, as far as it names a store of this machine:
- * `auto`, `daemon`, `local`, `unix://SOCKET`, a folder, and the parameters `root`, `store`, `state`
- * and `real`.
+ * `auto`, `daemon`, `local`, `unix://SOCKET`, a folder, and the parameters `root`, `store`, `state`,
+ * `log` and `real`.
  *
  * @throws {HandpickError} `STORE_UNSUPPORTED` for other stores, `CONFIG_INVALID` for a folder that
  *   is not absolute.
@@ -80,10 +81,15 @@ function layoutOf(parameters: ReadonlyMap<string, string>, env: NodeJS.ProcessEn
     root === undefined
       ? (variable("NIX_STATE_DIR") ?? DEFAULT_STATE_DIR)
       : join(root, "nix/var/nix");
+  const usualLogDir =
+    root === undefined
+      ? (variable("NIX_LOG_DIR") ?? DEFAULT_LOG_DIR)
+      : join(root, "nix/var/log/nix");
   return {
     storeDir,
     realStoreDir: parameter("real") ?? usualRealStoreDir,
     stateDir: parameter("state") ?? usualStateDir,
+    logDir: parameter("log") ?? usualLogDir,
   };
 }
 

@@ -1,3 +1,5 @@
+import type { FoundLog } from "./build-log.ts";
+import type { Realisations } from "./realisations.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 
@@ -43,6 +45,12 @@ export interface Store extends AsyncDisposable {
    * @throws {HandpickError} `PATH_NOT_VALID` if the derivation is not valid here.
    */
   derivationOutputs(derivation: StorePath): Promise<Map<string, StorePath | undefined>>;
+
+  /** The log of the last build of a derivation, valid or not; undefined if Nix kept none. */
+  findBuildLog(derivation: StorePath): Promise<FoundLog | undefined>;
+
+  /** The realisations of these paths, and of all that those were built with. */
+  realisations(paths: Iterable<StorePath>): Promise<Realisations>;
 
   /**
    * Paths that became valid after `mark` (a value returned earlier), oldest first, and the new

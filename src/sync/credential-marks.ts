@@ -63,7 +63,10 @@ async function credentialText(
   try {
     const found = await readCredentials(wantedCache(config, name), { env, uid });
     const key = found.signingKey && printSecretKey(found.signingKey, "cachix");
-    return JSON.stringify([found.token?.reveal(), key, found.host]);
+    const { token, login, host } = found;
+    const secrets = [token?.reveal(), key, host];
+    if (login !== undefined) secrets.push(login.user, login.password.reveal());
+    return JSON.stringify(secrets);
   } catch (error) {
     // Credentials that cannot be read are none; the attempt to use them says why.
     return String(error);

@@ -79,6 +79,7 @@ async function runRecorded(name: string, work: CacheWork): Promise<Failure | und
   using record = new CacheRecord(name, work);
   const outage = await runCache(wantedCache(config, name), members, {
     ...work,
+    looksAtNars: work.isForced,
     remembered: rememberedUpstream(name, ledger),
     onWarning: (text) => work.onEvent({ event: "note", text: `${name}: ${text}` }),
     onDecided: (decided) => record.decide(decided),

@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
-import type { IncomingHttpHeaders } from "node:http";
 
 import { isHashPart, record, show, texts, wrongInFile, wrongInNarInfo } from "./cachix-checks.ts";
 import type { Json } from "./cachix-checks.ts";
+import type { RecordedRequest as Recorded, Reply } from "./scripted-servers.ts";
 
 /** What a request is for; tests script and count by it. */
 export type Operation =
@@ -18,21 +18,7 @@ export type Operation =
   | "key"
   | "unknown";
 
-export interface RecordedRequest {
-  readonly operation: Operation;
-  readonly method: string;
-  /** Path and query as sent. */
-  readonly target: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-}
-
-export interface Reply {
-  readonly status: number;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Anything but text and bytes is sent as JSON. */
-  readonly body?: unknown;
-}
+export type RecordedRequest = Recorded<Operation>;
 
 /** A narinfo that `complete` made, with the file it describes. */
 export interface Published {

@@ -31,6 +31,8 @@ export interface FaultProxyOptions {
   /** Base URL of the server behind the proxy. */
   readonly target: string;
   readonly handle: Handler;
+  /** True where requests are signed with the address that the client knows. @default {false} */
+  readonly keepsHost?: boolean;
   /** Told what the server answered, before anybody else hears of it. */
   readonly observe?: (exchange: Exchange, answer: Answer) => Promise<void> | void;
 }
@@ -129,12 +131,13 @@ export class Exchange {
   /** Lets the server do what was asked, and returns its answer to nobody but the caller. */
   async pass(): Promise<Answer> {
     const body = await this.body();
-    const { target, observe, agent } = this.#options;
+    const { target, observe, agent, keepsHost = false } = this.#options;
     const { method, target: path, headers } = this.request;
+    const host = keepsHost ? headers.host : new URL(target).host;
     const outgoing = requestHttp(`${target}${path}`, {
       method,
       agent,
-      headers: { ...headers, host: new URL(target).host, connection: "keep-alive" },
+      headers: { ...headers, host, connection: "keep-alive" },
     });
     outgoing.end(body);
     const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
@@ -164,6 +167,13 @@ export class Exchange {
     const { response } = this.#ends;
     response.writeHead(status, { ...headers, "content-length": body.length });
     await new Promise((resolve) => response.write(body.subarray(0, bytes), resolve));
+    this.cut();
+  }
+
+  /** Sends a part of the head of an answer, then cuts. */
+  async sendPartOfHead(): Promise<void> {
+    const { socket } = this.#ends.incoming;
+    await new Promise((resolve) => socket.write("HTTP/1.1 200 OK\r\nContent-Le", resolve));
     this.cut();
   }
 

@@ -113,13 +113,20 @@ const CONFIG: OpenedCache["config"] = {
   upstreams: undefined,
   compression: undefined,
   compressionLevel: undefined,
+  readUrl: undefined,
+  publicKeys: undefined,
+  isPublic: undefined,
   optional: false,
+  companions: new Set(),
   foundFile: undefined,
 };
 
 const CREDENTIALS: OpenedCache["credentials"] = {
   token: undefined,
   tokenSource: undefined,
+  login: undefined,
+  loginSource: undefined,
+  doubts: [],
   signingKey: undefined,
   keySource: undefined,
   host: undefined,

@@ -10,7 +10,7 @@ export interface Fault {
   readonly play: Handler;
 }
 
-const PAGE = `<!DOCTYPE html><html><title>502</title><body>${"Bad gateway. ".repeat(300)}</body>`;
+export const PAGE: string = `<!DOCTYPE html><html><title>502</title><body>${"Bad gateway. ".repeat(300)}</body>`;
 
 /** Answers without asking the server. */
 export function answering(
@@ -57,12 +57,12 @@ export const expired: Handler = answering(
   "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
 );
 
-const cutBefore: Handler = async (exchange) => {
+export const cutBefore: Handler = async (exchange) => {
   await exchange.body();
   exchange.cut();
 };
 
-const half: Handler = async (exchange) => {
+export const half: Handler = async (exchange) => {
   const answer = await exchange.pass();
   await exchange.sendHalf(answer, Math.floor(answer.body.length / 2));
 };
@@ -83,19 +83,19 @@ export const withoutETag: Handler = answeringAfter(({ headers, ...answer }) => {
   return { ...answer, headers: rest };
 });
 
-const late: Handler = async (exchange) => {
+export const late: Handler = async (exchange) => {
   await delay(20);
   await passOn(exchange);
 };
 
 /** The connection is offered for more requests, and soon closed. */
-const closing: Handler = async (exchange) => {
+export const closing: Handler = async (exchange) => {
   await passOn(exchange);
   exchange.closeLater(10);
 };
 
 /** The server works, and its answer never comes. */
-const silent: Handler = async (exchange) => void (await exchange.pass());
+export const silent: Handler = async (exchange) => void (await exchange.pass());
 
 /** Every missing path twice, and one that nobody asked for. */
 export const duplicated: Handler = answeringAfter(({ body, ...answer }) => {

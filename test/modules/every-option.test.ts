@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { parse } from "smol-toml";
 
 import { type Option, type OptionLists, optionsExpression } from "../../scripts/options-page.ts";
+import { KINDS } from "../../src/cache/kinds.ts";
 import { parseConfig } from "../../src/config/config.ts";
 import { type Manifest, parseManifest } from "../../src/nix/manifest.ts";
 import { codeBlocks, readProject, ROOT, sections } from "../markdown.ts";
@@ -32,19 +33,28 @@ function everyOption(options: readonly Option[], trigger: string): string {
       : name.endsWith(".trigger")
         ? JSON.stringify(trigger)
         : (example ?? assert.fail(`${name} has no example`));
-    return `{ ${name.replace("<name>", "mine")} = ${value}; }`;
+    return `{ ${name.replace("<name>", cacheOf(name))} = ${value}; }`;
   });
+  for (const { scheme, example } of KINDS) {
+    values.push(`{ services.handpick.caches.${scheme}.url = ${JSON.stringify(example)}; }`);
+  }
   return `{ lib, pkgs, ... }:
     let real = pkgs; in let pkgs = real // { ${TOYS} }; in lib.mkMerge [ ${values.join("\n")} ]`;
 }
 
+/** The cache that gets an option of caches: one of the first kind that takes it. */
+function cacheOf(option: string): string {
+  const key = kebab(option.split(".").at(-1) ?? "");
+  return KINDS.find(({ keys }) => (keys as ReadonlySet<string>).has(key))?.scheme ?? "mine";
+}
+
 /** Puts the name of an option as the configuration file spells it: `maxNarSize` as `max-nar-size`. */
 function keysOf(name: string): string[] {
-  return name
-    .replace("<name>", "mine")
-    .split(".")
-    .slice(2)
-    .map((word) => word.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+  return name.replace("<name>", cacheOf(name)).split(".").slice(2).map(kebab);
+}
+
+function kebab(word: string): string {
+  return word.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 interface Made {

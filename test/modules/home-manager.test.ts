@@ -190,6 +190,9 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
         page = { url = "https://a.cachix.org"; };
         disk = { url = "file:///srv/cache"; tokenFile = "/t"; host = "http://h"; };
         up = { url = "file:///srv/../x"; };
+        server = { url = "attic://h/c"; signingKeyFile = "/k"; dhallFile = "/d"; tokenFile = "/t"; };
+        name = { url = "attic://h/c.d"; };
+        web = { url = "https://h/nix"; netrcFile = ./token; dhallFile = "/d"; };
         stored = { url = "cachix://a"; signingKeyFile = "\${./token}"; };
       };
       packages = [ { package = pkgs.hello; caches = [ "nowhere" ]; } ];
@@ -208,11 +211,16 @@ describe("the home-manager module", { skip: needsRig, timeout: 120_000 }, () => 
       /caches\.up\.url: expected .* or file:\/\/\/DIR, .* found "file:\/\/\/srv\/\.\.\/x"/,
       /caches\.disk\.tokenFile: a cache of file:\/\/\/DIR takes none/,
       /caches\.disk\.host: a cache of file:\/\/\/DIR takes none/,
+      /caches\.server\.signingKeyFile: a cache of attic:\/\/SERVER\/CACHE takes none/,
+      /caches\.server\.dhallFile: a cache of attic:\/\/SERVER\/CACHE takes none/,
+      /caches\.name\.url: expected .* attic:\/\/SERVER\/CACHE, .* found "attic:\/\/h\/c\.d"/,
+      /caches\.web\.dhallFile: a cache of http\(s\):\/\/HOST\/DIR takes none/,
+      /caches\.web\.netrcFile: expected a file outside of the Nix store, found a path literal/,
       /selections\.folders\.caches: expected .* found "file:\/\/\/srv\/other"/,
       /caches\.stored\.signingKeyFile: expected a file outside of the Nix store, found one below/,
-      /packages\[1\]\.caches: expected 1, disk, page, path, stored, up or cachix:\/\/NAME, found "nowhere"/,
+      /packages\[1\]\.caches: expected 1, disk, name, page, path, server, stored, up, web or cachix:\/\/NAME, found "nowhere"/,
       /selections\.some\.caches: .* found "mined"/,
-      /builds\.caches: expected 1, disk, page, path, stored, up, found "other"/,
+      /builds\.caches: expected 1, disk, name, page, path, server, stored, up, web, found "other"/,
     ]) {
       assert.match(stderr, expected);
     }

@@ -54,7 +54,8 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
   it("hands secrets to the service, with something in place of those that are not there", async () => {
     const cache = `caches.mine = {
       url = "cachix://mycache"; tokenFile = "/run/100%"; signingKeyFile = "/run/key"; dhallFile = "/run/d";
-    };`;
+    };
+    caches.web = { url = "https://h/nix"; netrcFile = "/run/n"; };`;
     const { units } = await rig.report("nixos", configuration(cache));
     const lines = (units.services["handpick"] ?? "")
       .split("\n")
@@ -63,9 +64,11 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
       "LoadCredential=mine:/run/100%%",
       "LoadCredential=cachix.dhall@mine:/run/d",
       "LoadCredential=signing-key@mine:/run/key",
+      "LoadCredential=netrc@web:/run/n",
       String.raw`SetCredential=mine:\n`,
       String.raw`SetCredential=cachix.dhall@mine:\n`,
       String.raw`SetCredential=signing-key@mine:\n`,
+      String.raw`SetCredential=netrc@web:\n`,
     ]);
   });
 
@@ -108,11 +111,10 @@ describe("the NixOS module", { skip: needsRig, timeout: 120_000 }, () => {
       rig.report("nixos", homely),
       /expected the full name of a file, found "~\/token"/,
     );
-    const { warnings } = await rig.report(
-      "nixos",
-      configuration('caches.mine.url = "cachix://a";'),
-    );
-    assert.match(warnings.join("\n"), /caches\.mine has no token/);
+    for (const url of ["cachix://a", "attic://h/c"]) {
+      const { warnings } = await rig.report("nixos", configuration(`caches.mine.url = "${url}";`));
+      assert.match(warnings.join("\n"), /caches\.mine has no token/);
+    }
   });
 
   it("is not imported by home-manager", async () => {

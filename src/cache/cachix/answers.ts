@@ -1,39 +1,16 @@
 import * as v from "valibot";
 
-import { HandpickError } from "../../error.ts";
-import { quote } from "../../nix/format-error.ts";
 import { DEFAULT_STORE_DIR } from "../../nix/store-path.ts";
 import type { CacheInfo } from "../contract.ts";
 import { excerpt } from "../../http/excerpt.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
+import { listOf, objectOf, readAnswer, text, unexpectedAnswer, webUrl } from "../json-answer.ts";
 import { FOREIGN_HINT } from "./cachix-url.ts";
 
 /** Identifies one multipart upload at the service. */
 export interface UploadIds {
   readonly narId: string;
   readonly uploadId: string;
-}
-
-// The message of a schema is what was expected.
-
-const text = (maxLength: number): v.GenericSchema<unknown, string> =>
-  v.pipe(v.string("a text"), v.maxLength(maxLength, `a text of at most ${maxLength} characters`));
-
-const WEB_URL = "a URL of http:// or https://";
-const webUrl = v.pipe(text(2048), v.regex(/^https?:\/\//, WEB_URL), v.url(WEB_URL));
-
-const listOf = <T>(item: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, T[]> =>
-  v.array(item, "a list");
-
-/** An object; of a key that is not there, the message is that of its value. */
-function objectOf<T extends v.ObjectEntries>(
-  entries: T,
-): v.ObjectSchema<T, (issue: v.ObjectIssue) => string> {
-  return v.object(entries, ({ path }) => {
-    const entry = entries[String(path?.at(-1)?.key)];
-    const issue = entry && v.safeParse(entry, undefined).issues?.[0];
-    return issue?.message ?? "an object";
-  });
 }
 
 const CacheSchema = objectOf({
@@ -116,7 +93,8 @@ export function readPartUrl(response: HttpResponse, base: URL): URL {
   const isWeb =
     url?.protocol === "https:" || (url?.protocol === "http:" && base.protocol === "http:");
   if (url === null || !isWeb || url.username !== "" || url.password !== "") {
-    throw unexpected(response, `uploadUrl to be a URL of ${base.protocol}// without credentials`);
+    const rule = `uploadUrl to be a URL of ${base.protocol}// without credentials`;
+    throw unexpectedAnswer(response, rule, { hint: FOREIGN_HINT });
   }
   return url;
 }
@@ -129,39 +107,5 @@ export function readPins(response: HttpResponse): Map<string, string | undefined
 }
 
 function read<T>(schema: v.GenericSchema<unknown, T>, response: HttpResponse): T {
-  const result = v.safeParse(schema, parseJson(response), { abortEarly: true });
-  if (result.success) return result.output;
-  const [issue] = result.issues;
-  const place = v.getDotPath(issue) ?? "the answer";
-  const where = /^\d/.test(place) ? `entry ${place}` : place;
-  throw unexpected(
-    response,
-    `${excerpt(where)} to be ${issue.message}, found ${show(issue.input)}`,
-  );
-}
-
-/** A foreign value in a few words. */
-function show(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (typeof value === "string") return quote(excerpt(value));
-  if (Array.isArray(value)) return "a list";
-  return typeof value === "object" && value !== null ? "an object" : JSON.stringify(value);
-}
-
-/** Reads JSON whatever the content type says: the service forgets it at times. */
-function parseJson(response: HttpResponse): unknown {
-  const body = response.body.toString();
-  try {
-    return JSON.parse(body);
-  } catch (error) {
-    const found = body === "" ? "nothing" : excerpt(body);
-    throw unexpected(response, `JSON, received ${found}`, error);
-  }
-}
-
-function unexpected({ action }: HttpResponse, rule: string, cause?: unknown): HandpickError {
-  return new HandpickError("CACHE_PROTOCOL", `Cannot ${action}: expected ${rule}`, {
-    cause,
-    hint: FOREIGN_HINT,
-  });
+  return readAnswer(schema, response, FOREIGN_HINT);
 }

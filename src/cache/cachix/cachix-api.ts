@@ -3,103 +3,70 @@ import type { ErrorCode } from "../../error.ts";
 import type { Clock } from "../../clock.ts";
 import type { HttpClient } from "../../http/http-client.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
-import { retry } from "../../http/retry.ts";
-import type { RetryNotice, RetryOptions } from "../../http/retry.ts";
-import type { Secret } from "../../secret.ts";
-import { isPage, isRefusal, isSuccess, statusError } from "../../http/status-error.ts";
+import { isPage, isRefusal, statusError } from "../../http/status-error.ts";
+import { JsonApi, type JsonApiOptions, type JsonCall, type Patience } from "../json-api.ts";
 
 /** One call of the API. */
-export interface Call {
-  /** As it follows "Cannot" in a message; name the cache by {@link CachixApi.label}. */
-  readonly action: string;
-  readonly method: "GET" | "POST";
+export interface Call extends Omit<JsonCall, "url"> {
   /** The segments after `/api/v1/cache/NAME`. */
   readonly path: readonly string[];
   readonly query?: Readonly<Record<string, string>>;
-  /** Sent as JSON. */
-  readonly body?: unknown;
-  readonly maxBytes?: number;
 }
 
-export interface CachixApiOptions {
-  /** The name users gave the cache, for messages. */
-  readonly name: string;
+export interface CachixApiOptions extends Omit<JsonApiOptions, "servers"> {
   readonly cacheName: string;
   readonly base: URL;
-  readonly token: Secret | undefined;
-  readonly client: HttpClient;
-  readonly clock: Clock;
-  readonly random: (() => number) | undefined;
-  readonly onRetry: ((notice: RetryNotice) => void) | undefined;
 }
-
-/** How long to go on. */
-export type Patience = Pick<RetryOptions, "offlineMs" | "triesMs">;
 
 /** Speaks HTTP with the service about one cache. Answers are returned whatever their status. */
 export class CachixApi {
   readonly base: URL;
-  readonly client: HttpClient;
-  readonly clock: Clock;
-  /** `cache "NAME"`, for messages. */
-  readonly label: string;
   /** Set once the service said that our token may only read. */
   isReadOnly = false;
-  readonly #options: CachixApiOptions;
+  readonly #json: JsonApi;
+  readonly #cacheName: string;
 
-  constructor(options: CachixApiOptions) {
-    this.base = options.base;
-    this.client = options.client;
-    this.clock = options.clock;
-    this.label = `cache ${JSON.stringify(options.name)}`;
-    this.#options = options;
+  constructor({ cacheName, base, ...options }: CachixApiOptions) {
+    this.base = base;
+    this.#cacheName = cacheName;
+    this.#json = new JsonApi({ ...options, servers: "a Cachix server" });
+  }
+
+  get client(): HttpClient {
+    return this.#json.client;
+  }
+
+  get clock(): Clock {
+    return this.#json.clock;
+  }
+
+  /** `cache "NAME"`, for messages. */
+  get label(): string {
+    return this.#json.label;
   }
 
   /** Calls until there is an answer that will not change by itself. */
   call(call: Call, signal: AbortSignal, patience?: Patience): Promise<HttpResponse> {
-    return this.retry(() => this.callOnce(call, signal), signal, patience);
+    return this.#json.call(this.#located(call), signal, patience);
   }
 
-  /**
-   * Calls without repetition, as a part of an attempt that is repeated as a whole.
-   *
-   * @throws {HandpickError} `CACHE_PROTOCOL` if a page for people is said to be the success: a login
-   *   page on the way says 200 to everything, and some answers have nothing in them to look at.
-   */
-  async callOnce(call: Call, signal: AbortSignal): Promise<HttpResponse> {
-    const { action, method, body, maxBytes } = call;
-    const { token } = this.#options;
-    const response = await this.client.request({
-      action,
-      method,
-      url: this.#urlOf(call),
-      headers: {
-        accept: "application/json",
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-        ...(token === undefined ? {} : { authorization: `Bearer ${token.reveal()}` }),
-      },
-      body: body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body)),
-      maxBytes,
-      signal,
-    });
-    if (!isSuccess(response) || !/^\s*</.test(response.body.toString("latin1", 0, 100))) {
-      return response;
-    }
-    throw new HandpickError(
-      "CACHE_PROTOCOL",
-      `Cannot ${action}: expected JSON, received a page of HTML`,
-      { hint: "Check the host of this cache, and that no login page of a network is in between." },
-    );
+  /** See {@link JsonApi.callOnce}. */
+  callOnce(call: Call, signal: AbortSignal): Promise<HttpResponse> {
+    return this.#json.callOnce(this.#located(call), signal);
   }
 
-  /** See {@link retry}. */
+  /** See {@link JsonApi.firstContact}. */
+  firstContact(call: Call, signal: AbortSignal): Promise<HttpResponse> {
+    return this.#json.firstContact(this.#located(call), signal);
+  }
+
+  /** See {@link JsonApi.retry}. */
   retry(
     attempt: () => Promise<HttpResponse>,
     signal: AbortSignal,
-    patience: Patience = {},
+    patience?: Patience,
   ): Promise<HttpResponse> {
-    const { clock, random, onRetry } = this.#options;
-    return retry(attempt, { clock, random, onRetry, signal, ...patience });
+    return this.#json.retry(attempt, signal, patience);
   }
 
   /** The error for an answer of the API that is no success; see {@link statusError}. */
@@ -113,13 +80,13 @@ export class CachixApi {
     );
   }
 
-  #urlOf({ path, query = {} }: Call): URL {
+  #located({ path, query = {}, ...call }: Call): JsonCall {
     const { base } = this;
-    const segments = ["api", "v1", "cache", this.#options.cacheName, ...path];
+    const segments = ["api", "v1", "cache", this.#cacheName, ...path];
     const pathname = [base.pathname.replace(/\/$/, ""), ...segments.map(encodeURIComponent)];
     const search = Object.entries(query).map(
       ([key, value]) => `${key}=${encodeURIComponent(value)}`,
     );
-    return new URL(`${base.origin}${pathname.join("/")}?${search.join("&")}`);
+    return { ...call, url: new URL(`${base.origin}${pathname.join("/")}?${search.join("&")}`) };
   }
 }

@@ -14,6 +14,7 @@ import type {
 import { createHttpClient } from "../../http/http-client.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import { isPage, isSuccess, statusMessage } from "../../http/status-error.ts";
+import { FIRST_PATIENCE } from "../first-contact.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import {
   hidesIncompleteClosures,
@@ -23,7 +24,7 @@ import {
   readUploadIds,
 } from "./answers.ts";
 import { CachixApi } from "./cachix-api.ts";
-import type { Call, Patience } from "./cachix-api.ts";
+import type { Call } from "./cachix-api.ts";
 import { CachixUpload } from "./cachix-upload.ts";
 import { DEFAULT_HOST, FOREIGN_HINT, isCachixOwn, parseHost } from "./cachix-url.ts";
 import { MISSING_BATCH, missingCall } from "./missing.ts";
@@ -43,9 +44,6 @@ const TRAITS: CacheTraits = {
   // Those of S3, whose URL for a part ends after five minutes.
   parts: { inOrder: false, minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
 };
-
-/** A wrong host or a machine without network shows soon; nothing is lost by saying so. */
-const FIRST_CONTACT: Patience = { offlineMs: 4_000 };
 
 export interface CachixCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "signs"> {
   /** Its name at the service. */
@@ -67,7 +65,6 @@ class CachixCache implements Cache {
   readonly #hasToken: boolean;
   readonly #hasOwnHost: boolean;
   readonly #abortMs: number;
-  readonly #firstContactMs: number;
   #hidesIncomplete: boolean;
   #hasKeys = true;
   /** True if the service has answered for this cache. */
@@ -79,12 +76,13 @@ class CachixCache implements Cache {
     this.name = name;
     this.#hasToken = token !== undefined;
     this.#abortMs = options.abortMs ?? 3000;
-    this.#firstContactMs = options.firstContactMs ?? 30_000;
     const base = parseHost(options.host ?? DEFAULT_HOST);
     this.#hidesIncomplete = isCachixOwn(base);
     this.#hasOwnHost = base.href !== parseHost(DEFAULT_HOST).href;
     const client = createHttpClient({ env, timeouts, foreignHint: FOREIGN_HINT });
-    this.#api = new CachixApi({ name, cacheName, base, token, client, clock, random, onRetry });
+    const { firstContactMs } = options;
+    const speaking = { token, client, clock, random, onRetry, firstContactMs };
+    this.#api = new CachixApi({ name, cacheName, base, ...speaking });
   }
 
   /** Other servers speak this API too, and show what they have at once unless they say otherwise. */
@@ -140,7 +138,7 @@ class CachixCache implements Cache {
       this.#checked(response, "UPLOAD_REJECTED");
     },
     list: async (signal) => {
-      const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_CONTACT);
+      const response = await this.#api.call(pinsCall(this.#api), signal, FIRST_PATIENCE);
       return readPins(this.#checked(response));
     },
   };
@@ -160,7 +158,7 @@ class CachixCache implements Cache {
   async #ask(call: Call, signal: AbortSignal): Promise<HttpResponse> {
     const response = this.#isKnown
       ? await this.#api.call(call, signal)
-      : await this.#firstContact(call, signal);
+      : await this.#api.firstContact(call, signal);
     // The service answers 401 for a name that does not exist as well.
     const isHidden = response.status === 401 && !this.#isKnown && !isPage(response);
     if (response.status === 404 || isHidden) {
@@ -169,22 +167,6 @@ class CachixCache implements Cache {
     this.#checked(response);
     this.#isKnown = true;
     return response;
-  }
-
-  /** A server that accepts and stays silent, or trickles, shows soon as well. */
-  async #firstContact(call: Call, signal: AbortSignal): Promise<HttpResponse> {
-    const deadline = AbortSignal.timeout(this.#firstContactMs);
-    try {
-      return await this.#api.call(call, AbortSignal.any([signal, deadline]), FIRST_CONTACT);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!deadline.aborted) throw error;
-      throw new HandpickError(
-        "NETWORK",
-        `Cannot ${call.action}: no complete answer within ${this.#firstContactMs / 1000} s`,
-        { cause: error, hint: "Check that the host of this cache is a Cachix server and healthy." },
-      );
-    }
   }
 
   #checked(response: HttpResponse, rejected?: "UPLOAD_REJECTED"): HttpResponse {

@@ -16,10 +16,13 @@ export const cachixKind: CacheKind = {
   canonicalUrl: (url) => `cachix://${parseCachixUrl(url)}`,
   guessUrl: guessCachixUrl,
   folderOf: () => undefined,
+  // Another server than that of Cachix is named by its own key, `host`.
+  serverOf: () => undefined,
   needsTable: false,
   keys: new Set(["host", "token-file", "token-env", "dhall-file"]),
   token: {
     variable: "CACHIX_AUTH_TOKEN",
+    isNeeded: true,
     hint: "Set token-file in the configuration, or CACHIX_AUTH_TOKEN in the environment. Tokens are made at https://app.cachix.org.",
   },
   key: {
@@ -29,6 +32,7 @@ export const cachixKind: CacheKind = {
   },
   client: {
     name: "cachix.dhall",
+    isShared: false,
     path: cachixDhallPath,
     parse: (text, { file, env, url }) => {
       const { authToken, hostname, binaryCaches, warnings } = parseCachixDhall(text, { file, env });

@@ -7,10 +7,11 @@ import { isRetryable } from "../../http/retry.ts";
 import { isPage, isRefusal, isSuccess, statusMessage } from "../../http/status-error.ts";
 import { readMissing, readPartUrl } from "./answers.ts";
 import type { UploadIds } from "./answers.ts";
-import type { Call, CachixApi, Patience } from "./cachix-api.ts";
+import type { Patience } from "../json-api.ts";
+import type { Call, CachixApi } from "./cachix-api.ts";
 import { missingCall } from "./missing.ts";
 import { narInfoCreate } from "./narinfo-create.ts";
-import { type Effect, sendUntilEffective } from "./send-until-effective.ts";
+import { type Effect, sendUntilEffective } from "../send-until-effective.ts";
 import { etagOf, isRejected, putRequest, rejectedByStorage } from "./storage.ts";
 
 /** A part's URL lives 300 s; one about to end is not worth a try. */

@@ -1,4 +1,5 @@
 import { HandpickError } from "../../error.ts";
+import { parseServerUrl } from "../server-url.ts";
 
 /** Where the API of Cachix is unless told otherwise. */
 export const DEFAULT_HOST = "https://cachix.org";
@@ -47,21 +48,10 @@ export function isCachixOwn({ protocol, hostname, port }: URL): boolean {
 }
 
 /**
- * Reads the base URL of the service; a path in it is kept as prefix, without its last slash.
+ * Reads the base URL of the service; see {@link parseServerUrl}.
  *
  * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if it is no plain http or https URL.
  */
 export function parseHost(host: string): URL {
-  const url = URL.parse(host);
-  const isWeb = url?.protocol === "https:" || url?.protocol === "http:";
-  // A URL with credentials is not quoted: they would stand in the message.
-  if (url === null || !isWeb || url.username || url.password || url.search || url.hash) {
-    throw new HandpickError(
-      "CACHE_URL_UNSUPPORTED",
-      "Cannot use the host of a cache: expected http:// or https:// without credentials or query",
-      { hint: `Write it like ${DEFAULT_HOST}; the token has its own setting.` },
-    );
-  }
-  url.pathname = url.pathname.replace(/\/$/, "");
-  return url;
+  return parseServerUrl(host, DEFAULT_HOST);
 }

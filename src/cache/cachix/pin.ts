@@ -2,7 +2,7 @@ import type { PinRequest } from "../contract.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import { readPins } from "./answers.ts";
 import type { Call, CachixApi } from "./cachix-api.ts";
-import { sendUntilEffective } from "./send-until-effective.ts";
+import { sendUntilEffective } from "../send-until-effective.ts";
 
 /** Pins a path, once: a repeated request would make a second revision. Returns the answer. */
 export function sendPin(

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 
 import type { Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
+import { callsIn, type FileCalls, threadCalls } from "../../files/file-calls.ts";
 import { kindOf, UnfitFileError } from "../../files/open-file.ts";
 import { isAbsent, readBounded, readFailure } from "../../files/read-bounded.ts";
 import { systemCode } from "../../files/system-code.ts";
@@ -12,7 +13,7 @@ import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../n
 import { type Format, FormatError } from "../../nix/format-error.ts";
 import { CACHE_INFO_NAME } from "../binary-cache.ts";
 import { fileUrl } from "./file-url.ts";
-import { PartialFiles } from "./partial-files.ts";
+import { type Called, PartialFiles } from "./partial-files.ts";
 import { unmountedPlace } from "./unmounted.ts";
 
 /** In bytes. */
@@ -20,7 +21,7 @@ const LONGEST_CACHE_INFO = 64 * 1024;
 /** The NARs of a cache. */
 export const NAR_DIR = "nar";
 /** Folders that Nix makes when it opens a cache, also to read: one that may not write needs them there. */
-const EMPTY_DIRS = ["log", "realisations"];
+const COMPANION_DIRS = ["log", "realisations"];
 
 /**
  * The folder of a cache, as Nix writes and reads it:
@@ -28,12 +29,14 @@ const EMPTY_DIRS = ["log", "realisations"];
  *     nix-cache-info      the store that it is of
  *     HASH.narinfo        a path, as soon as it is whole and durable
  *     nar/                compressed NARs, each named for its own hash
- *     log/ realisations/  empty
+ *     HASH.ls log/ realisations/  what goes with paths, if the cache is to have it
  *     .partial/ nar/.partial/   files that are not whole yet
  *
  * Nothing in it is a link, or it is refused: a disk may have been made by somebody else.
  */
-export class CacheFolder {
+export class CacheFolder implements Called {
+  /** In threads until {@link prepare} has seen that all of it is in memory. */
+  calls: FileCalls = threadCalls;
   readonly dir: string;
   readonly url: string;
   readonly narDir: string;
@@ -44,8 +47,8 @@ export class CacheFolder {
     this.dir = resolve(dir);
     this.url = fileUrl(this.dir);
     this.narDir = join(this.dir, NAR_DIR);
-    this.narInfos = new PartialFiles(this.dir);
-    this.nars = new PartialFiles(this.narDir);
+    this.narInfos = new PartialFiles(this.dir, this);
+    this.nars = new PartialFiles(this.narDir, this);
   }
 
   /**
@@ -122,18 +125,28 @@ export class CacheFolder {
     const made: boolean[] = [];
     // Those who share the folder share what is in it.
     const { mode } = await stat(this.dir);
-    for (const name of EMPTY_DIRS) made.push(await make(join(this.dir, name), mode));
+    for (const name of COMPANION_DIRS) made.push(await make(join(this.dir, name), mode));
     for (const folder of this.#parts()) {
       made.push(await make(folder, mode));
-      const status = await lstat(folder);
-      if (!status.isDirectory()) throw this.#foreign(folder, status);
+      await this.assertFolder(folder);
     }
+    this.calls = await callsIn([this.dir, ...this.#parts()]);
     const found = (await this.info()).storeDir;
     if (found === undefined) await this.#writeInfo(storeDir);
     if (found === undefined || made.includes(true)) await syncDirectory(this.dir);
     if (isNew) await syncDirectory(dirname(this.dir));
     await Promise.all([this.narInfos.sweep(clock.now()), this.nars.sweep(clock.now())]);
     return found ?? storeDir;
+  }
+
+  /**
+   * Checks a folder in it that {@link prepare} made, or found.
+   *
+   * @throws {HandpickError} `CACHE_NOT_FOUND` if it is a link or a file.
+   */
+  async assertFolder(folder: string): Promise<void> {
+    const status = await lstat(folder);
+    if (!status.isDirectory()) throw this.#foreign(folder, status);
   }
 
   /** A file above the folder is none of a disk that is not mounted. */

@@ -1,4 +1,4 @@
-import { stat, truncate } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { cacheConformance } from "../../../test/cache-conformance.ts";
@@ -21,7 +21,8 @@ cacheConformance({
           () => false,
         ),
       narInfo: (path) => createFileReader({ dir }).narInfo(path, new AbortController().signal),
-      damage: (hashPart) => truncate(join(dir, narInfoName(hashPart))),
+      companion: async (name) => new Uint8Array(await readFile(join(dir, name))),
+      dir,
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();
         await temp[Symbol.asyncDispose]();

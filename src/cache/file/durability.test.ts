@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -43,30 +45,42 @@ function readTrace(text: string, dir: string): Traced {
   };
 }
 
+/** Where files are written in threads, and where they are not. */
+const PLACES = [
+  ["a folder for temporary files", tmpdir()],
+  ["memory", "/dev/shm"],
+] as const;
+
 describe("a path that is published", () => {
-  it("is durable before its narinfo has its name, and its references are too", async (t) => {
-    await using temp = await tempDir();
-    const dir = join(temp.dir, "cache");
-    const trace = join(temp.dir, "trace");
-    const calls = ["-f", "-qq", "-y", "-e", "trace=fsync,rename", "-o", trace];
-    const program = [process.execPath, WRITER, dir, "4"];
-    const { status, error } = spawnSync("strace", [...calls, ...program], { stdio: "ignore" });
-    if (error !== undefined || status !== 0) return t.skip("there is no strace that works here");
-    const { ended } = readTrace(await readFile(trace, "utf8"), dir);
-    let referencesAreDurable = 0;
-    for (const sample of sampleChain(4)) {
-      const [nar, narInfo] = [narRename(sample), narInfoRename(sample)];
-      const hash = hashPartOf(sample.storePath);
-      const narIsNamed = ended(nar);
-      const narInfoIsNamed = ended(narInfo);
-      assert.ok(fsyncOf(ended, `DIR/nar/.partial/${hash}`) < narIsNamed);
-      assert.ok(fsyncOf(ended, "DIR/nar", narIsNamed) < narInfoIsNamed);
-      assert.ok(fsyncOf(ended, `DIR/.partial/${hash}`) < narInfoIsNamed);
-      assert.ok(referencesAreDurable < narInfoIsNamed);
-      referencesAreDurable = fsyncOf(ended, "DIR", narInfoIsNamed);
-    }
-  });
+  for (const [place, parent] of PLACES) {
+    it(`is durable in ${place} before its narinfo has its name, and its references are too`, async (t) => {
+      if (!existsSync(parent)) return t.skip(`there is no ${parent}`);
+      await using temp = await tempDir("hp-", parent);
+      const dir = join(temp.dir, "cache");
+      const trace = join(temp.dir, "trace");
+      const calls = ["-f", "-qq", "-y", "-e", "trace=fsync,rename", "-o", trace];
+      const program = [process.execPath, WRITER, dir, "4"];
+      const { status, error } = spawnSync("strace", [...calls, ...program], { stdio: "ignore" });
+      if (error !== undefined || status !== 0) return t.skip("there is no strace that works here");
+      assertDurable(readTrace(await readFile(trace, "utf8"), dir));
+    });
+  }
 });
+
+function assertDurable({ ended }: Traced): void {
+  let referencesAreDurable = 0;
+  for (const sample of sampleChain(4)) {
+    const [nar, narInfo] = [narRename(sample), narInfoRename(sample)];
+    const hash = hashPartOf(sample.storePath);
+    const narIsNamed = ended(nar);
+    const narInfoIsNamed = ended(narInfo);
+    assert.ok(fsyncOf(ended, `DIR/nar/.partial/${hash}`) < narIsNamed);
+    assert.ok(fsyncOf(ended, "DIR/nar", narIsNamed) < narInfoIsNamed);
+    assert.ok(fsyncOf(ended, `DIR/.partial/${hash}`) < narInfoIsNamed);
+    assert.ok(referencesAreDurable < narInfoIsNamed);
+    referencesAreDurable = fsyncOf(ended, "DIR", narInfoIsNamed);
+  }
+}
 
 function narRename({ request, packed, storePath }: SampleUpload): string {
   const { url } = narInfoOf(request, packed);

@@ -187,6 +187,7 @@ describe("FileCache.info()", () => {
     assert.deepEqual(await rig.cache.info(signal), {
       readUrl: `file://${rig.dir}`,
       storeDir: "/nix/store",
+      priority: undefined,
       publicKeys: undefined,
       isPublic: false,
       writable: true,

@@ -8,10 +8,19 @@ import { FormatError } from "../../nix/format-error.ts";
 import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
 import { orAborted } from "../../or-aborted.ts";
 import { narInfoName } from "../binary-cache.ts";
-import type { Cache, CacheInfo, CacheTraits, Upload, UploadRequest } from "../contract.ts";
+import type {
+  Cache,
+  CacheCompanions,
+  CacheInfo,
+  CacheTraits,
+  Companion,
+  Upload,
+  UploadRequest,
+} from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { CacheFolder, orAbsent, readText } from "./cache-folder.ts";
+import { CompanionFiles } from "./companion-files.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
@@ -49,14 +58,17 @@ export function createFileCache(options: FileCacheOptions): Cache {
 class FileCache implements Cache {
   readonly name: string;
   readonly traits = TRAITS;
+  readonly companions: CacheCompanions;
   readonly #label: string;
   readonly #folder: CacheFolder;
   readonly #storeDir: string;
   readonly #signs: boolean;
   readonly #clock: Clock;
   readonly #commits: { readonly nars: FolderCommits; readonly narInfos: FolderCommits };
+  readonly #files: CompanionFiles;
+  #preparing: Promise<string> | undefined;
   /** The store that the cache is of, once it can be written to. */
-  #prepared: Promise<string> | undefined;
+  #writableStore: string | undefined;
 
   constructor({ name, dir, storeDir, signs, clock }: FileCacheOptions) {
     this.name = name;
@@ -66,21 +78,30 @@ class FileCache implements Cache {
     this.#signs = signs ?? false;
     this.#clock = clock ?? systemClock;
     this.#commits = {
-      nars: new FolderCommits(this.#folder.narDir),
-      narInfos: new FolderCommits(this.#folder.dir),
+      nars: new FolderCommits(this.#folder.narDir, this.#folder),
+      narInfos: new FolderCommits(this.#folder.dir, this.#folder),
+    };
+    this.#files = new CompanionFiles(this.#folder, this.#commits.narInfos);
+    this.companions = {
+      missing: (names, signal) => this.#missingFiles(names, signal),
+      put: (companion, signal) => this.#putFile(companion, signal),
     };
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
     const looking = { action: `look up ${this.#label}`, isReading: true, signal };
-    return await this.#explained(looking, async () => ({
-      readUrl: this.#folder.url,
-      storeDir: (await this.#folder.info()).storeDir ?? this.#storeDir,
-      publicKeys: undefined,
-      isPublic: false,
-      writable: await this.#folder.isWritable(),
-      preferredCompression: undefined,
-    }));
+    return await this.#explained(looking, async () => {
+      const { storeDir = this.#storeDir, priority } = await this.#folder.info();
+      return {
+        readUrl: this.#folder.url,
+        storeDir,
+        priority,
+        publicKeys: undefined,
+        isPublic: false,
+        writable: await this.#folder.isWritable(),
+        preferredCompression: undefined,
+      };
+    });
   }
 
   async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
@@ -98,7 +119,8 @@ class FileCache implements Cache {
 
   async beginUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
     const [folder, label, commits] = [this.#folder, this.#label, this.#commits];
-    const storeDir = await this.#prepare(signal);
+    signal.throwIfAborted();
+    const storeDir = this.#writableStore ?? (await this.#prepare(signal));
     if (storeDirOf(request.info.path) === storeDir) {
       return new FileUpload({ label, folder, commits, request });
     }
@@ -111,20 +133,43 @@ class FileCache implements Cache {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled([
       this.#commits.nars[Symbol.asyncDispose](),
-      this.#commits.narInfos[Symbol.asyncDispose](),
+      this.#files[Symbol.asyncDispose](),
     ]);
+  }
+
+  async #missingFiles(names: Iterable<string>, signal: AbortSignal): Promise<Set<string>> {
+    const missing = new Set<string>();
+    const looking = { action: `look into ${this.#label}`, isReading: true, signal };
+    await this.#explained(looking, () =>
+      forEachConcurrent(names, { limit: LOOKS_AT_ONCE, signal }, async (name) => {
+        if (!(await this.#files.has(name))) missing.add(name);
+      }),
+    );
+    return missing;
+  }
+
+  /** Is not left alone while it is written, as one could be that hangs and is only read. */
+  async #putFile(companion: Companion, signal: AbortSignal): Promise<void> {
+    await this.#prepare(signal);
+    const action = `write ${JSON.stringify(companion.name)} to ${this.#label}`;
+    try {
+      await this.#files.put(companion);
+    } catch (error) {
+      throw await fileError(error, { action, dir: this.#folder.dir });
+    }
   }
 
   /** Makes the folder ready for writing, once; after a failure again. */
   async #prepare(signal: AbortSignal): Promise<string> {
-    signal.throwIfAborted();
-    const prepared = (this.#prepared ??= this.#folder.prepare(this.#storeDir, this.#clock));
+    const preparing = (this.#preparing ??= this.#folder.prepare(this.#storeDir, this.#clock));
     const forget = (error: unknown): never => {
-      this.#prepared = undefined;
+      this.#preparing = undefined;
       throw error;
     };
     const action = `write to ${this.#label}`;
-    return await this.#explained({ action, signal }, () => prepared.catch(forget));
+    const prepared = await this.#explained({ action, signal }, () => preparing.catch(forget));
+    this.#writableStore = prepared;
+    return prepared;
   }
 
   /**

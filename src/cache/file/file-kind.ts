@@ -1,4 +1,5 @@
-import type { CacheKind } from "../kind.ts";
+import { COMPANION_KEYS } from "../binary-cache.ts";
+import { type CacheKind, READER_KEYS } from "../kind.ts";
 import { createFileCache } from "./file-cache.ts";
 import { fileUrl, fileUrlFault, folderTextFault, guessFileUrl, parseFileUrl } from "./file-url.ts";
 
@@ -12,8 +13,9 @@ export const fileKind: CacheKind = {
   canonicalUrl: (url) => fileUrl(parseFileUrl(url)),
   guessUrl: guessFileUrl,
   folderOf: parseFileUrl,
+  serverOf: () => undefined,
   needsTable: true,
-  keys: new Set(),
+  keys: new Set([...READER_KEYS, ...COMPANION_KEYS]),
   token: undefined,
   // Readers find a key by its name, so it has to have one.
   key: { variable: undefined, defaultName: () => undefined },

@@ -53,9 +53,9 @@ async function createRig(): Promise<Rig> {
 describe("createFileReader().info()", () => {
   it("tells the store, if the cache says", async () => {
     await using rig = await createRig();
-    assert.deepEqual(await rig.reader.info(signal), { storeDir: undefined });
-    await writeFile(rig.path("nix-cache-info"), "StoreDir: /my/store\n");
-    assert.deepEqual(await rig.reader.info(signal), { storeDir: "/my/store" });
+    assert.deepEqual(await rig.reader.info(signal), { storeDir: undefined, priority: undefined });
+    await writeFile(rig.path("nix-cache-info"), "StoreDir: /my/store\nPriority: 30\n");
+    assert.deepEqual(await rig.reader.info(signal), { storeDir: "/my/store", priority: 30 });
   });
 
   it("says that the folder is gone", async () => {

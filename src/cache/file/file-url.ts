@@ -1,6 +1,6 @@
 import { HandpickError } from "../../error.ts";
-import { quote } from "../../nix/format-error.ts";
 import { DEFAULT_STORE_DIR } from "../../nix/store-path.ts";
+import { queryFault } from "../nix-parameters.ts";
 import { LONGEST_URL } from "../server-url.ts";
 
 const FILE_URL = /^file:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s;
@@ -12,23 +12,6 @@ const SHELL_PATH = /^(?:file:)?\/*(?:~|\$)|^file:.*\$\{/s;
 const NO_URL = /^(?:\.{0,2}\/|\.{1,2}$|file:(?!\/\/))/;
 /** Characters of a path that Nix takes as they are, in every version. */
 const PLAIN = /%(?:24|26|2B|2C|3A|3B|3D|40)/g;
-
-/** The keys of a table that stand for parameters of a Nix URL. */
-const KEYS: ReadonlyMap<string, string> = new Map([
-  ["compression", "compression"],
-  ["compression-level", "compression-level"],
-  ["secret-key", "signing-key-file"],
-  ["secret-keys", "signing-key-file"],
-]);
-/** Parameters that only readers have a use for. */
-const OF_READERS: ReadonlySet<string> = new Set([
-  "priority",
-  "store",
-  "trusted",
-  "want-mass-query",
-  "local-nar-cache",
-  "path-info-cache-size",
-]);
 
 /**
  * Reads `file:///DIR` and gives the folder: percent-encoding is undone, as Nix does from 2.26 on at the
@@ -116,13 +99,4 @@ function decode(path: string): string | undefined {
 
 function encodePart(part: string): string {
   return encodeURIComponent(part).replace(PLAIN, decodeURIComponent);
-}
-
-/** Names the first parameter, and says where it belongs; its value may be a secret of somebody. */
-function queryFault(query: string): string {
-  const name = query.split(/[=&]/, 1)[0] ?? "";
-  const key = KEYS.get(name);
-  const rule = `must not have parameters, found ${quote(name)}`;
-  if (key !== undefined) return `${rule}; set ${key} in [caches.NAME] of the configuration`;
-  return OF_READERS.has(name) ? `${rule}, which readers set in their substituters` : rule;
 }

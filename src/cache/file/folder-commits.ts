@@ -1,7 +1,8 @@
-import { type FileHandle, open, rename } from "node:fs/promises";
+import { constants } from "node:fs";
 import { join } from "node:path";
 
 import { systemCode } from "../../files/system-code.ts";
+import type { Called } from "./partial-files.ts";
 
 /** File systems that cannot be asked for the names in a folder, some of FUSE among them. */
 const UNASKABLE = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
@@ -18,12 +19,14 @@ interface Renaming {
  */
 export class FolderCommits implements AsyncDisposable {
   readonly #dir: string;
+  readonly #folder: Called;
   #waiting: Renaming[] = [];
   #running: Promise<void> | undefined;
-  #handle: FileHandle | undefined;
+  #fd: number | undefined;
 
-  constructor(dir: string) {
+  constructor(dir: string, folder: Called) {
     this.#dir = dir;
+    this.#folder = folder;
   }
 
   /**
@@ -43,6 +46,8 @@ export class FolderCommits implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
+    // Those that come in this moment go with the first.
+    await Promise.resolve();
     while (this.#waiting.length > 0) {
       const group = this.#waiting;
       this.#waiting = [];
@@ -50,15 +55,15 @@ export class FolderCommits implements AsyncDisposable {
     }
     this.#running = undefined;
     // A folder that is open keeps its disk from being unmounted.
-    const handle = this.#handle;
-    this.#handle = undefined;
-    await handle?.close().catch(() => undefined);
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd !== undefined) await this.#close(fd);
   }
 
   async #commit(group: readonly Renaming[]): Promise<void> {
     const named: Renaming[] = [];
     const one = async (renaming: Renaming): Promise<void> => {
-      await rename(renaming.from, renaming.to);
+      await this.#folder.calls.rename(renaming.from, renaming.to);
       named.push(renaming);
     };
     await Promise.all(group.map((each) => one(each).catch((error) => each.done.reject(error))));
@@ -74,9 +79,19 @@ export class FolderCommits implements AsyncDisposable {
   }
 
   async #sync(): Promise<void> {
-    this.#handle ??= await open(this.#dir, "r");
-    await this.#handle.sync().catch((error: unknown) => {
+    this.#fd ??= await this.#folder.calls.open(this.#dir, constants.O_RDONLY);
+    try {
+      await this.#folder.calls.sync(this.#fd);
+    } catch (error) {
       if (!UNASKABLE.has(systemCode(error) ?? "")) throw error;
-    });
+    }
+  }
+
+  async #close(fd: number): Promise<void> {
+    try {
+      await this.#folder.calls.close(fd);
+    } catch {
+      // The names are on disk: nothing was written by way of this descriptor.
+    }
   }
 }

@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { chmod, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../../test/nix.ts";
 import { NOBODY } from "../../../test/ordinary-user.ts";
-import { COMPRESSORS, samplePart } from "../../../test/sample-upload.ts";
+import {
+  APP_AND_LIB,
+  packAppAndLib,
+  type PackedPath,
+  publishPacked,
+} from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
-import { sha256FromDigest } from "../../nix/hash.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
-import type { PathInfo } from "../../nix/path-info.ts";
-import { fingerprint, signFingerprint } from "../../nix/signature.ts";
-import { hashPartOf, parseStorePath, type StorePath } from "../../nix/store-path.ts";
+import { hashPartOf } from "../../nix/store-path.ts";
 import type { Compression } from "../contract.ts";
 import { createFileCache } from "./file-cache.ts";
 import { createFileReader } from "./file-reader.ts";
@@ -21,64 +22,24 @@ import { createFileReader } from "./file-reader.ts";
 const { signal } = new AbortController();
 const KEY = generateSecretKey("folder-1");
 const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
-const EXPRESSION = `
-  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
-`;
 
-interface Packed {
-  readonly info: PathInfo;
-  readonly nar: Buffer;
-}
-
-async function pack(nix: TestNix, path: StorePath): Promise<Packed> {
-  const { stdout } = await nix.run("nix-store", ["--query", "--references", path]);
-  const references = stdout.split("\n").filter(Boolean);
-  const dump = `nix-store --dump ${nix.dir}/root${path} > ${nix.dir}/nar`;
-  await nix.run("sh", ["-c", dump]);
-  const nar = await readFile(join(nix.dir, "nar"));
-  return {
-    nar,
-    info: {
-      path,
-      narHash: sha256FromDigest(createHash("sha256").update(nar).digest()),
-      narSize: nar.length,
-      references: references.map((line) => parseStorePath(line)),
-      deriver: undefined,
-      registrationTime: 0,
-      ultimate: true,
-      signatures: [],
-      // Without it Nix asks for a signature.
-      contentAddress: undefined,
-    },
-  };
-}
-
-async function push(dir: string, packed: readonly Packed[], method: Compression): Promise<void> {
+async function push(
+  dir: string,
+  packed: readonly PackedPath[],
+  compression: Compression,
+): Promise<void> {
   await using cache = createFileCache({ name: "folder", dir });
-  for (const { info, nar } of packed) {
-    const file = COMPRESSORS[method](nar);
-    const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), KEY)];
-    const upload = await cache.beginUpload({ info, compression: method, signatures }, signal);
-    await upload.putPart(samplePart(1, file), signal);
-    const fileHash = sha256FromDigest(createHash("sha256").update(file).digest());
-    await upload.publish({ fileHash, fileSize: file.length }, signal);
-  }
+  for (const each of packed) await publishPacked(cache, each, { compression, key: KEY });
 }
 
 describe("a folder and Nix itself", () => {
   let temp: TempDir;
-  let lib: Packed;
-  let app: Packed;
+  let lib: PackedPath;
+  let app: PackedPath;
   before(async () => {
     temp = await tempDir();
     await chmod(temp.dir, 0o755);
-    await using nix = await createTestNix({ root: true });
-    const evaluate = ["--eval", "--read-write-mode", "--expr", EXPRESSION];
-    const { stdout } = await nix.run("nix-instantiate", evaluate);
-    const path = parseStorePath(JSON.parse(stdout));
-    const found = await nix.run("nix-store", ["--query", "--references", path]);
-    lib = await pack(nix, parseStorePath(found.stdout.trim()));
-    app = await pack(nix, path);
+    ({ app, lib } = await packAppAndLib());
   });
   after(() => temp[Symbol.asyncDispose]());
 
@@ -144,7 +105,7 @@ describe("a folder and Nix itself", () => {
     await push(dir, [lib], "zstd");
     const library = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `file://${dir}?compression=zstd`, app.info.path]);
     // Nix leaves alone what is there.
     const present = await readFile(join(dir, `${hashPartOf(lib.info.path)}.narinfo`), "utf8");
@@ -165,7 +126,7 @@ describe("a folder and Nix itself", () => {
     const [ours, theirs] = [join(temp.dir, "ours"), join(temp.dir, "theirs")];
     await push(ours, [lib, app], "none");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `file://${theirs}?compression=none`, app.info.path]);
     for (const folder of [".partial", "nar/.partial"])
       await rm(join(ours, folder), { recursive: true });

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, lstat, open, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, readdir, rm } from "node:fs/promises";
+import { join, sep } from "node:path";
 
+import type { FileCalls } from "../../files/file-calls.ts";
 import { affordable } from "../../files/open-files.ts";
-import { writeAll } from "../../files/write-all.ts";
 
 /**
  * How old a file is that nobody writes any more. A writer that lives touches its file within minutes;
@@ -18,20 +18,27 @@ const OURS = /-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const KNOWN_FILE = constants.O_WRONLY | constants.O_NOFOLLOW;
 
+/** A folder that says by which calls its files are written. */
+export interface Called {
+  readonly calls: FileCalls;
+}
+
 /**
  * The folder `.partial`, where files are until they are whole: on the file system of the folder that it
  * is in, so that a rename takes them there. A killed process leaves files here and nowhere else.
  */
 export class PartialFiles {
   readonly dir: string;
+  readonly #folder: Called;
 
-  constructor(parent: string) {
+  constructor(parent: string, folder: Called) {
     this.dir = join(parent, ".partial");
+    this.#folder = folder;
   }
 
   /** Names a new file; nothing is made yet. */
   create(name: string): PartialFile {
-    return new PartialFile(join(this.dir, `${name}-${randomUUID()}`), kept);
+    return new PartialFile(`${this.dir}${sep}${name}-${randomUUID()}`, this.#folder.calls);
   }
 
   /** Removes what others began and left at least {@link ABANDONED_MS} ago. Best effort. */
@@ -52,17 +59,17 @@ export class PartialFile {
   readonly path: string;
   /** Bytes that were written. */
   sizeBytes = 0;
-  readonly #open: OpenFiles;
-  #handle: Promise<FileHandle> | undefined;
-  /** Settles once a handle that was released has everything on disk. */
+  readonly #calls: FileCalls;
+  #fd: Promise<number> | undefined;
+  /** Settles once a descriptor that was released has everything on disk. */
   #released: Promise<void> | undefined;
   #isMade = false;
   #isRemoved = false;
   #users = 0;
 
-  constructor(path: string, open: OpenFiles) {
+  constructor(path: string, calls: FileCalls) {
     this.path = path;
-    this.#open = open;
+    this.#calls = calls;
   }
 
   get isIdle(): boolean {
@@ -73,56 +80,57 @@ export class PartialFile {
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     if (this.#isRemoved) throw new Error(`${this.path} was given up`);
     this.#users += 1;
-    this.#open.add(this);
+    kept.add(this);
     try {
-      this.#handle ??= this.#openFile();
-      await writeAll(await this.#handle, bytes, offset);
+      this.#fd ??= this.#openFile();
+      await this.#calls.writeAll(await this.#fd, bytes, offset);
       this.sizeBytes += bytes.length;
     } finally {
       this.#users -= 1;
     }
-    await this.#open.releaseSurplus();
+    await kept.releaseSurplus();
   }
 
   /** Closes the file once everything is on disk; a later write opens it again. */
-  async finish(): Promise<void> {
-    const handle = this.#takeHandle();
-    const before = this.#released;
-    this.#released = (async () => {
-      await before;
-      if (handle !== undefined) await syncAndClose(await handle);
-    })();
-    await this.#released;
+  finish(): Promise<void> {
+    this.#released = this.#release(this.#takeFd(), this.#released);
+    return this.#released;
   }
 
   /** Gives the file up. */
   async remove(): Promise<void> {
     this.#isRemoved = true;
-    const handle = await this.#takeHandle()?.catch(() => undefined);
-    await handle?.close();
+    const fd = await this.#takeFd()?.catch(() => undefined);
+    if (fd !== undefined) await this.#calls.close(fd);
     if (this.#isMade) await rm(this.path, { force: true });
   }
 
-  #takeHandle(): Promise<FileHandle> | undefined {
-    const handle = this.#handle;
-    this.#handle = undefined;
-    this.#open.delete(this);
-    return handle;
+  #takeFd(): Promise<number> | undefined {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    kept.delete(this);
+    return fd;
   }
 
-  async #openFile(): Promise<FileHandle> {
-    if (this.#isMade) return await open(this.path, KNOWN_FILE);
+  async #openFile(): Promise<number> {
+    if (this.#isMade) return await this.#calls.open(this.path, KNOWN_FILE);
     this.#isMade = true;
     // Readable as the umask says: the cache is for others too.
-    return await open(this.path, NEW_FILE, 0o666);
+    return await this.#calls.open(this.path, NEW_FILE, 0o666);
   }
-}
 
-async function syncAndClose(handle: FileHandle): Promise<void> {
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+  async #release(
+    taken: Promise<number> | undefined,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
+    await before;
+    if (taken === undefined) return;
+    const fd = await taken;
+    try {
+      await this.#calls.sync(fd);
+    } finally {
+      await this.#calls.close(fd);
+    }
   }
 }
 

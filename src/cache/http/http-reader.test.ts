@@ -68,9 +68,15 @@ async function read(
 describe("openHttpReader()", () => {
   it("reads what the cache says of itself", async () => {
     await using rig = await serve((_, response) => response.end("StoreDir: /gnu/store\n"));
-    assert.deepEqual(await rig.reader.info(signal), { storeDir: "/gnu/store" });
+    assert.deepEqual(await rig.reader.info(signal), {
+      storeDir: "/gnu/store",
+      priority: undefined,
+    });
     await using silent = await serve((_, response) => response.writeHead(404).end());
-    assert.deepEqual(await silent.reader.info(signal), { storeDir: undefined });
+    assert.deepEqual(await silent.reader.info(signal), {
+      storeDir: undefined,
+      priority: undefined,
+    });
     assert.deepEqual(rig.asked, ["/cache/nix-cache-info"]);
   });
 

@@ -1,7 +1,7 @@
-import type { HttpResponse } from "../../http/http-message.ts";
-import { isRetryable } from "../../http/retry.ts";
-import { isRefusal, isSuccess } from "../../http/status-error.ts";
-import type { CachixApi } from "./cachix-api.ts";
+import type { HttpResponse } from "../http/http-message.ts";
+import { isRetryable } from "../http/retry.ts";
+import { isRefusal, isSuccess } from "../http/status-error.ts";
+import type { JsonApi } from "./json-api.ts";
 
 /** A call whose answer can get lost although the service did what it was asked. */
 export interface Effect {
@@ -21,7 +21,7 @@ export interface Effect {
  * @throws What `send` or `check` threw last.
  */
 export async function sendUntilEffective(
-  api: CachixApi,
+  api: Pick<JsonApi, "retry">,
   { send, check, isDone }: Effect,
   signal: AbortSignal,
 ): Promise<HttpResponse> {

@@ -1,3 +1,5 @@
+import { onAbort } from "./on-abort.ts";
+
 interface Waiter {
   readonly amount: number;
   readonly admit: () => void;
@@ -46,18 +48,18 @@ export class Budget {
 
   #wait(amount: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
+      const leave = (): void => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
         this.#admitWaiters();
         reject(signal.reason as Error);
       };
       const admit = (): void => {
-        signal.removeEventListener("abort", onAbort);
+        stopListening();
         resolve();
       };
       const waiter: Waiter = { amount, admit };
       this.#waiters.push(waiter);
-      signal.addEventListener("abort", onAbort, { once: true });
+      const stopListening = onAbort(signal, leave);
     });
   }
 

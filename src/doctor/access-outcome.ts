@@ -1,0 +1,13 @@
+import type { CacheDiagnosis } from "../cache/contract.ts";
+import { type Outcome, ok, warning } from "./check.ts";
+
+/**
+ * Tells whose credentials a cache is used with, where its kind finds them by itself, and whether they may write.
+ *
+ * @throws {HandpickError} `CACHE_REFUSED` if they may not.
+ */
+export function accessOutcome({ credentials, refusal, advice }: CacheDiagnosis): Outcome {
+  if (refusal !== undefined) throw refusal;
+  const text = `signed with ${credentials}, may write`;
+  return advice === undefined ? ok(text) : warning(text, advice);
+}

@@ -1,0 +1,73 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Cache, Compression } from "../src/cache/contract.ts";
+import { sha256FromDigest } from "../src/nix/hash.ts";
+import type { SecretKey } from "../src/nix/key.ts";
+import type { PathInfo } from "../src/nix/path-info.ts";
+import { fingerprint, signFingerprint } from "../src/nix/signature.ts";
+import { parseStorePath, type StorePath } from "../src/nix/store-path.ts";
+import { createTestNix, type TestNix } from "./nix.ts";
+import { COMPRESSORS, samplePart } from "./sample-upload.ts";
+
+/** A path of a real store, and its NAR. */
+export interface PackedPath {
+  readonly info: PathInfo;
+  readonly nar: Buffer;
+}
+
+/** A path with a reference, `app` and `lib`: texts, so that every Nix makes the same without building. */
+export const APP_AND_LIB: string = `
+  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
+`;
+
+/** Packs both paths of {@link APP_AND_LIB}. */
+export async function packAppAndLib(): Promise<Record<"app" | "lib", PackedPath>> {
+  await using nix = await createTestNix({ root: true });
+  const evaluate = ["--eval", "--read-write-mode", "--expr", APP_AND_LIB];
+  const { stdout } = await nix.run("nix-instantiate", evaluate);
+  const path = parseStorePath(JSON.parse(stdout));
+  const found = await nix.run("nix-store", ["--query", "--references", path]);
+  const lib = await packPath(nix, parseStorePath(found.stdout.trim()));
+  return { lib, app: await packPath(nix, path) };
+}
+
+/** Reads a path of a Nix that has another root. */
+export async function packPath(nix: TestNix, path: StorePath): Promise<PackedPath> {
+  const { stdout } = await nix.run("nix-store", ["--query", "--references", path]);
+  const references = stdout.split("\n").filter(Boolean);
+  const dump = `nix-store --dump ${nix.dir}/root${path} > ${nix.dir}/nar`;
+  await nix.run("sh", ["-c", dump]);
+  const nar = await readFile(join(nix.dir, "nar"));
+  return {
+    nar,
+    info: {
+      path,
+      narHash: sha256FromDigest(createHash("sha256").update(nar).digest()),
+      narSize: nar.length,
+      references: references.map((line) => parseStorePath(line)),
+      deriver: undefined,
+      registrationTime: 0,
+      ultimate: true,
+      signatures: [],
+      // Without it Nix asks for a signature.
+      contentAddress: undefined,
+    },
+  };
+}
+
+/** Puts a path into a cache, in one part and signed. */
+export async function publishPacked(
+  cache: Cache,
+  { info, nar }: PackedPath,
+  { compression, key }: { readonly compression: Compression; readonly key: SecretKey },
+): Promise<void> {
+  const { signal } = new AbortController();
+  const file = COMPRESSORS[compression](nar);
+  const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), key)];
+  const upload = await cache.beginUpload({ info, compression, signatures }, signal);
+  const fileHash = sha256FromDigest(createHash("sha256").update(file).digest());
+  await upload.putPart({ ...samplePart(1, file), fileHash }, signal);
+  await upload.publish({ fileHash, fileSize: file.length }, signal);
+}
