@@ -1,4 +1,5 @@
 import type { Compression, PartTraits } from "../cache/contract.ts";
+import type { PathInfo } from "../nix/path-info.ts";
 import { Budget } from "../budget.ts";
 import { isTiny, PackPool, type PackRequest } from "./pack-pool.ts";
 import { SMALL_NAR_BYTES } from "./pack.ts";
@@ -21,6 +22,14 @@ export interface CachePackerOptions {
   readonly listings?: boolean;
 }
 
+/** A path whose size is not known. */
+export interface MeasureRequest {
+  readonly info: Pick<PathInfo, "path" | "narHash">;
+  readonly physicalPath: string;
+}
+
+/** Memory for reading a NAR that is only measured. */
+const MEASURED_BYTES = 4 << 20;
 /** Until a cache has said what it awaits, all paths are kept for it, for so long. */
 const HEAD_START_MS = 2_000;
 /** Large paths that a cache has packed before it has read them: NARs in bytes, or one that is larger. */
@@ -85,9 +94,23 @@ export class CachePacker implements Member, AsyncDisposable {
     this.#shared.letGo(this, key);
   }
 
-  /** Finds the size and hash of a NAR, without parts. */
-  async measure(request: PackRequest, signal: AbortSignal): Promise<PackResult> {
-    return await this.#shared.pool.pack(request, signal);
+  /**
+   * Finds the size of a NAR, in bytes, where the store did not record it.
+   *
+   * @throws {HandpickError} `STORE_PATH_CORRUPT` if it has another hash than was recorded.
+   */
+  async measure({ info, physicalPath }: MeasureRequest, signal: AbortSignal): Promise<number> {
+    const { path, narHash } = info;
+    const request = {
+      physicalPath,
+      narSize: 0,
+      recorded: { path, narHash, narSize: 0 },
+      compression: "none",
+      level: undefined,
+      partSize: MEASURED_BYTES,
+      onPart: async () => undefined,
+    } as const;
+    return (await this.#shared.pool.pack(request, signal)).narSize;
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Cache, Companion, Compression, PackedFile, Upload } from "../cache/contract.ts";
+import type { Cache, Companion, Compression, Upload } from "../cache/contract.ts";
 import { listingOf } from "../cache/binary-cache.ts";
 import { DelayedAbort } from "../cache/delayed-abort.ts";
 import { HandpickError, isOutage, isRefusal, toFailure } from "../error.ts";
@@ -12,7 +12,8 @@ import type { CompanionLack, PushEvent } from "./events.ts";
 import type { PackResult } from "./pack-protocol.ts";
 import type { CachePacker } from "./cache-packer.ts";
 import { Pace } from "./pace.ts";
-import { Settlement } from "./settlement.ts";
+import { Place } from "./place.ts";
+import { Progress, type Stage } from "./progress.ts";
 
 /** One path to push. */
 export interface PushTask {
@@ -42,8 +43,6 @@ export interface PushOptions {
 const PATHS_IN_FLIGHT = 64;
 /** A connection to the API and one to the storage. */
 const FILES_PER_PATH = 2;
-/** Memory for reading a NAR that is only measured. */
-const MEASURED_BYTES = 4 << 20;
 /** How long an interrupted run waits for the answer to the start of an upload. */
 const BEGIN_GRACE_MS = 400;
 /**
@@ -51,10 +50,8 @@ const BEGIN_GRACE_MS = 400;
  *
  *     begin -> pack -> parts -> hash as recorded? -> last part -> references ready? -> publish
  *
- * A path is *stored* when its NAR is and those of its references are, and *visible* when it is
- * published and its references are visible. It is published once its references are stored, or
- * visible if the cache leaves the closure rule to us, and reported as pushed when it is visible
- * itself. A path that fails holds what needs it and stops nothing else. Where parts go in order, even the
+ * A path is published once its references are stored, or visible if the cache leaves the closure rule to us
+ * (see {@link Stage}), and reported as pushed when it is visible itself. A path that fails holds what needs it and stops nothing else. Where parts go in order, even the
  * first waits until the references are ready: uploads that wait would hold the connections that those need.
  *
  * @param tasks In reference order, each path once.
@@ -62,69 +59,51 @@ const BEGIN_GRACE_MS = 400;
  * @throws The reason `signal` was aborted with.
  */
 export async function pushPaths(tasks: readonly PushTask[], options: PushOptions): Promise<void> {
-  await new Run(options).all(tasks);
+  await new Run(tasks, options).all(tasks);
 }
-
-type Stage = "stored" | "visible";
-/** True if a path gets there, known as soon as it is certain. */
-type Progress = Readonly<Record<Stage, Settlement>>;
 
 class Run {
   readonly #options: PushOptions;
-  readonly #slots: Budget;
+  readonly #places: Budget;
   readonly #pace: Pace;
-  readonly #progress = new Map<StorePath, Progress>();
+  readonly #progress: Progress;
   readonly #refused = new AbortController();
   readonly #signal: AbortSignal;
   /** An upload whose start was asked for can be given up only once its name is known. */
   readonly #beginSignal: AbortSignal;
-  readonly #wakeAll = (): void => {
-    for (const stages of this.#progress.values()) {
-      stages.stored.wake();
-      stages.visible.wake();
-    }
-  };
   #outage: HandpickError | undefined;
 
-  constructor(options: PushOptions) {
+  constructor(tasks: readonly PushTask[], options: PushOptions) {
     this.#options = options;
     this.#pace = new Pace(options.cache.traits.parts);
-    this.#slots = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH * options.packer.shares));
+    this.#places = new Budget(affordable(PATHS_IN_FLIGHT, FILES_PER_PATH * options.packer.shares));
     this.#signal = AbortSignal.any([options.signal, this.#refused.signal]);
     this.#beginSignal = new DelayedAbort(this.#signal, BEGIN_GRACE_MS).signal;
+    const paths = tasks.map(({ info }) => info.path);
+    this.#progress = new Progress(paths, this.#signal);
   }
 
   async all(tasks: readonly PushTask[]): Promise<void> {
     const { cache, packer, compression, level } = this.#options;
     const physicalPaths = tasks.map(({ physicalPath }) => physicalPath);
     packer.expect({ physicalPaths, compression, level, parts: cache.traits.parts });
-    for (const { info } of tasks) {
-      this.#progress.set(info.path, { stored: new Settlement(), visible: new Settlement() });
+    using _progress = this.#progress;
+    const first = this.#options.isDoubtful === true ? smallestAlone(tasks) : undefined;
+    if (first !== undefined) await this.#one(first, this.#newPlace());
+    const running: Promise<void>[] = [];
+    for (const task of tasks) {
+      if (task === first) continue;
+      const place = this.#newPlace();
+      if (this.#isInOrder) running.push(this.#oneAfterReferences(task, place));
+      else if (await isDone(place.take())) running.push(this.#one(task, place));
+      else break;
     }
-    this.#signal.addEventListener("abort", this.#wakeAll, { once: true });
-    try {
-      await this.#each(tasks);
-    } finally {
-      this.#signal.removeEventListener("abort", this.#wakeAll);
-    }
+    await Promise.all(running);
     this.#signal.throwIfAborted();
   }
 
-  async #each(tasks: readonly PushTask[]): Promise<void> {
-    const running: Promise<void>[] = [];
-    const first = this.#options.isDoubtful === true ? smallestAlone(tasks) : undefined;
-    if (first !== undefined) await this.#one(first, () => undefined);
-    for (const task of tasks) {
-      if (task === first) continue;
-      if (this.#isInOrder) {
-        running.push(this.#oneAfterReferences(task));
-        continue;
-      }
-      const endSlot = await this.#slots.take(1, this.#signal).catch(() => undefined);
-      if (endSlot === undefined) break;
-      running.push(this.#one(task, endSlot));
-    }
-    await Promise.all(running);
+  #newPlace(): Place {
+    return new Place(this.#places, this.#signal);
   }
 
   get #isInOrder(): boolean {
@@ -137,33 +116,26 @@ class Run {
   }
 
   /** Takes a place only once the path can go all the way. */
-  async #oneAfterReferences(task: PushTask): Promise<void> {
-    const endSlot = await this.#firstWithout(this.#needed, task.info)
-      .then(() => this.#slots.take(1, this.#signal))
-      .catch(() => undefined);
-    if (endSlot !== undefined) await this.#one(task, endSlot);
+  async #oneAfterReferences(task: PushTask, place: Place): Promise<void> {
+    const ready = this.#progress.firstWithout(this.#needed, task.info).then(() => place.take());
+    if (await isDone(ready)) await this.#one(task, place);
   }
 
   /** Never throws: what goes wrong becomes an event, or aborts the run. */
-  async #one(task: PushTask, endSlot: () => void): Promise<void> {
+  async #one(task: PushTask, place: Place): Promise<void> {
     const { info, physicalPath } = task;
     const { packer, compression, level } = this.#options;
     let isVisible = false;
     try {
-      isVisible = await this.#push(task, endSlot);
+      isVisible = await this.#push(task, place);
     } catch (error) {
       this.#fail(info.path, error);
     } finally {
       packer.forget({ physicalPath, compression, level });
-      this.#reach(info.path, "stored", isVisible);
-      this.#reach(info.path, "visible", isVisible);
-      endSlot();
+      this.#progress.settle(info.path, "stored", isVisible);
+      this.#progress.settle(info.path, "visible", isVisible);
+      place.leave();
     }
-  }
-
-  /** The first word about a stage counts. */
-  #reach(path: StorePath, stage: Stage, isReached: boolean): void {
-    this.#progress.get(path)?.[stage].settle(isReached);
   }
 
   #fail(path: StorePath, error: unknown): void {
@@ -178,7 +150,7 @@ class Run {
   }
 
   /** False if the path was held. */
-  async #push(task: PushTask, endSlot: () => void): Promise<boolean> {
+  async #push(task: PushTask, place: Place): Promise<boolean> {
     const { cache, compression, signaturesOf, onEvent } = this.#options;
     if (this.#outage !== undefined) throw this.#outage;
     if (this.#isInOrder && (await this.#isHeld(task.info))) return false;
@@ -192,17 +164,20 @@ class Run {
       const result = await this.#pack({ ...task, info }, upload);
       await this.#putCompanions(info, result);
       if (!this.#isInOrder) {
-        endSlot();
+        place.leave();
         if (await this.#isHeld(info)) {
           await upload.abort();
           return false;
         }
       }
-      this.#reach(info.path, "stored", true);
-      const { fileSize } = result;
-      await this.#publish(upload, { fileHash: sha256FromHex(result.fileHash), fileSize });
+      this.#progress.settle(info.path, "stored", true);
+      await place.take();
+      const { fileHash, fileSize } = result;
+      await upload.publish({ fileHash: sha256FromHex(fileHash), fileSize }, this.#signal);
+      place.leave();
       const durationMs = Math.round(performance.now() - startMs);
-      const hidden = await this.#firstWithout("visible", info, { isPublished: true });
+      // References come first, so after an interruption they end soon; what is there is told.
+      const hidden = await this.#progress.firstWithout("visible", info, { toEnd: true });
       if (hidden !== undefined) {
         this.#signal.throwIfAborted();
         this.#hold(info.path, { path: hidden, state: "hides" });
@@ -219,37 +194,15 @@ class Run {
 
   /** Waits for the references, and holds the path if one of them does not get so far. */
   async #isHeld(info: PathInfo): Promise<boolean> {
-    const missing = await this.#firstWithout(this.#needed, info);
+    const missing = await this.#progress.firstWithout(this.#needed, info);
     if (missing !== undefined) this.#hold(info.path, { path: missing, state: "failed" });
     return missing !== undefined;
-  }
-
-  /** The place given up while waiting for references is taken again. */
-  async #publish(upload: Upload, file: PackedFile): Promise<void> {
-    if (this.#isInOrder) return await upload.publish(file, this.#signal);
-    const endSlot = await this.#slots.take(1, this.#signal);
-    try {
-      await upload.publish(file, this.#signal);
-    } finally {
-      endSlot();
-    }
   }
 
   /** Narinfos and signatures have the size of the NAR, which very old databases do not. */
   async #measured({ info, physicalPath }: PushTask): Promise<PathInfo> {
     if (info.narSize > 0) return info;
-    const { narSize } = await this.#options.packer.measure(
-      {
-        physicalPath,
-        narSize: 0,
-        recorded: { path: info.path, narHash: info.narHash, narSize: 0 },
-        compression: "none",
-        level: undefined,
-        partSize: MEASURED_BYTES,
-        onPart: async () => undefined,
-      },
-      this.#signal,
-    );
+    const narSize = await this.#options.packer.measure({ info, physicalPath }, this.#signal);
     return { ...info, narSize };
   }
 
@@ -296,30 +249,19 @@ class Run {
     }
   }
 
-  /** Waits for the references; the first that will not get so far in this run, if any. */
-  async #firstWithout(
-    stage: Stage,
-    info: PathInfo,
-    { isPublished = false } = {},
-  ): Promise<StorePath | undefined> {
-    for (const reference of info.references) {
-      const reached = this.#progress.get(reference)?.[stage];
-      if (reference === info.path || reached === undefined) continue;
-      while (reached.value === undefined) {
-        // References come first, so after an interruption they end soon; what is there is told.
-        if (!isPublished) this.#signal.throwIfAborted();
-        await reached.next();
-      }
-      if (!reached.value) return reference;
-    }
-    return undefined;
-  }
-
   #hold(path: StorePath, because: Lack): void {
     const { cache, onEvent } = this.#options;
     const reason = { code: "reference-failed", because } as const;
     onEvent({ event: "held", cache: cache.name, path, reason });
   }
+}
+
+/** Returns false if the run was aborted before, which its end tells. */
+async function isDone(waiting: Promise<void>): Promise<boolean> {
+  return await waiting.then(
+    () => true,
+    () => false,
+  );
 }
 
 type Send = () => Promise<void>;
