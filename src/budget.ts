@@ -54,12 +54,12 @@ export class Budget {
         reject(signal.reason as Error);
       };
       const admit = (): void => {
-        stopListening();
+        listening[Symbol.dispose]();
         resolve();
       };
       const waiter: Waiter = { amount, admit };
       this.#waiters.push(waiter);
-      const stopListening = onAbort(signal, leave);
+      const listening = onAbort(signal, leave);
     });
   }
 

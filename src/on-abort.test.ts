@@ -10,10 +10,10 @@ describe("onAbort()", () => {
     const { signal } = stopped;
     const told: string[] = [];
     onAbort(signal, () => told.push("first"));
-    const stopSecond = onAbort(signal, () => told.push("second"));
-    const stopThird = onAbort(signal, () => told.push("third"));
-    onAbort(signal, stopThird);
-    stopSecond();
+    const second = onAbort(signal, () => told.push("second"));
+    const third = onAbort(signal, () => told.push("third"));
+    onAbort(signal, () => third[Symbol.dispose]());
+    second[Symbol.dispose]();
     assert.equal(getEventListeners(signal, "abort").length, 1);
     stopped.abort();
     assert.deepEqual(told, ["first", "third"]);
@@ -23,14 +23,20 @@ describe("onAbort()", () => {
     const stopped = new AbortController();
     const { signal } = stopped;
     let told = 0;
-    const stop = onAbort(signal, () => assert.fail());
-    stop();
-    stop();
+    const first = onAbort(signal, () => assert.fail());
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
     assert.deepEqual(getEventListeners(signal, "abort"), []);
-    const stopAgain = onAbort(signal, () => (told += 1));
-    stop();
+    const again = onAbort(signal, () => (told += 1));
+    first[Symbol.dispose]();
     stopped.abort();
-    stopAgain();
+    again[Symbol.dispose]();
+    assert.equal(told, 1);
+  });
+
+  it("calls at once where it is over already", () => {
+    let told = 0;
+    onAbort(AbortSignal.abort(), () => (told += 1))[Symbol.dispose]();
     assert.equal(told, 1);
   });
 });

@@ -6,18 +6,22 @@ interface Listeners {
 const known = new WeakMap<AbortSignal, Listeners>();
 
 /**
- * Calls `listener` once `signal` is aborted, until the function that is returned is called. All that wait for
+ * Calls `listener` once `signal` is aborted, or at once if it is, until the answer is disposed. All that wait for
  * a signal share one listener of it: with 64 under way, each of its own takes 7 µs to add and remove.
- *
- * @param signal Not aborted yet.
  */
-export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+export function onAbort(signal: AbortSignal, listener: () => void): Disposable {
+  if (signal.aborted) {
+    listener();
+    return { [Symbol.dispose]: () => undefined };
+  }
   const listeners = known.get(signal) ?? listenTo(signal);
   listeners.all.add(listener);
-  return () => {
-    if (!listeners.all.delete(listener) || listeners.all.size > 0) return;
-    signal.removeEventListener("abort", listeners.tellAll);
-    known.delete(signal);
+  return {
+    [Symbol.dispose]: () => {
+      if (!listeners.all.delete(listener) || listeners.all.size > 0) return;
+      signal.removeEventListener("abort", listeners.tellAll);
+      known.delete(signal);
+    },
   };
 }
 

@@ -7,12 +7,7 @@ import { onAbort } from "./on-abort.ts";
  */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const leave = (): void => reject(signal.reason);
-  const stopListening = signal.aborted ? leave() : onAbort(signal, leave);
-  try {
-    // Also where it is over already: a rejection of `promise` that nobody hears would end the process.
-    return await Promise.race([aborted, promise]);
-  } finally {
-    stopListening?.();
-  }
+  using _listening = onAbort(signal, () => reject(signal.reason));
+  // Also where it is over already: a rejection of `promise` that nobody hears would end the process.
+  return await Promise.race([aborted, promise]);
 }

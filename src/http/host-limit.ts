@@ -72,10 +72,6 @@ async function turn({ waiting }: Host, signal: AbortSignal): Promise<void> {
     if (waiting.delete(begin)) reject(signal.reason as Error);
   };
   waiting.add(begin);
-  const stopListening = onAbort(signal, leave);
-  try {
-    await promise;
-  } finally {
-    stopListening();
-  }
+  using _listening = onAbort(signal, leave);
+  await promise;
 }

@@ -48,7 +48,7 @@ export async function exchange(
     outgoing.destroy();
     return failure;
   };
-  const stopListening = onAbort(signal, () => void fail(signal.reason));
+  const listening = onAbort(signal, () => void fail(signal.reason));
   const watchdog = new Watchdog(timeouts, fail);
   const around = { outgoing, request, foreignHint, onSuccess, watchdog, resolve, reject, fail };
   const sender = new BodySender(around);
@@ -68,7 +68,7 @@ export async function exchange(
     throw error;
   } finally {
     watchdog.stop();
-    stopListening();
+    listening[Symbol.dispose]();
     if (!sender.isSent || !receiver.isRead) await connection.destroy();
     connection.release();
     const [sending, receiving] = [sender.stop(), receiver.stop()];

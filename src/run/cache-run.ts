@@ -78,7 +78,7 @@ export async function runCache(
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
   // From here on what others pack is kept for this cache: it takes a while until it is ready.
-  await using packer = new CachePacker(options.packer, wishesOf(config));
+  await using packer = new CachePacker(options.packer, packerOptionsOf(config));
   // A file of credentials may be a pipe that nobody writes to.
   const opened = await orAborted(
     openConfigured(config, { ...options, storeDir: options.store.storeDir }),
@@ -94,14 +94,14 @@ export async function runOpened(
   members: Members,
   options: CacheRunOptions,
 ): Promise<Failure | undefined> {
-  await using packer = new CachePacker(options.packer, wishesOf(opened.config));
+  await using packer = new CachePacker(options.packer, packerOptionsOf(opened.config));
   return await runPacking(opened, members, { ...options, packer });
 }
 
 /** The options of one cache that has its place among those that paths are packed for. */
 type PackingOptions = Omit<CacheRunOptions, "packer"> & { readonly packer: CachePacker };
 
-function wishesOf({ companions }: CacheConfig): CachePackerOptions {
+function packerOptionsOf({ companions }: CacheConfig): CachePackerOptions {
   return { listings: companions.has("listings") };
 }
 

@@ -3,6 +3,7 @@ import type { HttpResponse } from "../../http/http-message.ts";
 import { isTransient } from "../../http/network-error.ts";
 import { isRetryable } from "../../http/retry.ts";
 import { isSuccess, statusMessage } from "../../http/status-error.ts";
+import { onAbort } from "../../on-abort.ts";
 import { DelayedAbort } from "../delayed-abort.ts";
 import { FIRST_PATIENCE } from "../first-contact.ts";
 import { assertNoPage } from "../json-api.ts";
@@ -126,9 +127,4 @@ function interrupted(message: string, cause?: unknown): HandpickError {
     cause,
     hint: "Push again: the upload of a large path cannot be continued where it ended.",
   });
-}
-
-function onAbort(signal: AbortSignal, task: () => void): Disposable {
-  signal.addEventListener("abort", task, { once: true });
-  return { [Symbol.dispose]: () => signal.removeEventListener("abort", task) };
 }
