@@ -7,6 +7,11 @@ import { build } from "esbuild";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
 
+// As they stand in what esbuild writes.
+const NAMED_IMPORT = /\bimport(\{[^{}"]*\})from("node:[a-z0-9_/]+")/g;
+const WHOLE_IMPORT = /\bimport(?:\*as)? ([\w$]+) from("node:[a-z0-9_/]+")/g;
+const ANY_IMPORT = /\bimport[^;()]*from"node:[^"]+"/;
+
 /** Bundles the program into `dist/`: `handpick.js`, its packing worker and what loads on demand. */
 export async function bundle(): Promise<void> {
   const { version } = JSON.parse(await readFile(`${root}/package.json`, "utf8")) as {
@@ -39,7 +44,9 @@ export async function bundle(): Promise<void> {
   const worker = await build({ ...options, entryPoints: ["src/push/pack-worker.ts"] });
   const outputFiles = [...program.outputFiles, ...worker.outputFiles];
   await mkdir(dist, { recursive: true });
-  for (const { path, contents } of outputFiles) await update(path, contents);
+  for (const { path, text } of outputFiles) {
+    await update(path, path.endsWith(".js") ? withoutBuiltinImports(text) : text);
+  }
   const wanted = new Set(outputFiles.map(({ path }) => basename(path)));
   for (const name of await readdir(dist)) {
     if (!wanted.has(name)) await rm(join(dist, name), { recursive: true });
@@ -47,10 +54,31 @@ export async function bundle(): Promise<void> {
   await chmod(join(dist, "handpick.js"), 0o755);
 }
 
+/**
+ * Takes what comes with Node from the module itself. For an import, Node reads all that a module exports, and some
+ * of that loads a good deal more: node:http a second HTTP client, which takes 40 ms, and the others 7 ms in all.
+ *
+ * @throws {Error} If an import is written as none was before.
+ */
+function withoutBuiltinImports(code: string): string {
+  const result = code
+    .replaceAll(NAMED_IMPORT, (_all, names: string, module: string) =>
+      takeBuiltin(names.replaceAll(" as ", ":"), module),
+    )
+    .replaceAll(WHOLE_IMPORT, (_all, name: string, module: string) => takeBuiltin(name, module));
+  const [left] = ANY_IMPORT.exec(result) ?? [];
+  if (left !== undefined) throw new Error(`Cannot rewrite ${left}`);
+  return result;
+}
+
+function takeBuiltin(target: string, module: string): string {
+  return `const ${target}=process.getBuiltinModule(${module})`;
+}
+
 /** Leaves a file alone that is up to date: the program may be running from there right now. */
-async function update(file: string, contents: Uint8Array): Promise<void> {
-  const before = await readFile(file).catch(() => undefined);
-  if (before?.equals(contents)) return;
+async function update(file: string, contents: string): Promise<void> {
+  const before = await readFile(file, "utf8").catch(() => undefined);
+  if (before === contents) return;
   const temporary = `${file}.${process.pid}`;
   await writeFile(temporary, contents);
   await rename(temporary, file);

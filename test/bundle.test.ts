@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -43,6 +43,11 @@ describe("the bundle", () => {
     }
     assert.ok(groups.some((names) => names.join() === "sync"));
     assert.ok(groups.some((names) => names.includes("sync") && names.includes("serve")));
+  });
+
+  it("has Node read nothing of its own modules but what is used", async () => {
+    const names = (await readdir(dirname(BUNDLE))).filter((name) => name.endsWith(".js"));
+    for (const name of names) assert.doesNotMatch(await read(name), /\bfrom ?"node:/, name);
   });
 
   it("has the packing thread in one file", async () => {
