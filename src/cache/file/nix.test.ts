@@ -115,7 +115,7 @@ describe("a folder and Nix itself", () => {
     assert.deepEqual(await cache.missing(hashes, signal), new Set());
     const theirs = await createFileReader({ dir }).narInfo(app.info.path, signal);
     assert.equal(theirs?.narHash, app.info.narHash);
-    // What Nix did not sign is replaced.
+    // The narinfo that Nix wrote has no signature, so a push replaces it.
     assert.equal(await substitute(dir, [TRUSTED]), true);
     await push(dir, [app], "zstd");
     const ours = await createFileReader({ dir }).narInfo(app.info.path, signal);
