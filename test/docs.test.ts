@@ -173,7 +173,7 @@ describe("ARCHITECTURE.md", () => {
     const { overrides } = JSON.parse(await readProject(".oxlintrc.json")) as Lint;
     const table = sections(texts.get("ARCHITECTURE.md") ?? "", 2).get("Rooms") ?? "";
     const documented = new Map(
-      tableRows(table).map(([room = "", , rest = ""]) => [
+      tableRows(table).map(([room = "", rest = ""]) => [
         room,
         rest.match(/\w+\/(?=[ ,]|$)/g) ?? [],
       ]),
