@@ -1,31 +1,41 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { afterEach, beforeEach } from "node:test";
 
 import { type CacheConfig, parseConfig } from "../src/config/config.ts";
 import { type Credentials, readCredentials } from "../src/config/credentials.ts";
+import { generateSecretKey, printSecretKey, type SecretKey } from "../src/nix/key.ts";
 import { tempDir, type TempDir } from "./temp.ts";
 
+/** A signing key, and its spelling by Nix and by Cachix. */
+export const KEY: SecretKey = generateSecretKey("tools-1");
+export const NIX_KEY: string = printSecretKey(KEY, "nix");
+export const CACHIX_KEY: string = printSecretKey(KEY, "cachix");
+
 /** A folder for files with credentials, which is the user's `XDG_CONFIG_HOME` as well. */
-export interface CredentialRig extends TempDir {
+export interface CredentialRig {
+  readonly dir: string;
   /** Writes a file below the folder and returns its full name. */
-  put(name: string, text: string, mode?: number): Promise<string>;
+  readonly put: (name: string, text: string, mode?: number) => Promise<string>;
   /** Reads the credentials of cache `mine`, which is `cachix://tools` with these settings. */
-  read(cache: Partial<CacheConfig>, env?: NodeJS.ProcessEnv): Promise<Credentials>;
+  readonly read: (cache: Partial<CacheConfig>, env?: NodeJS.ProcessEnv) => Promise<Credentials>;
 }
 
-export async function credentialRig(): Promise<CredentialRig> {
-  const folder = await tempDir("handpick-credentials-");
-  const { dir } = folder;
-  const { caches } = parseConfig(
-    '[caches.mine]\nurl = "cachix://tools"',
-    join(dir, "config.toml"),
-    {},
-  );
-  const [mine] = caches as [CacheConfig];
+/** Gives each test of a suite a folder of its own. */
+export function useCredentialRig(): CredentialRig {
+  const config = parseConfig('[caches.mine]\nurl = "cachix://tools"', "/handpick.toml", {});
+  const [mine] = config.caches as [CacheConfig];
+  let temp: TempDir;
+  beforeEach(async () => {
+    temp = await tempDir();
+  });
+  afterEach(() => temp[Symbol.asyncDispose]());
   return {
-    dir,
+    get dir() {
+      return temp.dir;
+    },
     put: async (name, text, mode = 0o600) => {
-      const path = join(dir, name);
+      const path = join(temp.dir, name);
       await mkdir(dirname(path), { recursive: true });
       await writeFile(path, text);
       await chmod(path, mode);
@@ -35,10 +45,9 @@ export async function credentialRig(): Promise<CredentialRig> {
       readCredentials(
         { ...mine, ...cache },
         {
-          env: { XDG_CONFIG_HOME: dir, ...env },
+          env: { XDG_CONFIG_HOME: temp.dir, ...env },
           uid: cache.foundFile === undefined ? 1000 : process.getuid?.(),
         },
       ),
-    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }

@@ -1,25 +1,15 @@
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { inspect } from "node:util";
-import { credentialRig, type CredentialRig } from "../../test/credential-rig.ts";
+import { CACHIX_KEY, NIX_KEY, useCredentialRig } from "../../test/credential-rig.ts";
 import type { HandpickError } from "../error.ts";
-import { generateSecretKey, printSecretKey } from "../nix/key.ts";
 import type { CacheConfig } from "./config.ts";
 
-const KEY = generateSecretKey("tools-1");
-const NIX_KEY = printSecretKey(KEY, "nix");
-const CACHIX_KEY = printSecretKey(KEY, "cachix");
-
 describe("readCredentials(), with the configuration of a client", () => {
-  let rig: CredentialRig;
-  beforeEach(async () => {
-    rig = await credentialRig();
-  });
-  afterEach(() => rig[Symbol.asyncDispose]());
-  const put: CredentialRig["put"] = (...file) => rig.put(...file);
-  const read: CredentialRig["read"] = (...search) => rig.read(...search);
+  const rig = useCredentialRig();
+  const { put, read } = rig;
 
   it("takes the cachix.dhall that the configuration names, which has to be there", async () => {
     const clientFile = await put("elsewhere.dhall", '{ authToken = "t", hostname = "http://h" }');

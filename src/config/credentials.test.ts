@@ -4,24 +4,15 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { inspect } from "node:util";
-import { credentialRig, type CredentialRig } from "../../test/credential-rig.ts";
+import { CACHIX_KEY, KEY, NIX_KEY, useCredentialRig } from "../../test/credential-rig.ts";
 import { generateSecretKey, printSecretKey } from "../nix/key.ts";
 import type { CacheConfig } from "./config.ts";
 
-const KEY = generateSecretKey("tools-1");
-const NIX_KEY = printSecretKey(KEY, "nix");
-const CACHIX_KEY = printSecretKey(KEY, "cachix");
-
 describe("readCredentials()", () => {
-  let rig: CredentialRig;
-  beforeEach(async () => {
-    rig = await credentialRig();
-  });
-  afterEach(() => rig[Symbol.asyncDispose]());
-  const put: CredentialRig["put"] = (...file) => rig.put(...file);
-  const read: CredentialRig["read"] = (...search) => rig.read(...search);
+  const rig = useCredentialRig();
+  const { put, read } = rig;
 
   it("finds nothing where there is nothing", async () => {
     assert.deepEqual(await read({}), {

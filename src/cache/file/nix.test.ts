@@ -4,13 +4,15 @@ import { chmod, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { createTestNix, type TestNix } from "../../../test/nix.ts";
+import { createTestNix } from "../../../test/nix.ts";
 import { NOBODY } from "../../../test/ordinary-user.ts";
 import {
   APP_AND_LIB,
+  assertHasApp,
   packAppAndLib,
   type PackedPath,
   publishPacked,
+  substituteApp,
 } from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
@@ -43,21 +45,8 @@ describe("a folder and Nix itself", () => {
   });
   after(() => temp[Symbol.asyncDispose]());
 
-  const contents = (nix: TestNix): Promise<string> =>
-    readFile(join(nix.dir, "root", app.info.path), "utf8");
-
-  /** Fetches the app into an empty store; false if Nix refuses to. */
-  async function substitute(dir: string, lines: readonly string[]): Promise<boolean> {
-    await using nix = await createTestNix({ root: true });
-    const config = ["require-sigs = true", `substituters = file://${dir}`, ...lines];
-    const env = { NIX_CONFIG: config.join("\n") };
-    const options = { env, allowFailure: true };
-    const { status } = await nix.run("nix-store", ["--realise", app.info.path], options);
-    if (status !== 0) return false;
-    await nix.run("nix-store", ["--verify", "--check-contents"]);
-    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
-    return true;
-  }
+  const substitute = (dir: string, lines: readonly string[]): Promise<boolean> =>
+    substituteApp({ app, lib }, { url: `file://${dir}`, lines });
 
   for (const method of ["zstd", "xz", "none"] as const) {
     it(`is substituted from with signatures required, compressed with ${method}`, async () => {
@@ -77,7 +66,7 @@ describe("a folder and Nix itself", () => {
     const refused = await nix.run("nix", copy, { allowFailure: true });
     assert.notEqual(refused.status, 0);
     await nix.run("nix", copy, options);
-    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
+    await assertHasApp(nix, { app, lib });
   });
 
   it("is read by a user who may not write there", async () => {

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { createTestNix, type TestNix } from "../../../test/nix.ts";
+import { createTestNix } from "../../../test/nix.ts";
 import {
   APP_AND_LIB,
   packAppAndLib,
   type PackedPath,
   publishPacked,
+  substituteApp,
 } from "../../../test/packed-path.ts";
 import { S3_ENV, startVersitygw, type Versitygw, whyNoVersitygw } from "../../../test/versitygw.ts";
 import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
@@ -53,20 +52,8 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
     return { url, name };
   }
 
-  const contents = (nix: TestNix): Promise<string> =>
-    readFile(join(nix.dir, "root", app.info.path), "utf8");
-
-  /** Fetches the app into an empty store; false if Nix refuses to. */
-  async function substitute(url: string, lines: readonly string[]): Promise<boolean> {
-    await using nix = await createTestNix({ root: true });
-    const config = ["require-sigs = true", `substituters = ${url}`, ...lines];
-    const options = { env: { ...S3_ENV, NIX_CONFIG: config.join("\n") }, allowFailure: true };
-    const { status } = await nix.run("nix-store", ["--realise", app.info.path], options);
-    if (status !== 0) return false;
-    await nix.run("nix-store", ["--verify", "--check-contents"]);
-    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
-    return true;
-  }
+  const substitute = (url: string, lines: readonly string[]): Promise<boolean> =>
+    substituteApp({ app, lib }, { url, lines, env: S3_ENV });
 
   for (const method of ["zstd", "xz", "none"] as const) {
     it(`is substituted from over http://, signatures required, compressed with ${method}`, async () => {
