@@ -199,7 +199,7 @@ describe("a folder with realisations", { timeout: 120_000 }, () => {
     assert.equal(result.status, 0, result.stderr);
     return result;
   }
-  /** What was built; undefined, after a word about that, where Nix keeps realisations elsewhere. */
+  /** Builds an attribute and returns its path; skips the test where Nix keeps realisations elsewhere. */
   async function built(t: TestContext, attribute: string): Promise<string | undefined> {
     const { status, stdout, stderr } = await realise(attribute);
     assert.equal(status, 0, stderr);

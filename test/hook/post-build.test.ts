@@ -224,7 +224,7 @@ describe("a build with the post-build hook", { timeout: 60_000 }, () => {
   });
 });
 
-/** What runs a command without a network; undefined where that is not allowed. */
+/** Returns the words before a command that run it without a network; undefined where that is not allowed. */
 async function offlinePrefix(nix: TestNix): Promise<readonly string[] | undefined> {
   const user = process.getuid?.() === 0 ? [] : ["--map-current-user"];
   const prefix = ["unshare", ...user, "--net"];

@@ -17,7 +17,7 @@ const PACKAGES = shPackages(
   "{ tag }:",
 );
 
-/** What is content-addressed names no output before it is built, and Nix 2.8 names none to hooks. */
+/** A content-addressed derivation names no output before it is built, and Nix 2.8 names none to hooks. */
 describe("builds of content-addressed derivations, without a daemon", { timeout: 60_000 }, () => {
   let rig: LiveRig;
   const config = { NIX_CONFIG: CA_FEATURES };
