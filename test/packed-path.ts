@@ -5,12 +5,17 @@ import { join } from "node:path";
 
 import type { Cache, Compression } from "../src/cache/contract.ts";
 import { sha256FromDigest } from "../src/nix/hash.ts";
-import type { SecretKey } from "../src/nix/key.ts";
+import { generateSecretKey, printPublicKey, publicKeyOf } from "../src/nix/key.ts";
 import type { PathInfo } from "../src/nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../src/nix/signature.ts";
 import { parseStorePath, type StorePath } from "../src/nix/store-path.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 import { COMPRESSORS, samplePart } from "./sample-upload.ts";
+
+const KEY = generateSecretKey("packed-1");
+
+/** The line of `nix.conf` by which readers trust what {@link publishPacked} signs. */
+export const TRUSTED: string = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
 
 /** A path of a real store, and its NAR. */
 export interface PackedPath {
@@ -68,11 +73,11 @@ async function packPath(nix: TestNix, path: StorePath): Promise<PackedPath> {
 export async function publishPacked(
   cache: Cache,
   { info, nar }: PackedPath,
-  { compression, key }: { readonly compression: Compression; readonly key: SecretKey },
+  compression: Compression,
 ): Promise<void> {
   const { signal } = new AbortController();
   const file = COMPRESSORS[compression](nar);
-  const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), key)];
+  const signatures = [signFingerprint(fingerprint({ ...info, storePath: info.path }), KEY)];
   const upload = await cache.beginUpload({ info, compression, signatures }, signal);
   const fileHash = sha256FromDigest(createHash("sha256").update(file).digest());
   await upload.putPart({ ...samplePart(1, file), fileHash }, signal);

@@ -13,17 +13,15 @@ import {
   type PackedPath,
   publishPacked,
   substituteApp,
+  TRUSTED,
 } from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
-import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
 import type { Compression } from "../contract.ts";
 import { createFileCache } from "./file-cache.ts";
 import { createFileReader } from "./file-reader.ts";
 
 const { signal } = new AbortController();
-const KEY = generateSecretKey("folder-1");
-const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
 
 async function push(
   dir: string,
@@ -31,7 +29,7 @@ async function push(
   compression: Compression,
 ): Promise<void> {
   await using cache = createFileCache({ name: "folder", dir });
-  for (const each of packed) await publishPacked(cache, each, { compression, key: KEY });
+  for (const each of packed) await publishPacked(cache, each, compression);
 }
 
 describe("a folder and Nix itself", () => {

@@ -11,17 +11,15 @@ import {
   type PackedPath,
   publishPacked,
   substituteApp,
+  TRUSTED,
 } from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
-import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
 import { Secret } from "../../secret.ts";
 import type { Compression } from "../contract.ts";
 import { openCache } from "../open-cache.ts";
 
 const { signal } = new AbortController();
-const KEY = generateSecretKey("web-1");
-const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
 
 describe("a web server and Nix itself", { skip: nginxSkip() }, () => {
   let temp: TempDir;
@@ -41,7 +39,7 @@ describe("a web server and Nix itself", { skip: nginxSkip() }, () => {
   ): Promise<void> {
     const login = { user: "me", password: new Secret("pw") };
     await using cache = await openCache({ name: "web", url: nginx.url, env: {}, login });
-    for (const each of packed) await publishPacked(cache, each, { compression, key: KEY });
+    for (const each of packed) await publishPacked(cache, each, compression);
   }
 
   const substitute = ({ url }: Nginx, lines: readonly string[]): Promise<boolean> =>

@@ -8,16 +8,14 @@ import {
   type PackedPath,
   publishPacked,
   substituteApp,
+  TRUSTED,
 } from "../../../test/packed-path.ts";
 import { S3_ENV, startVersitygw, type Versitygw, whyNoVersitygw } from "../../../test/versitygw.ts";
-import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
 import type { Compression } from "../contract.ts";
 import { createS3Cache } from "./s3-cache.ts";
 
 const { signal } = new AbortController();
-const KEY = generateSecretKey("bucket-1");
-const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
 
 /** Why the Nix of this machine does not read `s3://`, or `false`. */
 const whyNoS3 = await (async (): Promise<string | false> => {
@@ -48,7 +46,7 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
     const name = `nix-${count}`;
     const url = await server.bucket(name, { everybody: "read" });
     await using cache = createS3Cache({ name: "bucket", url: url + prefix });
-    for (const each of [lib, app]) await publishPacked(cache, each, { compression, key: KEY });
+    for (const each of [lib, app]) await publishPacked(cache, each, compression);
     return { url, name };
   }
 
@@ -84,7 +82,7 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
     // Some builds of Nix sign no requests.
     const url = await server.bucket(name, { everybody: "write" });
     await using cache = createS3Cache({ name: "bucket", url });
-    await publishPacked(cache, lib, { compression: "zstd", key: KEY });
+    await publishPacked(cache, lib, "zstd");
     await using nix = await createTestNix({ root: true });
     await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", url, app.info.path], { env: S3_ENV });
