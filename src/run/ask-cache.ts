@@ -20,6 +20,8 @@ export interface AskOptions extends OpenOptions {
   readonly assumeMissing?: boolean;
   /** True to look whether the NARs of paths are there too. @default {false} */
   readonly looksAtNars?: boolean;
+  /** Paths that readers do not get from a cache, by its name: they are missing, whatever the cache says. */
+  readonly unread?: ReadonlyMap<string, ReadonlySet<StorePath>>;
 }
 
 /**
@@ -35,9 +37,11 @@ export async function askCache(
   const { cache, config } = opened;
   const { env, signal, notify, looksAtNars = false } = options;
   const paths = queryPaths({ closed: planned, infos });
-  const missing = await withMissingToken(opened, () =>
+  const found = await withMissingToken(opened, () =>
     cache.missing(new Set([...paths].map(hashPartOf)), signal, { looksAtNars }),
   );
+  const unread = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
+  const missing = found.union(new Set([...unread].map(hashPartOf)));
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const answer = await askUpstreams(
     lacked,

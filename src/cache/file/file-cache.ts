@@ -12,6 +12,7 @@ import type {
   Cache,
   CacheCompanions,
   CacheInfo,
+  CacheReader,
   CacheTraits,
   Companion,
   Upload,
@@ -24,7 +25,7 @@ import { CompanionFiles } from "./companion-files.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
-import { LONGEST_NARINFO } from "./file-reader.ts";
+import { createFileReader, LONGEST_NARINFO } from "./file-reader.ts";
 
 const TRAITS: CacheTraits = {
   compressions: new Set(["zstd", "xz", "none"]),
@@ -128,6 +129,10 @@ class FileCache implements Cache {
       "STORE_UNSUPPORTED",
       `Cannot write ${request.info.path} to ${label}: it holds paths of ${storeDir}`,
     );
+  }
+
+  openReader(): CacheReader {
+    return createFileReader({ dir: this.#folder.dir });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
