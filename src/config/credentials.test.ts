@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { CACHIX_KEY, KEY, NIX_KEY, useCredentialRig } from "../../test/credential-rig.ts";
+import { NO_CREDENTIALS } from "../../test/no-credentials.ts";
 import { generateSecretKey, printSecretKey } from "../nix/key.ts";
 import type { CacheConfig } from "./config.ts";
 
@@ -15,17 +16,7 @@ describe("readCredentials()", () => {
   const { put, read } = rig;
 
   it("finds nothing where there is nothing", async () => {
-    assert.deepEqual(await read({}), {
-      token: undefined,
-      tokenSource: undefined,
-      login: undefined,
-      loginSource: undefined,
-      signingKey: undefined,
-      keySource: undefined,
-      host: undefined,
-      warnings: [],
-      doubts: [],
-    });
+    assert.deepEqual(await read({}), NO_CREDENTIALS);
   });
 
   it("takes the token from systemd, file, variable, CACHIX_AUTH_TOKEN, cachix.dhall", async () => {
