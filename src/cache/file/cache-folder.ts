@@ -123,7 +123,7 @@ export class CacheFolder implements Called {
     const isNew = !(await this.exists());
     if (isNew) await make(this.dir);
     const made: boolean[] = [];
-    // Those who share the folder share what is in it.
+    // Users who share the folder share the folders in it: these get the same mode.
     const { mode } = await stat(this.dir);
     for (const name of COMPANION_DIRS) made.push(await make(join(this.dir, name), mode));
     for (const folder of this.#parts()) {
