@@ -34,25 +34,35 @@ export async function askCache(
   { planned, infos }: Members,
   options: AskOptions,
 ): Promise<CacheAnswer> {
+  const paths = queryPaths({ closed: planned, infos });
+  const { missing, upstreams } = await askAbout(paths, opened, options);
+  return { name: opened.cache.name, missing, ...countUpstreams(upstreams, options) };
+}
+
+/** The answers of a cache and of its upstreams, as they gave them. */
+export interface PlainAnswer {
+  readonly missing: ReadonlySet<HashPart>;
+  /** About what the cache lacks. */
+  readonly upstreams: UpstreamAnswer;
+}
+
+/** Asks a cache which of `paths` it lacks, and the upstreams of its settings for those. */
+export async function askAbout(
+  paths: ReadonlySet<StorePath>,
+  opened: OpenedCache,
+  options: Omit<AskOptions, "remembered" | "assumeMissing">,
+): Promise<PlainAnswer> {
   const { cache, config } = opened;
   const { env, signal, notify, looksAtNars = false } = options;
-  const paths = queryPaths({ closed: planned, infos });
   const found = await withMissingToken(opened, () =>
     cache.missing(new Set([...paths].map(hashPartOf)), signal, { looksAtNars }),
   );
   const unread = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
   const missing = found.union(new Set([...unread].map(hashPartOf)));
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
-  const answer = await askUpstreams(
-    lacked,
-    config.upstreams ?? kindOf(config.url)?.upstreams ?? [],
-    {
-      env,
-      signal,
-      onRetry: retryNotice(cache.name, notify),
-    },
-  );
-  return { name: cache.name, missing, ...countUpstreams(answer, options) };
+  const urls = config.upstreams ?? kindOf(config.url)?.upstreams ?? [];
+  const onRetry = retryNotice(cache.name, notify);
+  return { missing, upstreams: await askUpstreams(lacked, urls, { env, signal, onRetry }) };
 }
 
 /** Decides what counts as there and what stays open where upstreams did not answer. */
