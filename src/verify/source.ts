@@ -1,6 +1,8 @@
 import type { CacheReader } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
+import { type ContentAddress, givesPath, parseContentAddress } from "../nix/content-address.ts";
 import { FormatError } from "../nix/format-error.ts";
+import { sha256FromDigest } from "../nix/hash.ts";
 import type { PublicKey } from "../nix/key.ts";
 import type { NarInfo } from "../nix/narinfo.ts";
 import { fingerprint, verifyFingerprint } from "../nix/signature.ts";
@@ -41,14 +43,22 @@ export async function look(path: StorePath, source: Source, signal: AbortSignal)
   return fault === undefined ? { narInfo } : { fault: { server, ...fault } };
 }
 
-/** Says why a reader does not trust a narinfo; undefined if it does. Content addresses vouch for themselves. */
+/**
+ * Says why a reader does not trust a narinfo; undefined if it does. A content address vouches for a path that it
+ * gives, and for no other.
+ */
 export function distrustOf(
   narInfo: NarInfo,
   keys: readonly PublicKey[] | undefined,
 ): Omit<Fault, "server"> | undefined {
   const { ca, signatures } = narInfo;
-  if (ca !== undefined) return undefined;
-  if (signatures.length === 0) return { code: "unsigned" };
+  const address = ca === undefined ? undefined : parseContentAddress(ca);
+  const isGiven = address !== undefined && givesPath(address, narInfo);
+  if (isGiven) return addressFault(address, narInfo);
+  if (signatures.length === 0) {
+    const detail = address && "its content address is that of another path";
+    return { code: "unsigned", ...(detail === undefined ? {} : { detail }) };
+  }
   if (keys === undefined) return undefined;
   const line = fingerprint(narInfo);
   if (signatures.some((one) => verifyFingerprint(line, one, keys))) return undefined;
@@ -59,6 +69,17 @@ export function distrustOf(
       ? `it is signed by ${names.join(" and ")}`
       : `that of ${known} is not over what the narinfo says`;
   return { code: "untrusted", detail };
+}
+
+/** The hash of a whole NAR stands twice in a narinfo; Nix refuses a NAR that does not have both. */
+function addressFault(
+  { method, hash }: ContentAddress,
+  { storePath, references, narHash }: NarInfo,
+): Omit<Fault, "server"> | undefined {
+  const isOfNar = method === "recursive" && hash.algorithm === "sha256";
+  if (!isOfNar || references.includes(storePath)) return undefined;
+  if (sha256FromDigest(hash.digest) === narHash) return undefined;
+  return { code: "damaged", detail: "its content address is that of another NAR" };
 }
 
 async function narFault(

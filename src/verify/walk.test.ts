@@ -5,11 +5,11 @@ import { type Graph, toyPath } from "../../test/toy-paths.ts";
 import type { CacheReader } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { FormatError } from "../nix/format-error.ts";
-import type { Sha256 } from "../nix/hash.ts";
+import { parseSha256, type Sha256 } from "../nix/hash.ts";
 import { generateSecretKey, publicKeyOf } from "../nix/key.ts";
 import type { NarInfo } from "../nix/narinfo.ts";
 import { fingerprint, signFingerprint } from "../nix/signature.ts";
-import { nameOf } from "../nix/store-path.ts";
+import { nameOf, parseStorePath } from "../nix/store-path.ts";
 import type { Source } from "./source.ts";
 import { walk } from "./walk.ts";
 
@@ -99,10 +99,38 @@ describe("walk()", () => {
     });
   }
 
-  it("takes what has a content address, or a size that nobody tells", async () => {
-    const change = (one: NarInfo): NarInfo => ({ ...one, signatures: [], ca: "text:sha256:0" });
-    const { source } = sourceOf("https://cache", { names: ["lib"], change, sizes: { lib: NaN } });
-    assert.equal((await walk([toyPath("lib")], [source], { signal })).served.size, 1);
+  describe("of a path with a content address", () => {
+    const path = parseStorePath("/nix/store/asinc35540f0q79m1s9g7ryai30whgxx-tree");
+    const narHash = parseSha256("sha256:0x8rfwm8ahk1g7chxpm8ij2nhvzxiryknb33py3dha2qxw5fkgr9");
+    const ca = `fixed:r:${narHash}`;
+    const codeOf = async (own: Partial<NarInfo>): Promise<string | undefined> => {
+      const change = (one: NarInfo): NarInfo => ({
+        ...one,
+        storePath: path,
+        signatures: [],
+        narHash,
+        ca,
+        ...own,
+      });
+      const { source } = sourceOf("https://cache", { names: ["tree"], change });
+      const { served, holes } = await walk([path], [source], { signal });
+      return served.has(path) ? "served" : holes.get(path)?.faults[0]?.code;
+    };
+
+    it("takes it without a signature if the address gives the path", async () => {
+      assert.equal(await codeOf({}), "served");
+    });
+
+    it("takes no address of another path, nor of another NAR", async () => {
+      const other = `fixed:r:sha256:${"0".repeat(52)}`;
+      assert.equal(await codeOf({ ca: other }), "unsigned");
+      assert.equal(await codeOf({ ca: `text:${narHash}` }), "unsigned");
+      assert.equal(await codeOf({ references: [toyPath("lib")] }), "unsigned");
+      const [signature = ""] = narInfoOf("tree", stranger).signatures;
+      assert.equal(await codeOf({ ca: other, signatures: [signature] }), "untrusted");
+      const { narHash: none } = narInfoOf("lib");
+      assert.equal(await codeOf({ narHash: none }), "damaged");
+    });
   });
 
   it("takes any signature where nobody says which keys readers have", async () => {
