@@ -30,8 +30,11 @@ export function contentCheck(narInfo: NarInfo): ContentCheck {
 function plainCheck(): ContentCheck {
   const grammar = new NarReader();
   return {
-    write: (chunk) => void grammar.write(chunk),
-    end: () => void grammar.end(),
+    write: (chunk) => grammar.write(chunk),
+    end() {
+      grammar.end();
+      return undefined;
+    },
   };
 }
 
@@ -62,7 +65,7 @@ function fileCheck({ hash }: ContentAddress): ContentCheck {
     fileData: (bytes) => void digest.update(bytes),
   });
   return {
-    write: (chunk) => void grammar.write(chunk),
+    write: (chunk) => grammar.write(chunk),
     end() {
       grammar.end();
       return isFile ? difference(digest.digest(), hash.digest) : WRONG;

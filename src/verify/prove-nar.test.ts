@@ -154,7 +154,7 @@ describe("proveNar()", () => {
       const ca = "fixed:r:sha256:0qfajiq6jn4wyk1dwzk331b9p98wgrbg2q6bnjpyap1wp9x59wwz";
       const own = { storePath, references: [storePath], ca };
       assert.equal(await faultOf(own, narOf(Buffer.from(`${path}\n`))), undefined);
-      assert.equal(await faultOf(own, narOf(Buffer.from(`${path}`))), wrong);
+      assert.equal(await faultOf(own, narOf(Buffer.from(path))), wrong);
     });
   });
 
