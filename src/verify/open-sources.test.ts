@@ -98,6 +98,15 @@ describe("openSources()", () => {
     const netrcOf = ({ netrc }: Sources): string | undefined => netrc;
     const line = "machine cache.example login token password t0ken-of-ours\n";
     assert.equal(await withSources({ url, readUrl: url }, netrcOf), line);
+    for (const [user, password, words] of [
+      ["me", "pw", "login me password pw"],
+      ["", "pw", "password pw"],
+      ["a b", 'p "w', 'login "a b" password "p \\"w"'],
+    ] as const) {
+      const login = { user, password: new Secret(password) };
+      const own = { url, readUrl: url, credentials: { token: undefined, login } };
+      assert.equal(await withSources(own, netrcOf), `machine cache.example ${words}\n`);
+    }
     const open = { url, readUrl: url, info: { isPublic: true } };
     assert.equal(await withSources(open, netrcOf), undefined);
   });

@@ -1,5 +1,6 @@
 import { authorizationOf } from "../cache/authorization.ts";
 import type { CacheInfo, CacheReader } from "../cache/contract.ts";
+import { netrcWord } from "../cache/http/netrc.ts";
 import { openHttpReader } from "../cache/http/http-reader.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { HandpickError } from "../error.ts";
@@ -93,9 +94,12 @@ function credentialsFor(readUrl: string, opened: OpenedCache): string | undefine
 function netrcFor(readUrl: string, opened: OpenedCache): string | undefined {
   if (!mayKnowUs(readUrl, opened)) return undefined;
   const { token, login } = opened.credentials;
-  const password = (token ?? login?.password)?.reveal();
+  const { user, password } =
+    token === undefined ? (login ?? {}) : { user: "token", password: token };
   if (password === undefined) return undefined;
-  return `machine ${new URL(readUrl).hostname} login ${login?.user ?? "token"} password ${password}\n`;
+  const host = new URL(readUrl).hostname.replace(/^\[(.*)\]$/, "$1");
+  const words = user === undefined || user === "" ? [] : ["login", netrcWord(user)];
+  return ["machine", host, ...words, "password", `${netrcWord(password.reveal())}\n`].join(" ");
 }
 
 /** Returns true for a server that pushes send our credentials to. */
