@@ -1,5 +1,6 @@
 import type { CacheConfig, Config } from "../config/config.ts";
 import type { HandpickError } from "../error.ts";
+import { withoutSecrets } from "../config/credentials.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
 import { compareStorePaths, type StorePath } from "../nix/store-path.ts";
 import { orAborted } from "../or-aborted.ts";
@@ -183,11 +184,12 @@ async function prove(
 async function realiseAll(
   picks: readonly PickRoots[],
   { own, upstreams, publicKeys, netrc }: Sources,
-  { env, signal }: VerifyOptions,
+  { env, config, signal }: VerifyOptions,
 ): Promise<{ readonly failure: string | undefined }> {
   const paths = new Set(picks.flatMap(({ roots }) => [...roots]));
   const substituters = [own, ...upstreams].map(({ reader }) => reader.url);
-  return { failure: await realise(paths, { substituters, publicKeys, netrc, env, signal }) };
+  const around = { substituters, publicKeys, netrc, signal };
+  return { failure: await realise(paths, { ...around, env: withoutSecrets(env, config) }) };
 }
 
 function sample<T>(all: readonly T[], size: number, random: () => number): T[] {
