@@ -93,6 +93,17 @@ describe("openSources()", () => {
     assert.deepEqual(server.seen, [undefined, undefined]);
   });
 
+  it("gives the token of another server with Cachix's protocol to none of Cachix", async () => {
+    const asked = { url: "cachix://mine", readUrl: "https://mine.cachix.org" };
+    const netrcOf = ({ netrc }: Sources): string | undefined => netrc;
+    const line = "machine mine.cachix.org login token password t0ken-of-ours\n";
+    assert.equal(await withSources(asked, netrcOf), line);
+    const host = "https://cache.company.example";
+    assert.equal(await withSources({ ...asked, credentials: { host } }, netrcOf), undefined);
+    const plain = { ...asked, readUrl: "http://mine.cachix.org" };
+    assert.equal(await withSources(plain, netrcOf), undefined);
+  });
+
   it("gives Nix a line for a private cache alone", async () => {
     const url = "https://cache.example/nix";
     const netrcOf = ({ netrc }: Sources): string | undefined => netrc;

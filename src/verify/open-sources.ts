@@ -113,6 +113,9 @@ function mayKnowUs(
   const target = new URL(readUrl);
   // Attic's URLs have no scheme of the web.
   const origin = server?.includes("://") === false ? `https://${server}` : server;
-  const isSame = origin !== undefined && new URL(origin).origin === target.origin;
-  return isSame || kind?.isOwnHost(target) === true;
+  const pushed = origin === undefined ? undefined : new URL(origin);
+  // The service of a kind has servers of several names, which know each other's tokens.
+  const isOfKind = (one: URL): boolean => kind?.isOwnHost(one) === true;
+  const isOwn = isOfKind(target) && (pushed === undefined || isOfKind(pushed));
+  return isOwn || pushed?.origin === target.origin;
 }
