@@ -2,7 +2,7 @@ import type { CacheConfig, Config } from "../config/config.ts";
 import type { HandpickError } from "../error.ts";
 import { withoutSecrets } from "../config/credentials.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
-import { compareStorePaths, type StorePath } from "../nix/store-path.ts";
+import { compareStorePaths, isDerivation, type StorePath } from "../nix/store-path.ts";
 import { orAborted } from "../or-aborted.ts";
 import { exclusionCheck, needsOf } from "../plan/needs.ts";
 import type { Members, PlannedPick } from "../run/gather.ts";
@@ -186,7 +186,9 @@ async function realiseAll(
   { own, upstreams, publicKeys, netrc }: Sources,
   { env, config, signal }: VerifyOptions,
 ): Promise<{ readonly failure: string | undefined }> {
-  const paths = new Set(picks.flatMap(({ roots }) => [...roots]));
+  const roots = picks.flatMap((pick) => [...pick.roots]);
+  // To realise a derivation is to have all of its outputs, and nobody picked all.
+  const paths = new Set(roots.filter((path) => !isDerivation(path)));
   const substituters = [own, ...upstreams].map(({ reader }) => reader.url);
   const around = { substituters, publicKeys, netrc, signal };
   return { failure: await realise(paths, { ...around, env: withoutSecrets(env, config) }) };
