@@ -211,6 +211,39 @@ describe("handpick verify of a private cache", { timeout: 120_000 }, () => {
   });
 });
 
+describe(
+  "handpick verify of a cache with upstreams",
+  { timeout: 120_000, skip: nginxSkip() },
+  () => {
+    it("counts what they serve, and says whose keys nobody knows", async () => {
+      await using rig = await SyncRig.create();
+      await using upstream = await startNginx();
+      const { dir } = rig.nix;
+      const key = join(dir, "key");
+      const run = (...args: readonly string[]): Promise<Result> =>
+        handpick(rig.nix, args, { env: rig.env });
+      await run("keygen", "--out", key, "usb-1");
+      const tables = `
+      [caches.up]
+      url = "${upstream.url}"
+      signing-key-file = "${key}"
+      upstreams = []
+      [caches.disk]
+      url = "file://${dir}/disk"
+      public-keys = []
+      upstreams = ["${upstream.url}"]`;
+      await writeFile(join(dir, "handpick.toml"), tables);
+    await mkdir(join(dir, "disk"));
+      const { app } = await rig.select("home", [{ packages: ["app"] }]);
+      assert.equal((await run("push", "--to", "up", app)).status, 0);
+      const { status, stdout, stderr } = await run("verify", "disk", app);
+      assert.equal(status, 0, stdout + stderr);
+      assert.equal(stdout, "disk: served: 0 paths from the cache, 2 from upstreams\n");
+      assert.match(stderr, /^handpick: disk: of http:\S+ any signature counted/m);
+    });
+  },
+);
+
 describe("handpick verify --flake", { timeout: 120_000 }, () => {
   it("says whether a fresh machine would build a package that is not here", async () => {
     await using rig = await SyncRig.create();

@@ -48,11 +48,14 @@ export function holeText({ path, faults }: Hole): string {
 /** Sentences after the verdicts: what the user should know or do. */
 export function verifyNotes(verdicts: readonly Verdict[]): string[] {
   const notes = new Set<string>();
-  for (const { areKeysKnown, cache, silent, unserved } of verdicts) {
+  for (const { areKeysKnown, keylessUpstreams, cache, silent, unserved } of verdicts) {
     if (!areKeysKnown) {
       notes.add(
         `${cache}: any signature counted, since nobody says which keys readers trust; set public-keys or give --public-key`,
       );
+    }
+    for (const url of keylessUpstreams) {
+      notes.add(`${cache}: of ${url} any signature counted, since nobody says its keys`);
     }
     for (const { message } of silent) notes.add(message);
     const isMissing = unserved.some(({ hole }) => mainFault(hole.faults)?.code === "missing");

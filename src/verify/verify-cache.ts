@@ -50,6 +50,8 @@ export interface Verdict {
   readonly publicKeys: readonly string[];
   /** False where nobody says which keys these are: then any signature counts. */
   readonly areKeysKnown: boolean;
+  /** URLs of upstreams that serve paths, and whose keys nobody says: any signature counts there, too. */
+  readonly keylessUpstreams: readonly string[];
   /** The picks that were looked at. */
   readonly picks: readonly PickRoots[];
   /** How many paths come from the cache, and how many from upstreams. */
@@ -91,12 +93,16 @@ export async function verifyCache(
   const { own } = sources;
   const realised =
     options.realises === true ? await realiseAll(picks, sources, options) : undefined;
+  const serving = new Set([...walked.served.values()].map(({ source }) => source));
   const fromOwn = [...walked.served.values()].filter(({ source }) => source === own).length;
   return {
     cache: config.name,
     readUrl: info.readUrl,
     publicKeys: sources.publicKeys,
     areKeysKnown: own.keys !== undefined,
+    keylessUpstreams: sources.upstreams
+      .filter((source) => source.keys === undefined && serving.has(source))
+      .map(({ reader }) => reader.url),
     picks,
     served: { own: fromOwn - proof.holes.size, upstream: walked.served.size - fromOwn },
     proved: proof.proved,

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import type { Verdict } from "../verify/verify-cache.ts";
+import { verifyNotes } from "./verify-lines.ts";
+
+const SERVED: Verdict = {
+  cache: "mine",
+  readUrl: "https://cache.example",
+  publicKeys: [],
+  areKeysKnown: true,
+  keylessUpstreams: [],
+  picks: [],
+  served: { own: 1, upstream: 1 },
+  proved: 0,
+  realised: undefined,
+  unserved: [],
+  holes: [],
+  silent: [],
+};
+
+describe("verifyNotes()", () => {
+  it("has nothing to say where all keys are known", () => {
+    assert.deepEqual(verifyNotes([SERVED]), []);
+  });
+
+  it("says of which servers any signature counted, once each", () => {
+    const own = { ...SERVED, areKeysKnown: false };
+    const upstream = { ...SERVED, keylessUpstreams: ["https://other.example"] };
+    const notes = verifyNotes([own, upstream, upstream]);
+    assert.deepEqual(
+      notes.map((text) => /^mine: (?:of (\S+) )?any signature counted/.exec(text)?.[1]),
+      [undefined, "https://other.example"],
+    );
+  });
+});
