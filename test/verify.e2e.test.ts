@@ -166,6 +166,18 @@ for (const { kind, skip, unreadable, open } of KINDS) {
       },
     );
 
+    it("says which of the inputs it cannot look at, and fails", async () => {
+      const gone = join(rig.nix.dir, "gone");
+      const { status, stdout, stderr } = await run("verify", "mine", app, gone);
+      assert.deepEqual([status, stdout], [1, "mine: served: 2 paths from the cache\n"]);
+      assert.match(stderr, /Cannot select "[^"]*gone"/);
+      const told = JSON.parse((await run("verify", "--json", "mine", app, gone)).stdout);
+      assert.deepEqual(
+        told.rejected.map(({ input }: { input: string }) => input),
+        [gone],
+      );
+    });
+
     it("finds and repairs a cache without nix-cache-info, which Nix does not read", async () => {
       await rm(join(kept.dir, "nix-cache-info"));
       const found = await run("verify", "mine", app);
@@ -229,11 +241,11 @@ describe(
       signing-key-file = "${key}"
       upstreams = []
       [caches.disk]
-      url = "file://${dir}/disk"
+      url = "file://${dir}/folder"
       public-keys = []
       upstreams = ["${upstream.url}"]`;
       await writeFile(join(dir, "handpick.toml"), tables);
-    await mkdir(join(dir, "disk"));
+      await mkdir(join(dir, "folder"));
       const { app } = await rig.select("home", [{ packages: ["app"] }]);
       assert.equal((await run("push", "--to", "up", app)).status, 0);
       const { status, stdout, stderr } = await run("verify", "disk", app);

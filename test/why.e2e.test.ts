@@ -64,6 +64,17 @@ describe("handpick why", { timeout: 120_000 }, () => {
     assert.deepEqual(picks, [{ name: "app", chain: [paths.app, paths.lib] }]);
   });
 
+  it("says which of the inputs it cannot look at, and fails", async () => {
+    const gone = join(rig.nix.dir, "gone");
+    const args = ["why", "--to", "disk", "--for", paths.app, "--for", gone, paths.lib];
+    const { status, stdout, stderr } = await run(...args);
+    assert.equal(status, 1);
+    assert.match(stdout, /-lib-1 /);
+    assert.match(stderr, /Cannot select "[^"]*gone"/);
+    const told = JSON.parse((await run(...args, "--json")).stdout);
+    assert.deepEqual([told.paths.length, told.rejected[0].input], [1, gone]);
+  });
+
   it("says that nothing needs a path, and guesses what was meant", async () => {
     const { status, stdout, stderr } = await run("why", "toool");
     assert.deepEqual([status, stdout], [1, ""]);

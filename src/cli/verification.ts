@@ -5,7 +5,7 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { openStatusLine, type StatusLine } from "../report/status-line.ts";
 import { verdictLines, verifyNotes } from "../report/verify-lines.ts";
-import type { Members } from "../run/gather.ts";
+import type { Gathered, Members } from "../run/gather.ts";
 import { pushAll } from "../run/push-all.ts";
 import { faultText, mainFault } from "../verify/fault.ts";
 import { type Progress, type Verdict, verifyCache } from "../verify/verify-cache.ts";
@@ -14,6 +14,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, quietly } from "./prepare-run.ts";
+import { printRejected, rejectedJson } from "./rejected-inputs.ts";
 
 /** Options of `handpick verify`. */
 export interface VerifyCommandOptions extends PathOptions {
@@ -36,8 +37,8 @@ export interface Readied {
 }
 
 export interface VerificationOptions extends Readied {
-  /** How many inputs cannot be selected. @default {0} */
-  readonly rejected?: number;
+  /** Inputs that cannot be selected. @default {[]} */
+  readonly rejected?: Gathered["rejected"];
   /** Absent where nothing can be pushed. */
   readonly run?: GatheredRun;
   readonly proofs: number;
@@ -55,7 +56,7 @@ export class Verification {
   }
 
   async carryOut(): Promise<number> {
-    const { options, io, rejected = 0, run } = this.#around;
+    const { options, io, rejected = [], run } = this.#around;
     let answer = await this.#look();
     if (options.repair === true && run !== undefined && answer.verdicts.some(isLacking)) {
       await this.#push(answer.verdicts, run);
@@ -64,9 +65,12 @@ export class Verification {
     const { verdicts, failures } = answer;
     for (const failure of failures) printError(failure, io);
     if (options.json === true) this.#printJson(answer);
-    else this.#print(verdicts);
+    else {
+      this.#print(verdicts);
+      printRejected(rejected, io);
+    }
     const faults = verdicts.reduce((sum, verdict) => sum + countFaults(verdict), 0);
-    return exitCodeAfter(failures, faults + rejected);
+    return exitCodeAfter(failures, faults + rejected.length);
   }
 
   async #look(): Promise<Answer> {
@@ -128,6 +132,7 @@ export class Verification {
   }
 
   #printJson({ verdicts, failures }: Answer): void {
+    const { io, rejected = [] } = this.#around;
     const caches = verdicts.map(({ cache, readUrl, served, proved, ...verdict }) => ({
       cache,
       readUrl,
@@ -150,7 +155,8 @@ export class Verification {
       })),
     }));
     const errors = failures.length > 0 ? { errors: failures.map(toFailure) } : {};
-    this.#around.io.stdout.write(`${JSON.stringify({ version: 1, caches, ...errors })}\n`);
+    const answer = { version: 1, caches, ...rejectedJson(rejected), ...errors };
+    io.stdout.write(`${JSON.stringify(answer)}\n`);
   }
 }
 

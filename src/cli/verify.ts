@@ -91,7 +91,7 @@ async function verify(
     return await new Verification({
       ...around,
       ...readied,
-      rejected: gathered.rejected.length,
+      rejected: gathered.rejected,
       run,
     }).carryOut();
   });

@@ -10,6 +10,7 @@ import { reasonWithText } from "../plan/reason-text.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { whyLines } from "../report/why-lines.ts";
+import type { Gathered } from "../run/gather.ts";
 import { planAll } from "../run/push-all.ts";
 import { exists, locate } from "../select/locate.ts";
 import { defineCommand, type NamedCommand } from "./command.ts";
@@ -17,6 +18,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, withGathered } from "./prepare-run.ts";
+import { printRejected, rejectedJson } from "./rejected-inputs.ts";
 
 interface WhyOptions extends PathOptions {
   readonly for?: readonly string[];
@@ -83,9 +85,15 @@ async function why(
   const explanations = explain(paths, input);
   const unneeded = unknown.map((word) => noNeed(word, input));
   for (const failure of [...failures, ...unneeded]) printError(failure, io);
-  if (options.json === true) printJson(explanations, [...failures, ...unneeded], io);
-  else print(explanations, io);
-  return unneeded.length > 0 ? EXIT.somePathsFailed : exitCodeAfter(failures, 0);
+  const { rejected } = gathered;
+  if (options.json === true) {
+    printJson({ explanations, rejected, errors: [...failures, ...unneeded] }, io);
+  } else {
+    print(explanations, io);
+    printRejected(rejected, io);
+  }
+  if (unneeded.length > 0) return EXIT.somePathsFailed;
+  return exitCodeAfter(failures, rejected.length);
 }
 
 /** The store path that a word is or leads to; undefined for a name. */
@@ -117,11 +125,12 @@ function print(explanations: readonly Explanation[], { stdout }: Io): void {
   }
 }
 
-function printJson(
-  explanations: readonly Explanation[],
-  errors: readonly unknown[],
-  { stdout }: Io,
-): void {
+interface Told extends Pick<Gathered, "rejected"> {
+  readonly explanations: readonly Explanation[];
+  readonly errors: readonly unknown[];
+}
+
+function printJson({ explanations, rejected, errors }: Told, { stdout }: Io): void {
   const paths = explanations.map(({ path, decisions, ways }) => ({
     path,
     caches: decisions.map(({ cache, action, reason, narSize }) => ({
@@ -133,5 +142,5 @@ function printJson(
     picks: ways.map(({ pick, chain }) => ({ ...pick, chain })),
   }));
   const wrong = errors.length > 0 ? { errors: errors.map(toFailure) } : {};
-  stdout.write(`${JSON.stringify({ version: 1, paths, ...wrong })}\n`);
+  stdout.write(`${JSON.stringify({ version: 1, paths, ...rejectedJson(rejected), ...wrong })}\n`);
 }
