@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import type { Verdict } from "../verify/verify-cache.ts";
-import { verifyNotes } from "./verify-lines.ts";
+import { NO_PAINT } from "./painter.ts";
+import { verdictLines, verifyNotes } from "./verify-lines.ts";
 
 const SERVED: Verdict = {
   cache: "mine",
@@ -18,6 +19,20 @@ const SERVED: Verdict = {
   holes: [],
   silent: [],
 };
+
+describe("verdictLines()", () => {
+  it("calls nothing served that Nix did not get", () => {
+    const linesOf = (failure: string | undefined): string[] =>
+      verdictLines({ ...SERVED, realised: { failure } }, NO_PAINT);
+    assert.deepEqual(linesOf(undefined), [
+      "mine: served: 1 paths from the cache, 1 from upstreams, fetched by Nix",
+    ]);
+    assert.deepEqual(linesOf("error: wrong hash"), [
+      "mine: looks served, but Nix does not get it: 1 paths from the cache, 1 from upstreams",
+      "  not fetched by Nix: error: wrong hash",
+    ]);
+  });
+});
 
 describe("verifyNotes()", () => {
   it("has nothing to say where all keys are known", () => {

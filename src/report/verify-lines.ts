@@ -9,25 +9,27 @@ import { namesOf } from "./plan-lines.ts";
 
 /** The answer for one cache: a heading, then a line or two for each pick that is not served. */
 export function verdictLines(verdict: Verdict, paint: Paint): string[] {
-  const { unserved, picks, served, proved, realised } = verdict;
+  const { unserved, served, proved, realised } = verdict;
   const counts = [
     `${served.own} paths from the cache`,
     ...(served.upstream > 0 ? [`${served.upstream} from upstreams`] : []),
     ...(proved > 0 ? [`${proved} NARs read and right`] : []),
     ...(realised !== undefined && realised.failure === undefined ? ["fetched by Nix"] : []),
   ];
-  const good = picks.length - unserved.length;
-  const word =
-    unserved.length === 0
-      ? paint("green", "served")
-      : paint("red", `${good} of ${picks.length} served`);
   return [
-    `${printable(verdict.cache)}: ${word}: ${counts.join(", ")}`,
+    `${printable(verdict.cache)}: ${wordOf(verdict, paint)}: ${counts.join(", ")}`,
     ...unserved.flatMap((one) => unservedLines(one, paint)),
     ...(realised?.failure === undefined
       ? []
       : [`  ${paint("red", "not fetched")} by Nix: ${printable(realised.failure)}`]),
   ];
+}
+
+function wordOf({ unserved, picks, realised }: Verdict, paint: Paint): string {
+  const good = picks.length - unserved.length;
+  if (unserved.length > 0) return paint("red", `${good} of ${picks.length} served`);
+  if (realised?.failure !== undefined) return paint("red", "looks served, but Nix does not get it");
+  return paint("green", "served");
 }
 
 function unservedLines({ pick, hole, chain, others }: Unserved, paint: Paint): string[] {

@@ -1,11 +1,10 @@
 import { spawn } from "node:child_process";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 
 import { HandpickError } from "../error.ts";
-import { openUnnamed } from "../files/unnamed-file.ts";
+import { openUnnamed, temporaryFolder } from "../files/unnamed-file.ts";
 import type { StorePath } from "../nix/store-path.ts";
 
 /** How much of what Nix says is kept, in characters: its end says why it failed. */
@@ -53,7 +52,7 @@ export async function realise(
   paths: Iterable<StorePath>,
   options: RealiseOptions,
 ): Promise<string | undefined> {
-  const dir = await mkdtemp(join(tmpdir(), "handpick-verify-"));
+  const dir = await mkdtemp(join(temporaryFolder(), "handpick-verify-"));
   try {
     for (const name of ["etc", "home"]) await mkdir(join(dir, name));
     await using netrc = await netrcIn(dir, options.netrc);
