@@ -278,6 +278,12 @@ describe(
       const contents = await readFile(join(reader.dir, "root", large));
       assert.deepEqual(contents, await readFile(file));
       assert.match((await run("push", tool, large)).stderr, /4 already there/);
+      const verified = await run("verify", "--deep", "mine", tool, large);
+      assert.deepEqual([verified.status, verified.stderr], [0, ""], verified.stdout);
+      assert.match(
+        verified.stdout,
+        /^mine: served: 4 paths from the cache, 4 NARs read and right$/m,
+      );
     });
 
     it("serve a private cache to whoever has a token that may read it", async () => {
@@ -294,6 +300,9 @@ describe(
       const token = server.token({ caches: "closed", push: false });
       await writeFile(netrc, `machine 127.0.0.1 password ${token}\n`);
       assert.equal(await substitute(app, [...lines, `netrc-file = ${netrc}`], reader), true);
+      const verified = await run("verify", "--deep", "--realise", "mine", app);
+      assert.equal(verified.status, 0, verified.stderr + verified.stdout);
+      assert.match(verified.stdout, /2 NARs read and right, fetched by Nix$/m);
     });
 
     it("refuse a token that may only read, or has expired", async () => {

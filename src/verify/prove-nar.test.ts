@@ -104,6 +104,19 @@ describe("proveNar()", () => {
     });
   }
 
+  it("reads a file of several frames or members, as Attic serves and as pzstd and pigz make", async () => {
+    for (const compression of ["zstd", "gzip", "xz"] as const) {
+      const pack = PACK[compression] ?? assert.fail();
+      const pieces = [NAR.subarray(0, 1000), NAR.subarray(1000, 1001), NAR.subarray(1001)].map(
+        pack,
+      );
+      const file = Buffer.concat(pieces);
+      const { narInfo } = packed(compression);
+      const own = { ...narInfo, fileSize: file.length, fileHash: hashOf(file) };
+      assert.equal(await proveNar(own, readerOf(file), signal), undefined, compression);
+    }
+  });
+
   it("takes no more than the narinfo says", async () => {
     const huge = packed("zstd", narOf(Buffer.alloc(50_000_000)));
     const small = packed("zstd").narInfo;

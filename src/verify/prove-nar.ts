@@ -10,6 +10,7 @@ import { FormatError } from "../nix/format-error.ts";
 import { sha256FromDigest } from "../nix/hash.ts";
 import type { NarCompression, NarInfo } from "../nix/narinfo.ts";
 import { contentCheck } from "./content-check.ts";
+import { cutAtFrames } from "./zstd-frames.ts";
 
 /** xz refuses files that need more; its highest preset needs 65 MiB. */
 const XZ_MEMORY = "256MiB";
@@ -112,8 +113,10 @@ function unpacked(
   if (compression === "none") return bytes;
   if (compression === "zstd" || compression === "gzip" || compression === "br") {
     const unpacker = STREAMS[compression]();
-    // An error of either is that of the other, and of whoever reads.
-    pipeline(Readable.from(bytes, { objectMode: false, signal }), unpacker, () => undefined);
+    const pieces = compression === "zstd" ? cutAtFrames(bytes) : bytes;
+    // As objects, so that no two pieces become one. An error of either is that of the other, and of the reader.
+    const source = Readable.from(pieces, { objectMode: true, highWaterMark: 1, signal });
+    pipeline(source, unpacker, () => undefined);
     return unpacker;
   }
   const command = PROGRAMS[compression];
