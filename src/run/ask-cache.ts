@@ -1,3 +1,4 @@
+import type { Closeness } from "../cache/contract.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
@@ -18,8 +19,8 @@ export interface AskOptions extends OpenOptions {
   readonly remembered?: ReadonlySet<StorePath>;
   /** True to push what an upstream may have that does not answer. @default {false} */
   readonly assumeMissing?: boolean;
-  /** True to look whether the NARs of paths are there too. @default {false} */
-  readonly looksAtNars?: boolean;
+  /** How closely the cache looks at paths that it has. @default {"narinfo"} */
+  readonly closeness?: Closeness;
 }
 
 /**
@@ -33,10 +34,11 @@ export async function askCache(
   options: AskOptions,
 ): Promise<CacheAnswer> {
   const { cache, config } = opened;
-  const { env, signal, notify, looksAtNars = false } = options;
+  const { env, signal, notify, closeness = "narinfo" } = options;
   const paths = queryPaths({ closed: planned, infos });
+  const records = new Map([...infos].map(([path, info]) => [hashPartOf(path), info]));
   const missing = await withMissingToken(opened, () =>
-    cache.missing(new Set([...paths].map(hashPartOf)), signal, { looksAtNars }),
+    cache.missing(new Set([...paths].map(hashPartOf)), signal, { closeness, records }),
   );
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const answer = await askUpstreams(
