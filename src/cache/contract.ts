@@ -204,6 +204,9 @@ export interface Cache extends AsyncDisposable {
    */
   diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;
 
+  /** A reader, for as long as the cache is open. Absent where readers come to `CacheInfo.readUrl` by HTTP only. */
+  openReader?(): CacheReader;
+
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;
 
@@ -214,7 +217,7 @@ export interface Cache extends AsyncDisposable {
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;
 }
 
-/** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs, without credentials. */
+/** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs. */
 export interface CacheReader extends AsyncDisposable {
   /** Without trailing slash. */
   readonly url: string;
@@ -232,6 +235,15 @@ export interface CacheReader extends AsyncDisposable {
    * @throws {HandpickError} Of the network, or of the cache.
    */
   narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
+
+  /**
+   * The size of the file that a narinfo names, in bytes, NaN where the cache does not say it; undefined where the
+   * file is not there.
+   *
+   * @param url As in the narinfo.
+   * @throws {HandpickError} `CACHE_PROTOCOL` if it may not be there; of the network, or of the cache.
+   */
+  narSize(url: string, signal: AbortSignal): Promise<number | undefined>;
 
   /**
    * The file that a narinfo names, as it arrives.

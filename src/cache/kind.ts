@@ -56,6 +56,8 @@ export interface CacheKind {
   isOwnHost(host: URL): boolean;
   /** Caches that readers have besides, where the configuration does not say. */
   readonly upstreams: readonly string[];
+  /** Caches that readers have besides, and that the cache itself asks when it is asked for what is missing. */
+  readonly ownUpstreams?: readonly string[];
   /** Says what to do where we may not write to it. */
   readonly readOnlyHint: string;
   /** Says how readers come to trust our key; undefined where keys are registered with the cache. */

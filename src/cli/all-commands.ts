@@ -9,15 +9,19 @@ import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
+import { verifyCommand } from "./verify.ts";
 import { watchCommand } from "./watch.ts";
+import { whyCommand } from "./why.ts";
 
 /** Returns every command, in the order of the help. */
 export function allCommands(io: Io): readonly NamedCommand[] {
   return [
     pushCommand(io),
     planCommand(io),
+    whyCommand(io),
     syncCommand(io),
     statusCommand(io),
+    verifyCommand(io),
     execCommandSpec(io),
     watchCommand(io),
     pinCommand(io),

@@ -21,6 +21,8 @@ export interface AskOptions extends OpenOptions {
   readonly assumeMissing?: boolean;
   /** How closely the cache looks at paths that it has. @default {"narinfo"} */
   readonly closeness?: Closeness;
+  /** Paths that readers do not get from a cache, by its name: they are missing, whatever the cache says. */
+  readonly unread?: ReadonlyMap<string, ReadonlySet<StorePath>>;
 }
 
 /**
@@ -37,9 +39,11 @@ export async function askCache(
   const { env, signal, notify, closeness = "narinfo" } = options;
   const paths = queryPaths({ closed: planned, infos });
   const records = new Map([...infos].map(([path, info]) => [hashPartOf(path), info]));
-  const missing = await withMissingToken(opened, () =>
+  const found = await withMissingToken(opened, () =>
     cache.missing(new Set([...paths].map(hashPartOf)), signal, { closeness, records }),
   );
+  const unread = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
+  const missing = found.union(new Set([...unread].map(hashPartOf)));
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const answer = await askUpstreams(
     lacked,

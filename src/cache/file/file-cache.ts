@@ -13,6 +13,7 @@ import type {
   Cache,
   CacheCompanions,
   CacheInfo,
+  CacheReader,
   CacheTraits,
   Companion,
   MissingOptions,
@@ -27,7 +28,7 @@ import { CompanionFiles } from "./companion-files.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
-import { LONGEST_NARINFO } from "./file-reader.ts";
+import { createFileReader, LONGEST_NARINFO } from "./file-reader.ts";
 import { hashFile } from "./hash-file.ts";
 
 const TRAITS: CacheTraits = {
@@ -150,6 +151,10 @@ class FileCache implements Cache {
       "STORE_UNSUPPORTED",
       `Cannot write ${request.info.path} to ${label}: it holds paths of ${storeDir}`,
     );
+  }
+
+  openReader(): CacheReader {
+    return createFileReader({ dir: this.#folder.dir });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

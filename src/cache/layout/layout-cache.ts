@@ -19,6 +19,7 @@ import { FoundNarInfos } from "../found-narinfos.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import { listNarInfos } from "./list-narinfos.ts";
+import { ObjectReader } from "./object-reader.ts";
 import type { ObjectRequest, ObjectStore } from "./object-store.ts";
 
 /** Questions at once, of one cache: each is small, and there is one for each path. */
@@ -48,6 +49,7 @@ class LayoutCache implements Cache {
   readonly traits: CacheTraits;
   readonly companions: CacheCompanions;
   readonly diagnose?: NonNullable<Cache["diagnose"]>;
+  readonly openReader?: NonNullable<Cache["openReader"]>;
   readonly #label: string;
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
@@ -67,6 +69,7 @@ class LayoutCache implements Cache {
     this.#label = `cache ${JSON.stringify(name)}`;
     this.#objects = objects;
     if (objects.diagnose !== undefined) this.diagnose = objects.diagnose.bind(objects);
+    if (objects.readRange !== undefined) this.openReader = () => new ObjectReader(objects);
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
     this.#narInfos = new FoundNarInfos({ storeDir, keys });
     this.companions = {

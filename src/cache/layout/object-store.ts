@@ -80,6 +80,16 @@ export interface ObjectStore extends AsyncDisposable {
   sizeOf(name: string, request: ObjectRequest): Promise<number | undefined>;
 
   /**
+   * Reads the bytes of an object from `first` to `last`, or to its end if that is nearer; undefined where it is
+   * absent. No more than 4 MiB at once. Absent where readers come by HTTP.
+   */
+  readRange?(
+    name: string,
+    range: readonly [first: number, last: number],
+    request: ObjectRequest,
+  ): Promise<Buffer | undefined>;
+
+  /**
    * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.
    */
   list?(prefix: string, request: ObjectRequest): AsyncIterable<ListedPage>;

@@ -89,6 +89,14 @@ export class S3Objects implements ObjectStore {
     throw this.#bucket.error(outcome.failed);
   }
 
+  async readRange(
+    name: string,
+    [first, last]: readonly [first: number, last: number],
+    request: ObjectRequest,
+  ): Promise<Buffer | undefined> {
+    return (await this.#read(name, request, { Range: `bytes=${first}-${last}` }))?.bytes;
+  }
+
   startLarge(name: LargeName): LargeObject {
     return new MultipartObject({ bucket: this.#bucket, stale: this.#stale, name });
   }
@@ -123,10 +131,17 @@ export class S3Objects implements ObjectStore {
     this.#bucket[Symbol.dispose]();
   }
 
-  async #read(name: string, request: ObjectRequest): Promise<ReadObject | undefined> {
+  async #read(
+    name: string,
+    request: ObjectRequest,
+    range: { readonly Range?: string } = {},
+  ): Promise<ReadObject | undefined> {
     const bucket = this.#bucket;
     const outcome = await bucket.tryAsk(request, async (sdk, options) => {
-      const output = await sdk.send(new GetObjectCommand(bucket.object(name)), options);
+      const output = await sdk.send(
+        new GetObjectCommand({ ...bucket.object(name), ...range }),
+        options,
+      );
       const bytes = (await output.Body?.transformToByteArray()) ?? new Uint8Array();
       return { bytes: Buffer.from(bytes), tag: output.ETag };
     });
