@@ -124,15 +124,18 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   "nar-gone": { harm: ({ narFile }) => rm(narFile) },
   "nar-cut": { harm: ({ narFile }) => truncate(narFile, 40) },
   "nar-longer": { harm: ({ narFile }) => appendFile(narFile, "more") },
-  "nar-replaced": {
-    isHidden: true,
-    async harm({ narFile }) {
-      const { size } = await stat(narFile);
-      await writeFile(narFile, randomBytes(size));
-    },
-  },
+  "nar-replaced": { harm: replaceNar, isHidden: true },
+  "nar-replaced-large": { harm: replaceNar, isHidden: true },
 };
 const NAMES = Object.keys(DAMAGES);
+/** Its NAR has several parts. */
+const LARGE = "nar-replaced-large";
+const LARGE_BYTES = 9 << 20;
+
+async function replaceNar({ narFile }: Stored): Promise<void> {
+  const { size } = await stat(narFile);
+  await writeFile(narFile, randomBytes(size));
+}
 
 describe("a cache that was damaged", { timeout: 180_000 }, () => {
   let rig: SyncRig;
@@ -191,12 +194,9 @@ describe("a cache that was damaged", { timeout: 180_000 }, () => {
         const hidden = NAMES.filter(isHidden);
         if (!isOnDisk) {
           assert.deepEqual(await pushed("sync", "--recheck"), []);
-          for (const damage of hidden) {
-            const { narFile } = await stored(layout, paths[damage] ?? "", paths["sound"] ?? "");
-            await rm(narFile);
-          }
-        }
-        assert.deepEqual(await pushed("sync", "--recheck"), hidden);
+          const { status, stdout, stderr } = await run("verify", "--deep", "--repair");
+          assert.equal(status, 0, stdout + stderr);
+        } else assert.deepEqual(await pushed("sync", "--recheck"), hidden);
         assert.deepEqual(await substituted(layout), NAMES);
         assert.deepEqual(await pushed("sync", "--recheck"), []);
       },
@@ -240,14 +240,15 @@ interface PushEvent {
  */
 async function makePaths({ nix }: SyncRig): Promise<Readonly<Record<string, string>>> {
   const salt = randomBytes(8).toString("hex");
-  const others = NAMES.map(
+  const large = await nix.add(LARGE, randomBytes(LARGE_BYTES).toString("base64"));
+  const others = NAMES.filter((name) => name !== LARGE).map(
     (name) => `"${name}" = builtins.toFile "${name}" "\${sound} ${name} ${salt}";`,
   );
   const expression = `rec {
     sound = builtins.toFile "sound" "sound ${salt}";
     all = { ${others.join("\n")} };
     manifest = builtins.toFile "handpick-home.json" (builtins.toJSON {
-      version = 1; name = "home"; picks = [ { name = "all"; paths = builtins.attrValues all; } ];
+      version = 1; name = "home"; picks = [ { name = "all"; paths = builtins.attrValues all ++ [ "${large}" ]; } ];
     });
   }`;
   const evaluate = ["--eval", "--json", "--strict", "--read-write-mode", "-E", expression];
@@ -259,7 +260,7 @@ async function makePaths({ nix }: SyncRig): Promise<Readonly<Record<string, stri
   };
   using db = new DatabaseSync(join(nix.stateDir, "db/db.sqlite"));
   db.exec("UPDATE ValidPaths SET ca = NULL WHERE path NOT LIKE '%.json'");
-  return { ...all, ...rest };
+  return { ...all, ...rest, [LARGE]: large };
 }
 
 async function stored({ dir }: Layout, path: string, sound: string): Promise<Stored> {

@@ -39,11 +39,12 @@ export async function askCache(
   const { env, signal, notify, closeness = "narinfo" } = options;
   const paths = queryPaths({ closed: planned, infos });
   const records = new Map([...infos].map(([path, info]) => [hashPartOf(path), info]));
+  const unreadPaths = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
+  const unread = new Set([...unreadPaths].map(hashPartOf));
   const found = await withMissingToken(opened, () =>
-    cache.missing(new Set([...paths].map(hashPartOf)), signal, { closeness, records }),
+    cache.missing(new Set([...paths].map(hashPartOf)), signal, { closeness, records, unread }),
   );
-  const unread = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
-  const missing = found.union(new Set([...unread].map(hashPartOf)));
+  const missing = found.union(unread);
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const answer = await askUpstreams(
     lacked,

@@ -8,6 +8,8 @@ export interface PutNarInfoOptions {
   readonly objects: ObjectStore;
   /** The narinfo as a record. */
   readonly narInfo: NarInfo;
+  /** True if a NAR that another narinfo names cannot be used. */
+  readonly replaces: boolean;
   readonly request: ObjectRequest;
 }
 
@@ -19,7 +21,7 @@ export interface PutNarInfoOptions {
  */
 export async function putNarInfo(
   object: StoredObject,
-  { objects, narInfo, request }: PutNarInfoOptions,
+  { objects, narInfo, replaces, request }: PutNarInfoOptions,
 ): Promise<boolean> {
   if (objects.putUnless === undefined) {
     await objects.put(object, request);
@@ -32,6 +34,7 @@ export async function putNarInfo(
     // Ours may be there after an answer that was lost.
     isOurs = found.url === narInfo.url;
     if (isOurs) return found.fileSize === narInfo.fileSize;
+    if (replaces) return false;
     const size = await objects.sizeOf(found.url, request);
     return size !== undefined && size === found.fileSize;
   };
