@@ -1,0 +1,17 @@
+import { atticKind } from "./attic.ts";
+import { cachixKind } from "./cachix.ts";
+import { fileKind } from "./file.ts";
+import { httpKind } from "./http.ts";
+import type { CampaignKind, KindName } from "./kind.ts";
+import { s3Kind } from "./s3.ts";
+
+/** Every kind of cache that a round may have; a new one is its file and a row here. */
+export const KINDS: Readonly<Record<KindName, CampaignKind>> = {
+  cachix: cachixKind,
+  file: fileKind,
+  s3: s3Kind,
+  attic: atticKind,
+  http: httpKind,
+};
+
+export const KIND_NAMES: readonly KindName[] = Object.values(KINDS).map(({ name }) => name);
