@@ -41,7 +41,7 @@ export function httpEffects(own: Readonly<Record<string, readonly Fault[]>>): Ht
   const all = (operation: string): readonly Fault[] => [...(own[operation] ?? []), ...SHARED];
   return {
     handlerOf: (operation, effect) => all(operation).find(({ name }) => name === effect)?.play,
-    effectsOf: (cue) => withStrokes(cue, new Set(all(cue).map(({ name }) => name))),
+    effectsOf: (cue) => withStrokes(cue, [...new Set(all(cue).map(({ name }) => name))]),
   };
 }
 

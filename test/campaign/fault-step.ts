@@ -57,12 +57,11 @@ export function isStroke(effect: Effect): boolean {
   return STROKES.some((stroke) => stroke === effect);
 }
 
-/**
- * Lists what a cue may have, of the effects on its requests. Strokes are as likely as those, though there are fewer
- * of them.
- */
-export function withStrokes(cue: Cue, effects: Iterable<Effect>): readonly Effect[] {
+/** Lists what a cue may have, of the effects on its requests: strokes are as likely as those, however many these are. */
+export function withStrokes(cue: Cue, effects: readonly Effect[]): readonly Effect[] {
   // The clock is stepped by a signal, which the program has to be there for.
   if (cue === "time") return STROKES.filter((stroke) => !/, done$|^clock/.test(stroke));
-  return [...effects, ...STROKES, ...STROKES];
+  const repeated = (list: readonly Effect[], times: number): Effect[] =>
+    Array.from({ length: times }, () => list).flat();
+  return [...repeated(effects, STROKES.length), ...repeated(STROKES, effects.length)];
 }
