@@ -1,6 +1,7 @@
 import { hashPartOf } from "./evidence.ts";
 import type { CacheEvidence, Check, Evidence } from "./evidence.ts";
 import { missingIn } from "./checks-cache.ts";
+import { CLOCK_STEPS } from "./fault-step.ts";
 import type { FaultStep } from "./fault-step.ts";
 import { KINDS } from "./kinds/kinds.ts";
 
@@ -42,8 +43,11 @@ export const exitCodeFits: Check = (evidence) => {
   const wrong = (rule: string): string[] => [`exit code ${status}: ${rule}`];
   if (status === 130) return signals.length > 0 ? [] : wrong("nobody interrupted it");
   const faults = faultsBehind(evidence);
+  // The clock is that of the program, whichever request steps it.
+  const concerns = ({ cache, effect }: FaultStep, name: string): boolean =>
+    cache === name || CLOCK_STEPS.has(effect);
   const isRefused = faults.some((fault) =>
-    caches.some(({ name, kind }) => name === fault.cache && KINDS[kind].isRefusal(fault)),
+    caches.some(({ name, kind }) => concerns(fault, name) && KINDS[kind].isRefusal(fault)),
   );
   if (status === 3) return isRefused ? [] : wrong("no cache refused anything");
   if (status === 1) return faults.length > 0 ? [] : wrong("nothing was in its way");

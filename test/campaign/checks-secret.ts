@@ -35,7 +35,7 @@ export const secretsAreKept: Check = (evidence) => {
 function secretsOf({ secrets, caches }: Evidence): KnownSecret[] {
   const keys = caches.flatMap(({ log }) =>
     log.flatMap(({ target }) => {
-      const key = /X-Amz-Signature=([^&]+)/.exec(target)?.[1];
+      const key = /[Ss]ignature=([^&]+)/.exec(target)?.[1];
       return key === undefined ? [] : [{ what: "the signature of a part URL", text: key }];
     }),
   );

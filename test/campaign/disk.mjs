@@ -1,4 +1,4 @@
-// Loaded before the program by --import: its calls to files below CAMPAIGN_DISK are asked about, one after another,
+// Loaded before the program by --import: its calls to files below CAMPAIGN_DISKS are asked about, one after another,
 // on descriptor 3, and become what the answer says. So a disk fails where a schedule wants it, and a program is
 // killed between two calls.
 import fs from "node:fs";
@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { isMainThread } from "node:worker_threads";
 
 const CHANNEL = 3;
-const root = process.env.CAMPAIGN_DISK;
+const disks = (process.env.CAMPAIGN_DISKS ?? "").split(":").filter(Boolean);
 const { writeSync, readSync, openSync, fsyncSync, closeSync, renameSync } = fs;
 const [open, write, fsync, close, rename] = [
   promisify(fs.open),
@@ -23,7 +23,7 @@ const [open, write, fsync, close, rename] = [
 const names = new Map();
 
 function isOurs(path) {
-  return typeof path === "string" && (path === root || path.startsWith(`${root}/`));
+  return typeof path === "string" && disks.some((disk) => `${path}/`.startsWith(`${disk}/`));
 }
 
 let asked = 0;
@@ -204,7 +204,7 @@ function replacePromises() {
   };
 }
 
-if (isMainThread && root !== undefined) {
+if (isMainThread && disks.length > 0) {
   replaceCallbacks();
   replaceSync();
   replacePromises();

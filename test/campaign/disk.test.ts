@@ -95,7 +95,7 @@ async function run(how: string, ...faults: FaultStep[]): Promise<Outcome> {
   const args = ["--import", PRELOADED, "--input-type=module", "-e", PROGRAM, temp.dir, how];
   const child = spawn(process.execPath, args, {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
-    env: { ...process.env, CAMPAIGN_DISK: temp.dir },
+    env: { ...process.env, CAMPAIGN_DISKS: temp.dir },
   });
   disk.player.begin(faults, {
     signal: (signal) => void child.kill(signal),
@@ -103,7 +103,7 @@ async function run(how: string, ...faults: FaultStep[]): Promise<Outcome> {
     revokeToken: () => undefined,
     goAway: async () => undefined,
   });
-  attend(child.stdio.at(CHANNEL) as Duplex, disk);
+  attend(child.stdio.at(CHANNEL) as Duplex, [disk]);
   const [told] = await Promise.all([text(child.stdout), once(child, "exit")]);
   const names = await readdir(temp.dir);
   const files = names.map(async (name) => [name, await readFile(join(temp.dir, name), "utf8")]);

@@ -59,28 +59,28 @@ export class Round implements AsyncDisposable {
     for (const name of ["", "tmp", "state", "state/wanted", "state/spool"]) {
       await mkdir(join(dir, name), { mode: 0o700 });
     }
+    const upstream = schedule.upstream ? await startUpstream(machine.upstream) : undefined;
     const { key } = machine;
     const secrets: KnownSecret[] = [
       { what: "the signing key", text: printSecretKey(key.secret, "cachix") },
     ];
     const caches: CampaignCache[] = [];
     for (const { name, kind } of cachesOf(schedule.kinds)) {
-      const token = `tk-${randomUUID()}`;
-      secrets.push({ what: "a token", text: token });
       const own = join(dir, name);
       await mkdir(own);
       const options = {
         name,
         dir: own,
-        token,
+        token: `tk-${randomUUID()}`,
         tokenPlace: schedule.token,
         hides: schedule.hides,
-        upstream: schedule.upstream ? hashPartOf(machine.upstream.path) : undefined,
+        upstream: upstream && { hashPart: hashPartOf(machine.upstream.path), url: upstream.own },
         key: schedule.signs ? key : undefined,
       };
-      caches.push(await KINDS[kind].start(options));
+      const cache = await KINDS[kind].start(options);
+      secrets.push({ what: "a token", text: cache.token });
+      caches.push(cache);
     }
-    const upstream = schedule.upstream ? await startUpstream(machine.upstream) : undefined;
     const round = new Round(machine, schedule, { dir, secrets, caches, upstream });
     await round.#prepare();
     return round;
@@ -163,7 +163,7 @@ export class Round implements AsyncDisposable {
       cwd: this.#dir,
       clock: join(this.#dir, "clock"),
       faster: stage === "faults" ? FASTER : 1,
-      disk: this.caches.find(({ disk }) => disk !== undefined)?.disk,
+      disks: this.caches.flatMap(({ disk }) => disk ?? []),
       marks: [this.#dir, ...this.#secrets.map(({ text }) => text)],
       env: {
         HANDPICK_STATE_DIR: join(this.#dir, "state"),

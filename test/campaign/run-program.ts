@@ -48,8 +48,8 @@ export interface ProgramOptions {
   /** A file with the milliseconds by which the clock of the program is off. */
   readonly clock: string;
   readonly faster: number;
-  /** A folder whose calls the program asks about, if any. */
-  readonly disk: Disk | undefined;
+  /** Folders whose calls the program asks about. */
+  readonly disks: readonly Disk[];
   /** Texts by which a program that has to do with the run is known. */
   readonly marks: readonly string[];
   readonly onStart: (kill: (signal: NodeJS.Signals) => void) => void;
@@ -57,24 +57,26 @@ export interface ProgramOptions {
 
 /** Runs the program to its end, and looks meanwhile at what else runs on the machine. */
 export async function runProgram(options: ProgramOptions): Promise<Ended> {
-  const { nix, args, cwd, disk } = options;
+  const { nix, args, cwd, disks } = options;
   const before = await processes();
   const startMs = performance.now();
   const child = startHandpick(nix, args, {
     cwd,
-    nodeArgs: ["--import", WARP, ...(disk === undefined ? [] : ["--import", DISK])],
+    nodeArgs: ["--import", WARP, ...(disks.length === 0 ? [] : ["--import", DISK])],
     uncovered: true,
-    hasChannel: disk !== undefined,
+    hasChannel: disks.length > 0,
     env: {
       ...options.env,
       CAMPAIGN_CLOCK: options.clock,
       CAMPAIGN_FACTOR: String(options.faster),
-      ...(disk === undefined ? {} : { CAMPAIGN_DISK: disk.folder }),
+      ...(disks.length === 0
+        ? {}
+        : { CAMPAIGN_DISKS: disks.map(({ folder }) => folder).join(":") }),
     },
   });
   child.stdin.on("error", () => undefined); // it may end without reading
   child.stdin.end();
-  if (disk !== undefined) attend(child.stdio.at(CHANNEL) as Duplex, disk);
+  if (disks.length > 0) attend(child.stdio.at(CHANNEL) as Duplex, disks);
   options.onStart((signal) => void child.kill(signal));
   const known: Known = {
     pids: new Set([...before, process.pid, child.pid ?? 0]),
@@ -111,10 +113,12 @@ export async function runProgram(options: ProgramOptions): Promise<Ended> {
   };
 }
 
-/** Answers what the program asks about its disk until it is gone. */
-export function attend(channel: Duplex, disk: Disk): void {
+/** Answers what the program asks about its disks until it is gone. */
+export function attend(channel: Duplex, disks: readonly Disk[]): void {
   const onLine = (line: string): void => {
-    void disk.answer(JSON.parse(line) as DiskCall).then((answer) => {
+    const call = JSON.parse(line) as DiskCall;
+    const disk = disks.find(({ folder }) => `${call.path}/`.startsWith(`${folder}/`));
+    void disk?.answer(call).then((answer) => {
       if (answer !== undefined) channel.write(`${answer}\n`);
     });
   };

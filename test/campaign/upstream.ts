@@ -12,6 +12,8 @@ import { ServerFaults } from "./server-faults.ts";
 /** A binary cache that readers have besides, behind the faults of a run. */
 export interface CampaignUpstream extends AsyncDisposable {
   readonly url: string;
+  /** Where no fault stands before it. */
+  readonly own: string;
   readonly faults: ServerFaults;
   begin(faults: readonly FaultStep[], striking: CacheStriking): void;
 }
@@ -34,13 +36,14 @@ export async function startUpstream(record: NixRecord): Promise<CampaignUpstream
   const speech = { operationOf: () => "narinfo", uploadOf: () => "" };
   const { handlerOf } = SHARED_EFFECTS;
   const faults = stack.use(new ServerFaults("upstream", { ...speech, handlerOf }));
-  const url = await faults.before(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const own = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = await faults.before(own);
   const kept = stack.move();
   const begin: CampaignUpstream["begin"] = (steps, striking) => {
     const revokeToken = (): void => undefined; // it has none
     faults.player.begin(steps, { ...striking, revokeToken, goAway: () => faults.goAway() });
   };
-  return { url, faults, begin, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { url, own, faults, begin, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 function narInfoOf({ path, narHash, narSize }: NixRecord): string {

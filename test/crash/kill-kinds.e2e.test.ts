@@ -10,6 +10,9 @@ import { formatSchedule, type Schedule } from "../campaign/schedule.ts";
 import { ROUNDS, SEED } from "./crash-rig.ts";
 import { SeededRandom } from "./random.ts";
 
+/** Kinds that kill.e2e.test.ts and show-all.e2e.test.ts leave out: those two have servers that speak as Cachix does. */
+const OTHERS = KIND_NAMES.filter((kind) => kind !== "cachix" && kind !== "serve");
+
 /** Kills in a row before the program is let through. */
 const KILLS_IN_A_ROW = 3;
 
@@ -45,7 +48,7 @@ describe("handpick push and sync, killed", { timeout: 600_000, concurrency: 2 },
 
   async function killOften(t: TestContext, kind: KindName): Promise<void> {
     let killed = 0;
-    for (let seed = SEED; killed < Math.ceil(ROUNDS / KIND_NAMES.length); seed += 1) {
+    for (let seed = SEED; killed < Math.ceil(ROUNDS / OTHERS.length); seed += 1) {
       const schedule = randomSchedule(new SeededRandom(seed), kind);
       const { findings, met, transcript } = await play(machine, schedule);
       const replay = `npm run test:campaign -- --replay '${formatSchedule(schedule)}'`;
@@ -55,7 +58,7 @@ describe("handpick push and sync, killed", { timeout: 600_000, concurrency: 2 },
     t.diagnostic(`seed ${SEED}: ${killed} kills`);
   }
 
-  for (const kind of KIND_NAMES) {
+  for (const kind of OTHERS) {
     it(`leave a cache of kind ${kind} that readers can use, and complete it`, async (t) => {
       await killOften(t, kind);
     });

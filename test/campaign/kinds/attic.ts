@@ -49,7 +49,7 @@ async function start(options: CacheOptions): Promise<CampaignCache> {
   const { name, upstream } = options;
   const server = await startFakeAttic(name);
   const { service } = server;
-  if (upstream !== undefined) service.upstream.add(upstream);
+  if (upstream !== undefined) service.upstream.add(upstream.hashPart);
   const faults = new ServerFaults(name, {
     operationOf: ({ method, target }) => operationOf({ method, url: target }, name),
     uploadOf: () => "",

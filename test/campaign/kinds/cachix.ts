@@ -8,7 +8,7 @@ import { CLOSING, httpEffects } from "../effects.ts";
 import type { PublishedPath } from "../evidence.ts";
 import type { LoggedRequest } from "../fault-player.ts";
 import { isStroke } from "../fault-step.ts";
-import { ServerFaults } from "../server-faults.ts";
+import { ServerFaults, type Speech } from "../server-faults.ts";
 import type { CacheOptions, CampaignCache, CampaignKind, CueRow } from "./kind.ts";
 import { ServerCache } from "./server-cache.ts";
 import { textOf } from "./told.ts";
@@ -41,6 +41,14 @@ const EFFECTS = httpEffects(
 const REFUSALS: ReadonlySet<string> = new Set(
   "401|403|404|403, a page|token revoked|expired".split("|"),
 );
+
+/** The meaning of requests to Cachix, and to servers that speak as it does. */
+export const CACHIX_SPEECH: Speech = {
+  operationOf: ({ method, target }) =>
+    method === "PUT" ? "put" : operationOf({ method, url: target }),
+  uploadOf: ({ target }) => /\/(?:multipart-nar|bucket|upload)\/([^/?]+)/.exec(target)?.[1] ?? "",
+  handlerOf: EFFECTS.handlerOf,
+};
 
 /** Caches of the service that Cachix is. */
 export const cachixKind: CampaignKind = {
@@ -91,12 +99,7 @@ async function start(options: CacheOptions): Promise<CampaignCache> {
   const { name, hides, upstream } = options;
   const server = await startFakeCachix(name);
   const { service } = server;
-  const faults = new ServerFaults(name, {
-    operationOf: ({ method, target }) =>
-      method === "PUT" ? "put" : operationOf({ method, url: target }),
-    uploadOf: ({ target }) => /\/(?:multipart-nar|bucket)\/([^/?]+)/.exec(target)?.[1] ?? "",
-    handlerOf: EFFECTS.handlerOf,
-  });
+  const faults = new ServerFaults(name, CACHIX_SPEECH);
   service.apiUrl = await faults.before(service.apiUrl);
   service.storageUrl = await faults.before(service.storageUrl);
   // A cache knows nothing of an upstream of its readers, and would hide all that needs it.

@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { join, relative } from "node:path";
 
 import { DiskFaults } from "../disk-faults.ts";
@@ -57,26 +58,55 @@ export const fileKind: CampaignKind = {
     const [made, removed] = [files("create"), files("remove")];
     return open.filter((name) => made.has(`cache/${name}`) && !removed.has(`cache/${name}`));
   },
+  start: (options) => startFolder(options, { kind: "file", dir: options.dir }),
+};
+
+/** Where Linux has files in memory, which are written without other threads. */
+const MEMORY = "/dev/shm";
+
+/** Caches that are folders in memory; on disk where there is no such place. */
+export const memoryKind: CampaignKind = {
+  ...fileKind,
+  name: "memory",
   start: async (options) => {
-    const disk = new DiskFaults(options.name, join(options.dir, "disk"));
-    await mkdir(disk.folder);
-    return new FolderCache(options, disk);
+    const parent = existsSync(MEMORY) ? MEMORY : options.dir;
+    const dir = await mkdtemp(join(parent, "hp-campaign-"));
+    return await startFolder(options, { kind: "memory", dir });
   },
 };
 
+interface Place extends Pick<CampaignCache, "kind"> {
+  /** Removed with the cache. */
+  readonly dir: string;
+}
+
+async function startFolder(options: CacheOptions, place: Place): Promise<CampaignCache> {
+  const disk = new DiskFaults(options.name, join(place.dir, "disk"));
+  await mkdir(disk.folder);
+  return new FolderCache(options, { ...place, disk });
+}
+
 class FolderCache implements CampaignCache {
   readonly name: CampaignCache["name"];
-  readonly kind = "file";
+  readonly kind: CampaignCache["kind"];
   readonly env = {};
   readonly disk: DiskFaults;
+  readonly #dir: string;
   readonly #folder: string;
   readonly #options: CacheOptions;
 
-  constructor(options: CacheOptions, disk: DiskFaults) {
+  constructor(options: CacheOptions, { kind, dir, disk }: Place & { readonly disk: DiskFaults }) {
     this.name = options.name;
+    this.kind = kind;
+    this.#dir = dir;
     this.disk = disk;
     this.#options = options;
     this.#folder = join(disk.folder, "cache");
+  }
+
+  /** None; the round has one all the same. */
+  get token(): string {
+    return this.#options.token;
   }
 
   get player(): FaultPlayer {
@@ -116,12 +146,14 @@ class FolderCache implements CampaignCache {
     return { published, isVisible, flaws, open, pins: [], violations };
   }
 
-  async evict(hashPart: string): Promise<void> {
+  async evict(hashPart: string): Promise<boolean> {
     await rm(join(this.#folder, `${hashPart}.narinfo`));
+    return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.player.end();
+    await rm(this.#dir, { recursive: true, force: true });
   }
 }
 

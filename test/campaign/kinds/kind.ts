@@ -3,7 +3,7 @@ import type { CacheEvidence, Contents } from "../evidence.ts";
 import type { FaultPlayer, LoggedRequest, Striking } from "../fault-player.ts";
 import type { CacheName, Cue, Effect, FaultStep } from "../fault-step.ts";
 
-export type KindName = "cachix" | "attic" | "http" | "s3" | "file";
+export type KindName = "cachix" | "serve" | "attic" | "http" | "s3" | "file" | "memory";
 
 /** A cue of the faults of a kind. */
 export interface CueRow {
@@ -38,14 +38,14 @@ export interface CacheOptions {
   readonly name: CacheName;
   /** An empty folder for what the cache needs on disk. */
   readonly dir: string;
-  /** Secret that the cache asks for, if it asks for any. */
+  /** Secret for a cache that takes any. */
   readonly token: string;
   /** Where the program finds it. */
   readonly tokenPlace: "file" | "variable";
   /** Makes the cache hide paths whose closure is incomplete, if it can. */
   readonly hides: boolean;
-  /** Hash part of a path that readers get elsewhere. */
-  readonly upstream: string | undefined;
+  /** A path that readers get elsewhere, and where. */
+  readonly upstream: { readonly hashPart: string; readonly url: string } | undefined;
   /** Signs what a cache takes signatures for. */
   readonly key: SigningKey | undefined;
 }
@@ -59,6 +59,8 @@ export interface SigningKey {
 export interface CampaignCache extends AsyncDisposable {
   readonly name: CacheName;
   readonly kind: KindName;
+  /** Secret that it asks for, if it asks for any. */
+  readonly token: string;
   /** Keys of its table in the configuration, but for upstreams. */
   readonly settings: Readonly<Record<string, string>>;
   /** Variables that the program needs for it. */
@@ -74,8 +76,8 @@ export interface CampaignCache extends AsyncDisposable {
   calm(): Promise<void>;
   /** All that is in it, and what went against its rules since the last call. */
   contents(): Promise<Contents>;
-  /** Loses a path, for tests of the checks. */
-  evict(hashPart: string): Promise<void>;
+  /** Loses a path, for tests of the checks; returns false where that cannot be done from outside. */
+  evict(hashPart: string): Promise<boolean>;
 }
 
 export type CacheStriking = Pick<Striking, "signal" | "stepClock">;

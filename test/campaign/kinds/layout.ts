@@ -11,7 +11,8 @@ import type { Contents, PublishedPath } from "../evidence.ts";
 import type { CacheOptions, SigningKey } from "./kind.ts";
 
 const NARINFO = /^[0-9a-df-np-sv-z]{32}\.narinfo$/;
-const NAR = /^nar\/[0-9a-df-np-sv-z]{52}[\w-]*\.nar\.zst$/;
+/** In base32 or, of `handpick serve`, in hexadecimal; buckets have names that go on. */
+const NAR = /^nar\/(?:[0-9a-df-np-sv-z]{52}[\w-]*|[0-9a-f]{64})\.nar\.zst$/;
 
 /** The keys of its table by which such a cache is signed for. */
 export function keySettings({ key }: CacheOptions): Readonly<Record<string, string>> {

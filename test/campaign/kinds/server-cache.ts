@@ -16,8 +16,9 @@ export interface ServerCacheOptions extends Pick<CampaignCache, "settings" | "en
   /** @default {the server has no clock} */
   readonly setClock?: (ms: number) => void;
   /** All that is in the cache, and all violations so far. */
-  readonly contents: () => Contents;
-  readonly evict: (hashPart: string) => void;
+  readonly contents: () => Contents | Promise<Contents>;
+  /** Absent where it cannot be done from outside. */
+  readonly evict?: (hashPart: string) => void;
 }
 
 /** A cache of a round that is a server of this process. */
@@ -36,6 +37,10 @@ export class ServerCache implements CampaignCache {
     this.env = cache.env;
     this.#cache = cache;
     cache.setToken(cache.options.token);
+  }
+
+  get token(): string {
+    return this.#cache.options.token;
   }
 
   get player(): FaultPlayer {
@@ -61,14 +66,15 @@ export class ServerCache implements CampaignCache {
   }
 
   async contents(): Promise<Contents> {
-    const { violations, ...contents } = this.#cache.contents();
+    const { violations, ...contents } = await this.#cache.contents();
     const told = this.#toldViolations;
     this.#toldViolations = violations.length;
     return { ...contents, violations: violations.slice(told) };
   }
 
-  async evict(hashPart: string): Promise<void> {
-    this.#cache.evict(hashPart);
+  async evict(hashPart: string): Promise<boolean> {
+    this.#cache.evict?.(hashPart);
+    return this.#cache.evict !== undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
