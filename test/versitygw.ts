@@ -60,7 +60,7 @@ export async function startVersitygw({
   await Promise.all([mkdir(dir), mkdir(meta)]);
   const port = await freePort();
   const listen = ["--port", `127.0.0.1:${port}`, "--quiet", "--keep-alive"];
-  const server = spawn(program(), [...listen, ...args, "posix", "--sidecar", meta, dir], {
+  const server = spawn(versitygwFile(), [...listen, ...args, "posix", "--sidecar", meta, dir], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY },
   });
@@ -117,7 +117,8 @@ function findVersitygw(): string | false {
   return reason;
 }
 
-function program(): string {
+/** The program, which is there unless {@link whyNoVersitygw} says why not. */
+export function versitygwFile(): string {
   return process.env["HANDPICK_TEST_VERSITYGW"] ?? built();
 }
 
