@@ -44,6 +44,7 @@ export function cacheConformance({ name, setup, skip }: ConformanceOptions): voi
     testPublish(setup);
     testReaders(setup);
     testCompanions(setup);
+    testPruner(setup);
     testOrder(setup);
     testAbort(setup);
     testPin(setup);
@@ -272,6 +273,53 @@ function testCompanions(setup: Setup): void {
     const companion = { name: "log/x", contentType: "text/plain", bytes: new Uint8Array(1) };
     await assert.rejects(companions.put(companion, AbortSignal.abort(reason)), reason);
     await assert.rejects(companions.missing(names, AbortSignal.abort(reason)), reason);
+  });
+}
+
+function testPruner(setup: Setup): void {
+  it("lists what it has, removes it as it was listed, and takes it back", async (t) => {
+    await using rig = await setup();
+    const { pruner, companions } = rig.cache;
+    if (pruner === undefined) return t.skip("nothing is removed from this kind");
+    const sample = sampleFor(rig.cache, { name: "pruned" });
+    await publish(rig.cache, sample);
+    const put = async (name: string, text: string): Promise<void> =>
+      companions?.put(
+        { name, contentType: "text/plain", bytes: new TextEncoder().encode(text) },
+        signal,
+      );
+    for (const name of ["log/x.drv", "realisations/x.doi"]) await put(name, "first");
+    const { nowMs, files } = await pruner.list(signal);
+    assert.ok(Math.abs(nowMs - Date.now()) < 60_000);
+    const narInfo = narInfoName(hashOf(sample));
+    const nar = narInfoOf(sample.request, sample.packed).url;
+    const names = [narInfo, nar, "nix-cache-info", "log/x.drv", "realisations/x.doi"];
+    assert.deepEqual(files.map(({ name }) => name).toSorted(), names.toSorted());
+    for (const { name, modifiedMs, sizeBytes } of files) {
+      assert.ok(Math.abs(modifiedMs - nowMs) < 60_000, name);
+      const found = await pruner.read(name, signal);
+      assert.equal(found?.length, sizeBytes, name);
+    }
+    const listed = (name: string) => files.find((file) => file.name === name) ?? assert.fail(name);
+    await put("log/x.drv", "another text");
+    assert.equal(await pruner.remove(listed("log/x.drv"), signal), false);
+    const text = await pruner.read(narInfo, signal);
+    for (let times = 0; times < 2; times++) {
+      assert.equal(await pruner.remove(listed(narInfo), signal), true);
+      assert.equal(await rig.isServed(hashOf(sample)), false);
+    }
+    await pruner.settle(signal);
+    assert.equal(await pruner.read(narInfo, signal), undefined);
+    await pruner.putBack(narInfo, new Uint8Array(text ?? []), signal);
+    await pruner.putBack(narInfo, new Uint8Array(1), signal);
+    assert.deepEqual(await pruner.read(narInfo, signal), text);
+    assert.equal(await isMissing(rig.cache, sample), false);
+    const reason = new Error("stop");
+    const stopped = AbortSignal.abort(reason);
+    await assert.rejects(pruner.list(stopped), reason);
+    await assert.rejects(pruner.read(narInfo, stopped), reason);
+    await assert.rejects(pruner.remove(listed(narInfo), stopped), reason);
+    assert.equal(await isMissing(rig.cache, sample), false);
   });
 }
 

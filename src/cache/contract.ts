@@ -158,6 +158,47 @@ export interface CacheCompanions {
   put(companion: Companion, signal: AbortSignal): Promise<void>;
 }
 
+/** A file of a cache, as its list has it. */
+export interface CacheFile {
+  /** Where it lies below the root of the cache, such as `nar/HASH.nar.zst`. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** When it came there, in milliseconds since 1970 by the clock of the cache; NaN where that does not say. */
+  readonly modifiedMs: number;
+  /** Another one for a file that was written in its place. */
+  readonly version: string;
+}
+
+export interface CacheFiles {
+  /** The time by the clock of the cache, not after the list was begun. */
+  readonly nowMs: number;
+  readonly files: readonly CacheFile[];
+}
+
+/** Lists and removes the files of a cache, in the layout that Nix reads. */
+export interface CachePruner {
+  /** How many calls may be under way at once. */
+  readonly atOnce: number;
+  /**
+   * Lists the files at the root and below it.
+   *
+   * @throws {HandpickError} `CACHE_PROTOCOL` if something else has the name of a narinfo.
+   */
+  list(signal: AbortSignal): Promise<CacheFiles>;
+  /** Reads a small file; undefined if it is gone. */
+  read(name: string, signal: AbortSignal): Promise<Buffer | undefined>;
+  /**
+   * Removes a file, unless it was written again since it was listed.
+   *
+   * @returns False if it was.
+   */
+  remove(file: CacheFile, signal: AbortSignal): Promise<boolean>;
+  /** Writes a small file that was removed, unless there is one of its name. */
+  putBack(name: string, bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<void>;
+  /** Settles once all that was removed stays so, whatever happens. */
+  settle(signal: AbortSignal): Promise<void>;
+}
+
 /**
  * How closely a cache looks at the paths that it has, where the layout of the cache lets us look at all. A path
  * whose narinfo or NAR is damaged is missing.
@@ -214,6 +255,9 @@ export interface Cache extends AsyncDisposable {
 
   /** Absent where the cache has no small files. */
   readonly companions?: CacheCompanions;
+
+  /** Absent where nothing can be removed, or the service does it. */
+  readonly pruner?: CachePruner;
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;

@@ -60,6 +60,8 @@ export interface CacheKind {
   readonly ownUpstreams?: readonly string[];
   /** Says what to do where we may not write to it. */
   readonly readOnlyHint: string;
+  /** Says why nothing is removed from it, and what to do; undefined where `prune` removes. */
+  readonly noPruneHint: string | undefined;
   /** Says how readers come to trust our key; undefined where keys are registered with the cache. */
   readonly noKeysHint: string | undefined;
   /** Opens a cache; nothing is sent yet. A kind that is slow to load loads its parts here. */

@@ -21,7 +21,7 @@ const LONGEST_CACHE_INFO = 64 * 1024;
 /** The NARs of a cache. */
 export const NAR_DIR = "nar";
 /** Folders that Nix makes when it opens a cache, also to read: one that may not write needs them there. */
-const COMPANION_DIRS = ["log", "realisations"];
+export const COMPANION_DIRS: readonly string[] = ["log", "realisations"];
 
 /**
  * The folder of a cache, as Nix writes and reads it:

@@ -13,6 +13,7 @@ import type {
   Cache,
   CacheCompanions,
   CacheInfo,
+  CachePruner,
   CacheReader,
   CacheTraits,
   Companion,
@@ -26,6 +27,7 @@ import type { OpenCacheOptions } from "../kind.ts";
 import { CacheFolder, orAbsent, readText } from "./cache-folder.ts";
 import { CompanionFiles } from "./companion-files.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
+import { FilePruner } from "./file-pruner.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
 import { createFileReader, LONGEST_NARINFO } from "./file-reader.ts";
@@ -66,6 +68,7 @@ class FileCache implements Cache {
   readonly name: string;
   readonly traits = TRAITS;
   readonly companions: CacheCompanions;
+  readonly pruner: CachePruner;
   readonly #label: string;
   readonly #folder: CacheFolder;
   readonly #storeDir: string;
@@ -93,6 +96,13 @@ class FileCache implements Cache {
       missing: (names, signal) => this.#missingFiles(names, signal),
       put: (companion, signal) => this.#putFile(companion, signal),
     };
+    this.pruner = new FilePruner({
+      label: this.#label,
+      folder: this.#folder,
+      companions: this.companions,
+      clock: this.#clock,
+      atOnce: LOOKS_AT_ONCE,
+    });
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {

@@ -25,6 +25,7 @@ export const fileKind: CacheKind = {
   upstreams: [],
   readOnlyHint:
     "Check who may write to the folder, and that its disk is mounted for writing and not full.",
+  noPruneHint: undefined,
   noKeysHint:
     "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
   open: ({ url, ...options }) => createFileCache({ ...options, dir: parseFileUrl(url) }),

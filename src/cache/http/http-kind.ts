@@ -37,6 +37,8 @@ function webKind(scheme: "http" | "https"): CacheKind {
     isOwnHost: () => false,
     upstreams: ["https://cache.nixos.org"],
     readOnlyHint: "Check that the server takes PUT there, and who may write.",
+    noPruneHint:
+      "A web server gives no list of what it has: remove files where they are, or prune the folder behind it as file:///DIR.",
     noKeysHint:
       "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
     open: ({ url, name, storeDir, keys, abortMs, ...options }) =>

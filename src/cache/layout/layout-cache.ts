@@ -8,6 +8,7 @@ import type {
   Cache,
   CacheCompanions,
   CacheInfo,
+  CachePruner,
   CacheTraits,
   MissingOptions,
   PartTraits,
@@ -19,6 +20,7 @@ import { FoundNarInfos } from "../found-narinfos.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import { listNarInfos } from "./list-narinfos.ts";
+import { ObjectPruner } from "./object-pruner.ts";
 import { ObjectReader } from "./object-reader.ts";
 import type { ObjectRequest, ObjectStore } from "./object-store.ts";
 
@@ -48,6 +50,7 @@ class LayoutCache implements Cache {
   readonly name: string;
   readonly traits: CacheTraits;
   readonly companions: CacheCompanions;
+  readonly pruner?: CachePruner;
   readonly diagnose?: NonNullable<Cache["diagnose"]>;
   readonly openReader?: NonNullable<Cache["openReader"]>;
   readonly #label: string;
@@ -71,6 +74,15 @@ class LayoutCache implements Cache {
     this.#objects = objects;
     if (objects.diagnose !== undefined) this.diagnose = objects.diagnose.bind(objects);
     if (objects.readRange !== undefined) this.openReader = () => new ObjectReader(objects);
+    if (objects.removal !== undefined) {
+      const { removal } = objects;
+      this.pruner = new ObjectPruner({
+        objects,
+        removal,
+        label: this.#label,
+        atOnce: QUESTIONS_AT_ONCE,
+      });
+    }
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
     this.#narInfos = new FoundNarInfos({ storeDir, keys });
     this.companions = {

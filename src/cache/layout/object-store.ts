@@ -1,4 +1,4 @@
-import type { CacheDiagnosis, PackedFile, UploadPart } from "../contract.ts";
+import type { CacheDiagnosis, CacheFile, CacheFiles, PackedFile, UploadPart } from "../contract.ts";
 
 /** A small object, whole in memory. */
 export interface StoredObject {
@@ -52,6 +52,12 @@ export interface LargeName {
   readonly replaces: boolean;
 }
 
+/** Lists and removes objects; see `CachePruner`. */
+export interface ObjectRemoval {
+  list(request: ObjectRequest): Promise<CacheFiles>;
+  remove(file: CacheFile, request: ObjectRequest): Promise<boolean>;
+}
+
 /**
  * A server that keeps bytes under names, as HTTP servers with PUT and S3 do. An object is replaced in one
  * step: readers get the old one or the new one. Errors say what to do; passing ones were retried.
@@ -95,6 +101,9 @@ export interface ObjectStore extends AsyncDisposable {
    * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.
    */
   list?(prefix: string, request: ObjectRequest): AsyncIterable<ListedPage>;
+
+  /** Absent where a store cannot. */
+  readonly removal?: ObjectRemoval;
 
   /** Finds out what only `doctor` asks; absent where there is nothing to ask. */
   diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;

@@ -55,6 +55,7 @@ export class S3Bucket implements Disposable {
   readonly #objects: ObjectRequests;
   /** True once the server has answered. */
   #isKnown = false;
+  #serverTimeMs: number | undefined;
 
   constructor(options: S3BucketOptions) {
     const { location, label, clock, abortMs, env, timeouts } = options;
@@ -66,6 +67,11 @@ export class S3Bucket implements Disposable {
     this.#client = createHttpClient({ env, timeouts, requestsAtOnce: QUESTIONS_AT_ONCE });
     this.#sdk = new S3Client(this.#configuration());
     this.#objects = new ObjectRequests({ sdk: this.#sdk, client: this.#client, location });
+  }
+
+  /** The time that the last answer gave; undefined if it gave none. */
+  get serverTimeMs(): number | undefined {
+    return this.#serverTimeMs;
   }
 
   /** The parameters of a command about an object. */
@@ -188,7 +194,11 @@ export class S3Bucket implements Disposable {
     send: SendCommand<T>,
   ): Promise<{ readonly response: HttpResponse; readonly value?: T }> {
     let answer: HttpResponse | undefined;
-    const onAnswer = (response: HttpResponse): void => void (answer = response);
+    const onAnswer = (response: HttpResponse): void => {
+      answer = response;
+      const timeMs = Date.parse(response.headers.date ?? "");
+      this.#serverTimeMs = Number.isNaN(timeMs) ? undefined : timeMs;
+    };
     try {
       const value = await send(this.#sdk, { abortSignal: signal, action, onAnswer });
       if (answer === undefined) throw new TypeError("the SDK sent nothing");

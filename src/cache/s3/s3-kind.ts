@@ -25,6 +25,7 @@ export const s3Kind: CacheKind = {
   upstreams: ["https://cache.nixos.org"],
   readOnlyHint:
     "Check that the policy of the bucket lets these credentials s3:PutObject and s3:AbortMultipartUpload.",
+  noPruneHint: undefined,
   noKeysHint:
     "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
   // The SDK is most of the program, and loads for those only who have such a cache.

@@ -6,6 +6,7 @@ import type {
   LargeName,
   LargeObject,
   ListedPage,
+  ObjectRemoval,
   ObjectRequest,
   ObjectStore,
   StoredObject,
@@ -14,6 +15,7 @@ import { diagnoseBucket } from "./diagnose-bucket.ts";
 import { MultipartObject } from "./multipart-object.ts";
 import { type Failed, isFailed, type S3Bucket } from "./s3-bucket.ts";
 import { errorCodeOf } from "./s3-error.ts";
+import { S3Removal } from "./s3-removal.ts";
 import { StaleUploads } from "./stale-uploads.ts";
 
 /** Other writers may change an object while we look at it, but not for ever. */
@@ -28,6 +30,7 @@ export interface S3ObjectsOptions {
 /** The objects of a bucket, or of a folder in it. */
 export class S3Objects implements ObjectStore {
   readonly readUrl: string;
+  readonly removal: ObjectRemoval;
   readonly #bucket: S3Bucket;
   readonly #stale: StaleUploads;
   /** False once the server showed that it knows no conditions. */
@@ -35,6 +38,7 @@ export class S3Objects implements ObjectStore {
 
   constructor({ bucket, readUrl }: S3ObjectsOptions) {
     this.readUrl = readUrl;
+    this.removal = new S3Removal(bucket);
     this.#bucket = bucket;
     this.#stale = new StaleUploads(bucket);
   }
