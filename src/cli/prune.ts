@@ -166,9 +166,18 @@ class Prune {
     using line = isShown ? await openStatusLine(io.stderr as NodeJS.WriteStream) : undefined;
     const all = preview.going.length + preview.files.length;
     let done = 0;
-    const onRemoved = (): void => line?.show(`${cache}: ${++done} of ${all} files removed`);
+    const onRemoved = (): void => {
+      done++;
+      line?.show(`${cache}: ${done} of ${all} files removed`);
+    };
     const doing = { ...this.#surveyOptions(), needs, cutoffs, onRemoved };
-    return await carryOut(preview.decision, inventory, doing);
+    try {
+      return await carryOut(preview.decision, inventory, doing);
+    } catch (error) {
+      line?.[Symbol.dispose]();
+      quietly(options, io)(`${cache}: ended after ${done} of ${all} files; the cache is whole`);
+      throw error;
+    }
   }
 
   #surveyOptions(): SurveyOptions {

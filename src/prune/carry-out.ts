@@ -128,10 +128,6 @@ class Removal {
       // Somebody published them again.
       for (const name of entries.keys()) this.#removed.delete(name);
       const present = new Set(files.map(({ name }) => name));
-      const lost = [...this.#files.keys()].filter((name) => !present.has(name));
-      const lostNars = new Set(lost.map(lastSegment));
-      const isLost = ({ urls }: Entry): boolean =>
-        urls.flatMap(narsNamedBy).some((name) => lostNars.has(name));
       const known: Entries = new Map([
         ...this.entries.map((entry) => [entry.file.name, entry] as const),
         ...entries,
@@ -140,17 +136,19 @@ class Removal {
       const next = (name: string): string[] => links.from(name);
       const fresh = freshNames(this.#before.entries, entries);
       const needed = reach(fresh, next);
+      // Without its NAR, which another prune may have removed, it would be a hole itself.
       const missing = [...this.#removed].filter(
-        ([name, { entry }]) => needed.has(name) && !isLost(entry),
+        ([name, { entry }]) => needed.has(name) && hasNar(entry, present),
       );
       if (missing.length > 0) {
         await this.#putBack(missing.map(([, removed]) => removed));
         continue;
       }
-      const lacks = (name: string): boolean => {
-        const entry = known.get(name);
-        return entry !== undefined && isLost(entry);
-      };
+      const lost = [...this.#files.keys()].filter((name) => !present.has(name));
+      const lostNars = new Set(lost.map(lastSegment));
+      const lacks = (name: string): boolean =>
+        this.#removed.has(name) ||
+        (entries.get(name)?.urls ?? []).flatMap(narsNamedBy).some((nar) => lostNars.has(nar));
       this.#broken = [...fresh].flatMap((name) =>
         [...reach([name], next)].some(lacks) ? (entries.get(name) ?? []) : [],
       );
@@ -204,4 +202,8 @@ function ownersOf(entries: readonly Entry[]): ReadonlyMap<string, readonly strin
     for (const url of urls) owners.set(url, [...(owners.get(url) ?? []), file.name]);
   }
   return owners;
+}
+
+function hasNar({ urls }: Entry, present: ReadonlySet<string>): boolean {
+  return urls.every((url) => !url.startsWith("nar/") || present.has(url));
 }

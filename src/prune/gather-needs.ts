@@ -11,7 +11,7 @@ import { closePicks } from "../select/closure.ts";
 import { readManifestFile, readPipedManifest } from "../select/manifest-file.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
 import type { StateFolder } from "../state/state-folder.ts";
-import { readWanted } from "../state/wanted.ts";
+import { readWanted, type WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
 import { readSelection } from "../sync/wanted-picks.ts";
 import type { Needs } from "./decide.ts";
@@ -73,13 +73,14 @@ export async function gatherNeeds(request: NeedsRequest): Promise<GatheredNeeds>
 
 async function readFolder(folder: StateFolder, found: Found, request: NeedsRequest): Promise<void> {
   const { store } = request;
-  const links = await readWanted(folder, "read");
+  const links = await readLinks(folder);
   const targets = links.flatMap(({ target }) =>
     isStorePath(target, store.storeDir) ? [target] : [],
   );
   const valid = await store.validPaths(targets);
   for (const link of links) {
     const selection = await readSelection(link, valid, store);
+    if (selection === undefined && link.leadsSomewhere) throw elsewhere(link, store);
     if (selection === undefined) {
       const text = `selection ${quote(link.name)} has ended, since its manifest is gone from the store: its packages are kept only if something else wants them`;
       found.notes.push(text);
@@ -98,6 +99,26 @@ async function readFolder(folder: StateFolder, found: Found, request: NeedsReque
       `the ledger in ${quote(folder.dir)} cannot be read: builds that wait there are not kept`,
     );
   }
+}
+
+async function readLinks(folder: StateFolder): Promise<WantedLink[]> {
+  try {
+    return await readWanted(folder, "read");
+  } catch (error) {
+    if (!(error instanceof HandpickError)) throw error;
+    throw new HandpickError(error.code, error.message, {
+      cause: error,
+      hint: "Prune as a user who may read it; or name the folder to look at with HANDPICK_STATE_DIR, and the manifests of others with --manifests.",
+    });
+  }
+}
+
+/** It has not ended: another store than that of the machine was asked. */
+function elsewhere({ name, target }: WantedLink, { description }: Store): HandpickError {
+  const message = `Cannot read selection ${quote(name)}: ${target} is there, but the store does not have it (${description})`;
+  return new HandpickError("PATH_NOT_VALID", message, {
+    hint: "Name the store of this machine with --store, or leave that out.",
+  });
 }
 
 function addManifest(

@@ -44,6 +44,8 @@ export interface S3Record {
 
 interface StoredS3Object {
   readonly bytes: Buffer;
+  /** @default {the beginning of 1970} */
+  readonly modifiedMs?: number;
   readonly headers: IncomingMessage["headers"];
 }
 
@@ -185,18 +187,26 @@ class Call {
       case "GetObject":
       case "HeadObject": {
         if (found === undefined) return this.refuse(404, "NoSuchKey");
-        const headers = { etag: tagOf(found.bytes), "content-length": `${found.bytes.length}` };
+        const headers = {
+          etag: tagOf(found.bytes),
+          "content-length": `${found.bytes.length}`,
+          "last-modified": new Date(found.modifiedMs ?? 0).toUTCString(),
+        };
         return this.#reply(headers, this.operation === "HeadObject" ? "" : found.bytes);
       }
       case "PutObject": {
         const fault = this.#conditionFault(found);
         if (fault !== undefined) return this.refuse(...fault);
-        objects.set(this.name, { bytes: body, headers: request.headers });
+        const modifiedMs = fake.nowMs;
+        objects.set(this.name, { bytes: body, modifiedMs, headers: request.headers });
         return this.#reply({ etag: tagOf(body) });
       }
-      case "DeleteObject":
+      case "DeleteObject": {
+        const fault = this.#conditionFault(found);
+        if (fault !== undefined) return this.refuse(...fault);
         objects.delete(this.name);
         return this.#reply({}, "", 204);
+      }
       case "ListObjectsV2":
         return this.#list();
       case "CreateMultipartUpload": {
@@ -278,14 +288,18 @@ class Call {
     const { fake, url } = this.#options;
     const prefix = url.searchParams.get("prefix") ?? "";
     const start = url.searchParams.get("continuation-token") ?? url.searchParams.get("start-after");
-    const isBelow = (name: string): boolean => name.slice(prefix.length).includes("/");
+    const delimiter = url.searchParams.get("delimiter");
+    const isBelow = (name: string): boolean =>
+      delimiter !== null && name.slice(prefix.length).includes(delimiter);
     const names = [...fake.objects.keys()]
       .filter((name) => name.startsWith(prefix) && name > (start ?? "") && !isBelow(name))
       .toSorted();
     const page = names.slice(0, fake.pageSize);
     const contents = page.map((name) => {
-      const size = fake.objects.get(name)?.bytes.length ?? 0;
-      return `<Contents><Key>${name}</Key><Size>${size}</Size></Contents>`;
+      const { bytes = Buffer.alloc(0), modifiedMs = 0 } = fake.objects.get(name) ?? {};
+      const tag = `<ETag>${tagOf(bytes).replaceAll('"', "&quot;")}</ETag>`;
+      const time = `<LastModified>${new Date(modifiedMs).toISOString()}</LastModified>`;
+      return `<Contents><Key>${name}</Key>${time}${tag}<Size>${bytes.length}</Size></Contents>`;
     });
     const isCut = names.length > page.length;
     const next = isCut ? `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>` : "";

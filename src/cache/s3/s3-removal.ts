@@ -86,10 +86,9 @@ interface Head {
 
 /** Headers have times in whole seconds, lists may have more. */
 function isSame(file: CacheFile, { ETag = "", LastModified, ContentLength }: Head): boolean {
-  const listed = Math.floor(file.modifiedMs / 1000);
-  const found = Math.floor((LastModified?.getTime() ?? NaN) / 1000);
-  const isWrittenAgain = listed !== found || ContentLength !== file.sizeBytes;
-  return !isWrittenAgain && ETag === file.version;
+  const foundMs = LastModified?.getTime() ?? NaN;
+  const isThatTime = Math.abs(foundMs - file.modifiedMs) < 1000;
+  return isThatTime && ContentLength === file.sizeBytes && ETag === file.version;
 }
 
 /** A time that has passed, where the server tells none. */
