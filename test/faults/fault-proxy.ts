@@ -158,7 +158,9 @@ export class Exchange {
 
   send({ status, headers, body }: Answer): void {
     this.#status = status;
-    this.#ends.response.writeHead(status, { ...headers, "content-length": body.length });
+    // The answer to a HEAD tells the length of what it does not have.
+    const length = this.request.method === "HEAD" ? {} : { "content-length": body.length };
+    this.#ends.response.writeHead(status, { ...headers, ...length });
     this.#ends.response.end(body);
   }
 

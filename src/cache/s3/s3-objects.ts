@@ -6,6 +6,7 @@ import {
   PutObjectCommand,
 } from "@aws-sdk/client-s3";
 
+import { HandpickError } from "../../error.ts";
 import type { CacheDiagnosis } from "../contract.ts";
 import type {
   LargeName,
@@ -145,10 +146,21 @@ export class S3Objects implements ObjectStore {
     const bucket = this.#bucket;
     const about = { ...bucket.object(name), ...bucket.storage(), ...condition };
     const input = { ...about, Body: bytes, ContentType: contentType };
-    return await bucket.tryAsk(request, (sdk, options) =>
+    const outcome = await bucket.tryAsk(request, (sdk, options) =>
       sdk.send(new PutObjectCommand(input), options),
     );
+    if (!isFailed(outcome) && outcome.ETag === undefined) throw withoutTag(name, request);
+    return outcome;
   }
+}
+
+/** The SDK takes any success for one of S3, also that of a login page. */
+function withoutTag(name: string, { action }: ObjectRequest): HandpickError {
+  return new HandpickError(
+    "CACHE_PROTOCOL",
+    `Cannot ${action}: expected an ETag for ${name}, received none`,
+    { hint: "Check that the endpoint is that of an S3 server." },
+  );
 }
 
 interface ReadObject {
