@@ -3,10 +3,11 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { type TempDir, tempDir } from "./temp.ts";
 
@@ -40,12 +41,16 @@ export class AtticServer implements AsyncDisposable {
     this.#child = child;
   }
 
-  static async start(program: string): Promise<AtticServer> {
+  /** @param disk A folder for what is stored; one of its own by default. */
+  static async start(program: string, disk?: string): Promise<AtticServer> {
     const temp = await tempDir();
     const port = await freePort();
     const secret = randomBytes(64);
     const file = join(temp.dir, "server.toml");
-    await writeFile(file, configuration({ dir: temp.dir, port, secret }));
+    await writeFile(
+      file,
+      configuration({ dir: temp.dir, port, secret, disk: disk ?? join(temp.dir, "storage") }),
+    );
     const child = spawn(program, ["--config", file], {
       env: { HOME: temp.dir },
       stdio: ["ignore", "ignore", "pipe"],
@@ -58,6 +63,8 @@ export class AtticServer implements AsyncDisposable {
     }
     stderr.resume();
     assert.match(lines.at(-1) ?? "", /^Listening on/, lines.join("\n"));
+    // It says so a moment before it is true.
+    while (!(await accepts(port))) await sleep(10);
     return new AtticServer(`http://127.0.0.1:${port}`, temp, { secret, child });
   }
 
@@ -111,6 +118,18 @@ interface Started {
   readonly child: ChildProcess;
 }
 
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
 /** A port that was free a moment ago: the server does not tell the one that it chose for 0. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
@@ -125,8 +144,10 @@ function configuration({
   dir,
   port,
   secret,
+  disk,
 }: {
   readonly dir: string;
+  readonly disk: string;
   readonly port: number;
   readonly secret: Buffer;
 }): string {
@@ -137,7 +158,7 @@ allowed-hosts = []
 url = "sqlite://${dir}/server.db?mode=rwc"
 [storage]
 type = "local"
-path = "${dir}/storage"
+path = "${disk}"
 [chunking]
 nar-size-threshold = 65536
 min-size = 16384
