@@ -284,7 +284,7 @@ function testPruner(setup: Setup): void {
     const { pruner, companions } = rig.cache;
     if (pruner === undefined) return t.skip("nothing is removed from this kind");
     const sample = sampleFor(rig.cache, { name: "pruned" });
-    await publish(rig.cache, sample);
+    await publishSample(rig.cache, sample);
     const put = async (name: string, text: string): Promise<void> =>
       companions?.put(
         { name, contentType: "text/plain", bytes: new TextEncoder().encode(text) },

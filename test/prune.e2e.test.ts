@@ -11,8 +11,7 @@ import { parseNarInfo } from "../src/nix/narinfo.ts";
 import { nameOf, type StorePath } from "../src/nix/store-path.ts";
 import { BUNDLE, handpick, type Result, resultOf, startHandpick } from "./handpick.ts";
 import { createTestNix } from "./nix.ts";
-import { publishSample } from "./s3-rig.ts";
-import { sampleUpload } from "./sample-upload.ts";
+import { publishSample, sampleUpload } from "./sample-upload.ts";
 import { type Selected, SyncRig } from "./sync/sync-rig.ts";
 import { S3_ENV, startVersitygw, whyNoVersitygw } from "./versitygw.ts";
 
@@ -289,6 +288,40 @@ describe("handpick prune", { timeout: 120_000 }, () => {
       /^handpick: mine: ended after \d+ of 200 files; the cache is whole\nhandpick: interrupted\n$/,
     );
     await served(dir);
+  });
+
+  it("keeps what manifests want that is not here, as narinfos tell, and nothing for what has ended", async () => {
+    const selected = await rig.select("laptop", [{ packages: ["tool"] }], "2");
+    const copy = join(rig.nix.dir, "laptop.json");
+    await writeFile(copy, await readFile(join(rig.nix.dir, "root", selected.manifest)));
+    await rig.want("ended", selected.manifest);
+    const pushing = ["push", selected.tool, selected.data];
+    const pushed = await handpick(rig.nix, pushing, { env: rig.env });
+    assert.equal(pushed.status, 0, pushed.stderr);
+    await rig.collectAll([selected.tool, selected.app, selected.lib, selected.data]);
+    // The first collection took the selection of the machine as well, which is declared anew.
+    await rig.declare("home", [{ packages: ["lib"] }]);
+    const args = ["prune", "mine", "--keep-wanted", "--keep-days", "0", "--yes"];
+    const kept = await handpick(rig.nix, [...args, "--manifests", copy], { env: rig.env });
+    assert.equal(kept.status, 0, kept.stderr);
+    assert.match(kept.stderr, /^handpick: selection "ended" has ended, since its manifest is gone/);
+    assert.deepEqual(await served(dir), ["app-2", "lib-2", "tool-2"]);
+    const gone = await handpick(rig.nix, [...args, "--this-is-the-only-writer"], { env: rig.env });
+    assert.equal(gone.status, 0, gone.stderr);
+    assert.deepEqual(await served(dir), []);
+    await rig.withdraw("ended");
+  });
+
+  it("keeps what builds that wait to be pushed need", async () => {
+    const { app, data } = await rig.select("built", [{ packages: ["app"] }], "3");
+    const pushed = await handpick(rig.nix, ["push", app, data], { env: rig.env });
+    assert.equal(pushed.status, 0, pushed.stderr);
+    await rig.sync();
+    rig.ledger(`INSERT INTO builds (path, at) VALUES ('${app}', ${Date.now()})`);
+    const pruned = await handpick(rig.nix, ["prune", "mine", ...NOW], { env: rig.env });
+    assert.equal(pruned.status, 0, pruned.stderr);
+    assert.ok((await served(dir)).includes("app-3"));
+    assert.ok(!(await served(dir)).includes("data-3"));
   });
 
   it("names the garbage collection of caches of other kinds", async () => {

@@ -7,8 +7,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 
 import { createFakeClock } from "../../test/fakes/clock.ts";
-import { publishSample } from "../../test/s3-rig.ts";
-import { sampleUpload, type SampleUpload } from "../../test/sample-upload.ts";
+import { publishSample, sampleUpload, type SampleUpload } from "../../test/sample-upload.ts";
 import { tempDir } from "../../test/temp.ts";
 import { narInfoName } from "../cache/binary-cache.ts";
 import type { Cache, CachePruner } from "../cache/contract.ts";
