@@ -8,12 +8,16 @@ import { freshNames, type Inventory, survey, type SurveyOptions } from "./survey
 export interface CarryOutOptions extends Omit<SurveyOptions, "onProgress"> {
   readonly needs: DecideOptions["needs"];
   readonly cutoffs: Cutoffs;
+  /** How long files are removed, at least, until the cache is looked at again. @default {10_000} */
+  readonly betweenLooksMs?: number;
   /** Told of each file that is gone. */
   readonly onRemoved?: ((file: CacheFile) => void) | undefined;
 }
 
-/** Files that are removed before others are looked at again: a list of 1000 costs about as much as removing one. */
-const FILES_BETWEEN_LOOKS = 500;
+/** How long files are removed until the cache is looked at again. */
+const BETWEEN_LOOKS_MS = 10_000;
+/** The same, as a multiple of what a look takes: one of a large bucket takes long. */
+const LOOKS_RATIO = 4;
 
 /** What became of it. */
 export interface Pruned {
@@ -104,15 +108,20 @@ class Removal {
 
   /** Removes the files that nothing names, and looks before and after some of them at what came meanwhile. */
   async removeLeftovers(): Promise<void> {
-    const { pruner, signal, cutoffs } = this.#options;
+    const { pruner, signal, cutoffs, betweenLooksMs = BETWEEN_LOOKS_MS } = this.#options;
     const tried = new Set<string>();
     for (;;) {
+      const startMs = performance.now();
       await this.#lookAgain();
+      const nowMs = performance.now();
       const { files, entries } = this.#now;
-      const left = leftovers(files, { entries, gone: this.entries }, cutoffs);
-      const some = left.filter(({ name }) => !tried.has(name)).slice(0, FILES_BETWEEN_LOOKS);
-      if (some.length === 0) return;
+      const left = leftovers(files, { entries, gone: this.entries }, cutoffs).filter(
+        ({ name }) => !tried.has(name),
+      );
+      if (left.length === 0) return;
       const owners = ownersOf(this.entries);
+      const patienceMs = Math.max(betweenLooksMs, LOOKS_RATIO * (nowMs - startMs));
+      const some = until(nowMs + patienceMs, left);
       await forEachConcurrent(some, { limit: pruner.atOnce, signal }, async (file, signal) => {
         tried.add(file.name);
         await this.#removeFile(file, owners.get(file.name) ?? [], signal);
@@ -206,4 +215,12 @@ function ownersOf(entries: readonly Entry[]): ReadonlyMap<string, readonly strin
 
 function hasNar({ urls }: Entry, present: ReadonlySet<string>): boolean {
   return urls.every((url) => !url.startsWith("nar/") || present.has(url));
+}
+
+/** The first of some items, and the others as long as it is not later. */
+function* until<T>(endMs: number, items: Iterable<T>): Generator<T> {
+  for (const item of items) {
+    yield item;
+    if (performance.now() > endMs) return;
+  }
 }
