@@ -45,6 +45,13 @@ describe("the pruner of a bucket", () => {
     assert.ok(Math.abs(nowMs - (Date.now() - 10 * 60_000)) < 60_000);
   });
 
+  it("believes no list that is cut without an end", async () => {
+    await using rig = await createS3Rig();
+    const body = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+    rig.fake.faults.push({ operation: "ListObjectsV2", status: 200, body });
+    await assert.rejects(prunerOf(rig).list(signal), { code: "CACHE_PROTOCOL", message: /is cut/ });
+  });
+
   it("lists nothing outside of its prefix", async () => {
     await using rig = await createS3Rig({ parameters: "&prefix=mine" });
     for (const name of ["mine/nar/a.nar", "other/nar/a.nar", "mineral/nar/a.nar", "nar/a.nar"]) {

@@ -5,6 +5,7 @@ import {
   type ListObjectsV2CommandOutput,
 } from "@aws-sdk/client-s3";
 
+import { HandpickError } from "../../error.ts";
 import type { CacheFile, CacheFiles } from "../contract.ts";
 import type { ObjectRemoval, ObjectRequest } from "../layout/object-store.ts";
 import { isFailed, type S3Bucket } from "./s3-bucket.ts";
@@ -39,7 +40,9 @@ export class S3Removal implements ObjectRemoval {
           version: ETag ?? "",
         });
       }
-      const { NextContinuationToken } = page;
+      const { NextContinuationToken, IsTruncated } = page;
+      // What a list lacks would look as if nobody had it.
+      if (IsTruncated === true && NextContinuationToken === undefined) throw cutShort(request);
       token =
         NextContinuationToken === undefined
           ? undefined
@@ -76,6 +79,13 @@ export class S3Removal implements ObjectRemoval {
     }
     throw bucket.error(outcome.failed);
   }
+}
+
+function cutShort({ action }: ObjectRequest): HandpickError {
+  const message = `Cannot ${action}: the list is cut, and does not say how it goes on`;
+  return new HandpickError("CACHE_PROTOCOL", message, {
+    hint: "This server lacks a part of S3 that prune needs: ListObjectsV2.",
+  });
 }
 
 interface Head {
