@@ -2,14 +2,13 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { createServer, connect, type AddressInfo } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from "@aws-sdk/client-s3";
 
+import { accepting, freePort } from "./listening.ts";
 import { tempDir } from "./temp.ts";
 
 const VERSION = "v1.8.0";
@@ -67,7 +66,7 @@ export async function startVersitygw({
   });
   const exited = once(server, "exit");
   createInterface({ input: server.stdout }).on("line", () => undefined);
-  await answering(port, exited);
+  await accepting({ at: port, ended: exited });
   const url = `http://127.0.0.1:${port}`;
   const credentials = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY };
   const sdk = new S3Client({
@@ -105,30 +104,6 @@ function policyFor(bucket: string, everybody: "read" | "write"): string {
   // Without it what is missing counts as forbidden.
   const list = { ...objects, Action: ["s3:ListBucket"], Resource: [`arn:aws:s3:::${bucket}`] };
   return JSON.stringify({ Version: "2012-10-17", Statement: [objects, list] });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function answering(port: number, exited: Promise<unknown>): Promise<void> {
-  let isOver = false;
-  void exited.then(() => (isOver = true));
-  for (;;) {
-    if (isOver) throw new Error("versitygw ended before it answered");
-    const socket = connect(port, "127.0.0.1");
-    const isUp = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (isUp) return;
-    await sleep(10); // it says nothing when it listens
-  }
 }
 
 function findVersitygw(): string | false {

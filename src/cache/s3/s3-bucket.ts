@@ -109,8 +109,8 @@ export class S3Bucket implements Disposable {
   /**
    * Sends a command until it succeeds or fails for good.
    *
-   * @throws {HandpickError} What {@link s3Error} makes of an answer, `TOKEN_MISSING` without credentials,
-   *   `NETWORK` without an answer.
+   * @throws {HandpickError} As {@link s3Error} for an answer, `TOKEN_MISSING` without credentials, `NETWORK`
+   *   without an answer.
    */
   async ask<T>(request: ObjectRequest, send: SendCommand<T>): Promise<T> {
     const outcome = await this.tryAsk(request, send);

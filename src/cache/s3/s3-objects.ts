@@ -83,6 +83,14 @@ export class S3Objects implements ObjectStore {
     throw this.#bucket.error(outcome.failed);
   }
 
+  async readRange(
+    name: string,
+    [first, last]: readonly [first: number, last: number],
+    request: ObjectRequest,
+  ): Promise<Buffer | undefined> {
+    return (await this.#read(name, request, { range: `bytes=${first}-${last}` }))?.bytes;
+  }
+
   startLarge(name: LargeName): LargeObject {
     return new MultipartObject({ bucket: this.#bucket, stale: this.#stale, name });
   }
@@ -117,9 +125,14 @@ export class S3Objects implements ObjectStore {
     this.#bucket[Symbol.dispose]();
   }
 
-  async #read(name: string, request: ObjectRequest): Promise<ReadObject | undefined> {
+  async #read(
+    name: string,
+    request: ObjectRequest,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<ReadObject | undefined> {
     const bucket = this.#bucket;
-    const outcome = await bucket.tryCall({ method: "GET", key: bucket.keyOf(name) }, request);
+    const call = { method: "GET", key: bucket.keyOf(name), headers } as const;
+    const outcome = await bucket.tryCall(call, request);
     if (!isFailed(outcome)) return { bytes: outcome.body, tag: outcome.headers.etag };
     const isAbsent =
       outcome.failed.status === 404 && errorCodeOf(outcome.failed) !== "NoSuchBucket";
