@@ -174,7 +174,7 @@ export interface MissingOptions {
   /** The records of our store, which narinfos are compared with. @default {none} */
   readonly records?: ReadonlyMap<HashPart, PathInfo>;
   /** Paths that readers do not get: an upload replaces all that the cache has of them. @default {none} */
-  readonly unread?: ReadonlySet<HashPart>;
+  readonly unread?: Iterable<HashPart>;
 }
 
 /** A binary cache we push to. Every backend runs the same conformance suite. */

@@ -114,8 +114,9 @@ class FileCache implements Cache {
   async missing(
     hashParts: Iterable<HashPart>,
     signal: AbortSignal,
-    { closeness = "narinfo", records }: MissingOptions = {},
+    { closeness = "narinfo", records, unread = [] }: MissingOptions = {},
   ): Promise<Set<HashPart>> {
+    this.#narInfos.distrust(unread);
     const verifies = closeness !== "narinfo";
     const asked = new Set(hashParts);
     const looking = { action: `look into ${this.#label}`, isReading: true, signal };
