@@ -3,11 +3,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { accepting, freePort } from "./listening.ts";
 import { type TempDir, tempDir } from "./temp.ts";
 
 /** What a token may do with the caches whose names fit its pattern. */
@@ -58,6 +57,8 @@ export class AtticServer implements AsyncDisposable {
     }
     stderr.resume();
     assert.match(lines.at(-1) ?? "", /^Listening on/, lines.join("\n"));
+    // It says so a moment before it does.
+    await accepting({ at: port, ended: once(child, "exit") });
     return new AtticServer(`http://127.0.0.1:${port}`, temp, { secret, child });
   }
 
@@ -109,16 +110,6 @@ export class AtticServer implements AsyncDisposable {
 interface Started {
   readonly secret: Buffer;
   readonly child: ChildProcess;
-}
-
-/** A port that was free a moment ago: the server does not tell the one that it chose for 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 function configuration({

@@ -70,7 +70,7 @@ export interface CacheDiagnosis {
   readonly credentials: string;
   /** Why we may not write; undefined if we may. */
   readonly refusal: HandpickError | undefined;
-  /** What its user has to know of readers, in sentences. */
+  /** Sentences about readers for the user, such as a key that they have to trust; undefined if none. */
   readonly advice: string | undefined;
 }
 
@@ -91,7 +91,7 @@ export interface Companion {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What is known of a compressed NAR once all of it was made. */
+/** Hash and size of a compressed NAR, which are known once all of it was made. */
 export interface PackedFile {
   readonly fileHash: Sha256;
   /** In bytes. */

@@ -8,6 +8,7 @@ import { planCommand } from "./plan.ts";
 import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
+import { suggestCommand } from "./suggest.ts";
 import { syncCommand } from "./sync.ts";
 import { verifyCommand } from "./verify.ts";
 import { watchCommand } from "./watch.ts";
@@ -22,6 +23,7 @@ export function allCommands(io: Io): readonly NamedCommand[] {
     syncCommand(io),
     statusCommand(io),
     verifyCommand(io),
+    suggestCommand(io),
     execCommandSpec(io),
     watchCommand(io),
     pinCommand(io),

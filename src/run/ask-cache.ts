@@ -1,6 +1,7 @@
 import type { Closeness } from "../cache/contract.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
+import type { PathInfo } from "../nix/path-info.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { type PlanCache, queryPaths } from "../plan/make-plan.ts";
 import type { Members } from "./gather.ts";
@@ -35,9 +36,32 @@ export async function askCache(
   { planned, infos }: Members,
   options: AskOptions,
 ): Promise<CacheAnswer> {
+  const paths = queryPaths({ closed: planned, infos });
+  const { missing, upstreams } = await askAbout({ paths, infos }, opened, options);
+  return { name: opened.cache.name, missing, ...countUpstreams(upstreams, options) };
+}
+
+/** The answers of a cache and of its upstreams, as they gave them. */
+export interface PlainAnswer {
+  readonly missing: ReadonlySet<HashPart>;
+  /** About what the cache lacks. */
+  readonly upstreams: UpstreamAnswer;
+}
+
+/** Paths, and what the store says of them: a cache that says something else is damaged. */
+export interface Asked {
+  readonly paths: ReadonlySet<StorePath>;
+  readonly infos?: ReadonlyMap<StorePath, PathInfo>;
+}
+
+/** Asks a cache which of `paths` it lacks, and the upstreams of its settings for those. */
+export async function askAbout(
+  { paths, infos = new Map() }: Asked,
+  opened: OpenedCache,
+  options: Omit<AskOptions, "remembered" | "assumeMissing">,
+): Promise<PlainAnswer> {
   const { cache, config } = opened;
   const { env, signal, notify, closeness = "narinfo" } = options;
-  const paths = queryPaths({ closed: planned, infos });
   const records = new Map([...infos].map(([path, info]) => [hashPartOf(path), info]));
   const unreadPaths = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
   const unread = new Set([...unreadPaths].map(hashPartOf));
@@ -46,16 +70,9 @@ export async function askCache(
   );
   const missing = found.union(unread);
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
-  const answer = await askUpstreams(
-    lacked,
-    config.upstreams ?? kindOf(config.url)?.upstreams ?? [],
-    {
-      env,
-      signal,
-      onRetry: retryNotice(cache.name, notify),
-    },
-  );
-  return { name: cache.name, missing, ...countUpstreams(answer, options) };
+  const urls = config.upstreams ?? kindOf(config.url)?.upstreams ?? [];
+  const onRetry = retryNotice(cache.name, notify);
+  return { missing, upstreams: await askUpstreams(lacked, urls, { env, signal, onRetry }) };
 }
 
 /** Decides what counts as there and what stays open where upstreams did not answer. */

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 
+import { NO_CREDENTIALS } from "../../test/no-credentials.ts";
 import { toyPath } from "../../test/toy-paths.ts";
 import type { CacheInfo } from "../cache/contract.ts";
 import { openCache } from "../cache/open-cache.ts";
@@ -53,18 +54,7 @@ async function withSources<T>(asked: Asked, use: (sources: Sources) => T): Promi
   const [config] = parseConfig(text, "/h.toml", {}).caches;
   assert.ok(config !== undefined);
   await using cache = await openCache({ name: "mine", url, env: {} });
-  const given: Credentials = {
-    token: new Secret("t0ken-of-ours"),
-    tokenSource: undefined,
-    login: undefined,
-    loginSource: undefined,
-    doubts: [],
-    signingKey: undefined,
-    keySource: undefined,
-    host: undefined,
-    warnings: [],
-    ...credentials,
-  };
+  const given = { ...NO_CREDENTIALS, token: new Secret("t0ken-of-ours"), ...credentials };
   const info: CacheInfo = {
     readUrl,
     storeDir: "/nix/store",

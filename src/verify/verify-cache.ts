@@ -39,7 +39,7 @@ export interface Progress {
   readonly all: number;
 }
 
-/** What a fresh machine gets of the picks of one cache. */
+/** The picks of one cache as a fresh machine gets them. */
 export interface Verdict {
   readonly cache: string;
   /** Where readers find it. */

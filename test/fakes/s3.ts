@@ -64,6 +64,8 @@ export interface FakeS3 extends AsyncDisposable {
   readonly faults: S3Fault[];
   /** Added to the clock of the server. */
   skewMs: number;
+  /** Whose requests are taken. */
+  signer: Signer;
   /** False for a server that never heard of If-None-Match at a PUT. */
   knowsConditions: boolean;
   /** Names in a page of a list. */
@@ -88,6 +90,7 @@ class FakeS3Server implements FakeS3 {
   readonly uploads = new Map<string, S3Upload>();
   readonly faults: S3Fault[] = [];
   skewMs = 0;
+  signer = FAKE_SIGNER;
   knowsConditions = true;
   pageSize = 1000;
   readonly #arrivals = new EventEmitter();
@@ -99,6 +102,10 @@ class FakeS3Server implements FakeS3 {
     const { port } = this.#server.address() as AddressInfo;
     this.url = `s3://${BUCKET}?endpoint=127.0.0.1:${port}&scheme=http`;
     return this;
+  }
+
+  get nowMs(): number {
+    return Date.now() + this.skewMs;
   }
 
   countOf(operation: S3Operation): number {
@@ -123,8 +130,8 @@ class FakeS3Server implements FakeS3 {
     const call = new Call({ fake: this, request, response, body, url, name: names.join("/") });
     this.requests.push({ operation: call.operation, name: call.name, headers: request.headers });
     this.#arrivals.emit(call.operation);
-    response.setHeader("date", new Date(Date.now() + this.skewMs).toUTCString());
-    const signing = { signer: FAKE_SIGNER, nowMs: Date.now() + this.skewMs };
+    response.setHeader("date", new Date(this.nowMs).toUTCString());
+    const signing = { signer: this.signer, nowMs: this.nowMs };
     const fault = signatureFault(request, body, signing);
     if (fault !== undefined) return call.refuse(403, fault);
     if (bucket !== BUCKET) return call.refuse(404, "NoSuchBucket");
@@ -194,7 +201,7 @@ class Call {
         return this.#list();
       case "CreateMultipartUpload": {
         const made = randomUUID();
-        uploads.set(made, { name: this.name, initiatedMs: Date.now(), parts: new Map() });
+        uploads.set(made, { name: this.name, initiatedMs: fake.nowMs, parts: new Map() });
         return this.#reply(
           {},
           xml("InitiateMultipartUploadResult", `<UploadId>${made}</UploadId>`),
@@ -216,7 +223,7 @@ class Call {
     const upload = fake.uploads.get(id);
     if (upload === undefined || upload.name !== this.name) return this.refuse(404, "NoSuchUpload");
     if (this.operation === "UploadPart") {
-      const part = { bytes: body, modifiedMs: Date.now() };
+      const part = { bytes: body, modifiedMs: fake.nowMs };
       upload.parts.set(Number(url.searchParams.get("partNumber")), part);
       return this.#reply({ etag: tagOf(body) });
     }
@@ -310,7 +317,8 @@ class Call {
   }
 }
 
-function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
+/** What a request is for; `name` is that of the object, empty for the bucket itself. */
+export function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
   const isOfUpload = searchParams.has("uploadId");
   switch (method) {
     case "GET":

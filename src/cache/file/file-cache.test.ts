@@ -71,7 +71,10 @@ async function push(cache: Cache, sample: SampleUpload): Promise<void> {
   });
 }
 
-/** What a process of an ordinary user gets: access(2) asks for the real user, who is root's own here. */
+/**
+ * Evaluates an expression about `cache` in a process of an ordinary user: access(2) asks for the real user, and
+ * that of the tests may be root.
+ */
 function asProcessOfNobody(dir: string, expression: string): unknown {
   const module = JSON.stringify(new URL("file-cache.ts", import.meta.url).href);
   const script = `

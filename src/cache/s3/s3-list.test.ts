@@ -58,7 +58,7 @@ describe("missing() in a bucket", () => {
     fill(rig, there, "something else");
     const asked = [...lacking, ...there.slice(0, 100)];
     const missing = await rig.cache.missing(asked, signal);
-    // What could not be read by the list was read, and is no narinfo.
+    // Where a list was given up, objects were read one by one, and those of this test are no narinfos.
     assert.ok(missing.size >= 1000 && missing.size <= 1100);
     const [lists, reads] = countsOf(rig);
     assert.ok(lists <= 64, `${lists} lists`);
