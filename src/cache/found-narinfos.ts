@@ -85,7 +85,7 @@ export class FoundNarInfos {
 
   /** Reads the narinfo that a cache has of a path; undefined if it counts for nothing. */
   read(text: string, asked: Asked): NarInfo | undefined {
-    const found = readNarInfo(text, this.#storeDir);
+    const found = tryParseNarInfo(text, this.#storeDir);
     if (found === undefined || hashPartOf(found.storePath) !== asked.hashPart) return undefined;
     const { record, hashPart } = asked;
     const agrees = record !== undefined && saysSame(found, record);
@@ -138,7 +138,7 @@ export class FoundNarInfos {
 }
 
 /** Reads a narinfo; undefined if it is none. */
-export function readNarInfo(text: string, storeDir: string): NarInfo | undefined {
+export function tryParseNarInfo(text: string, storeDir: string): NarInfo | undefined {
   try {
     return parseNarInfo(text, { storeDir });
   } catch (error) {
