@@ -98,7 +98,10 @@ export class LayoutUpload implements Upload {
   async #mayBeNamed(narInfo: string, url: string, request: ObjectRequest): Promise<boolean> {
     try {
       const found = await this.#options.objects.get(narInfo, request);
-      return found?.includes(`URL: ${url}\n`) ?? false;
+      if (found === undefined) return false;
+      const [, named] = /^URL: (.*)$/m.exec(found.toString()) ?? [];
+      // Something else, such as a login page, tells nothing of the narinfo.
+      return named === undefined || named === url;
     } catch {
       return true; // the refusal is what the user is told
     }

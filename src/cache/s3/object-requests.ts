@@ -4,6 +4,7 @@ import type { S3Client } from "@aws-sdk/client-s3";
 
 import type { HttpClient } from "../../http/http-client.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
+import { isSkewed } from "./s3-error.ts";
 import type { S3Location } from "./s3-url.ts";
 import { type SdkRequest, sendSigned, type SendOptions } from "./sdk-handler.ts";
 
@@ -34,6 +35,8 @@ interface Target {
 export class ObjectRequests {
   readonly #options: ObjectRequestsOptions;
   #target: Promise<Target> | undefined;
+  /** How far the clock of the server is ahead, once it took a signature for one of another time. */
+  #clockOffsetMs = 0;
 
   constructor(options: ObjectRequestsOptions) {
     this.#options = options;
@@ -65,7 +68,10 @@ export class ObjectRequests {
       },
       body,
     });
-    return await sendSigned(client, signed, options);
+    const response = await sendSigned(client, signed, options);
+    const serverMs = Date.parse(response.headers.date ?? "");
+    if (isSkewed(response) && !Number.isNaN(serverMs)) this.#clockOffsetMs = serverMs - Date.now();
+    return response;
   }
 
   async #find(): Promise<Target> {
@@ -91,6 +97,7 @@ export class ObjectRequests {
     });
     const sign = async (request: SdkRequest): Promise<SdkRequest> =>
       await signer.sign(request as Parameters<typeof signer.sign>[0], {
+        signingDate: new Date(Date.now() + this.#clockOffsetMs),
         signingRegion,
         signingService: signingName,
       });

@@ -11,7 +11,7 @@ import { QUESTIONS_AT_ONCE } from "../layout/layout-cache.ts";
 import type { ObjectRequest } from "../layout/object-store.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { type ObjectCall, ObjectRequests } from "./object-requests.ts";
-import { errorCodeOf, s3Error, sdkError, retryStatusOf } from "./s3-error.ts";
+import { errorCodeOf, isSkewed, s3Error, sdkError, retryStatusOf } from "./s3-error.ts";
 import type { S3Location } from "./s3-url.ts";
 import { createSdkHandler, type SendOptions } from "./sdk-handler.ts";
 
@@ -171,7 +171,9 @@ export class S3Bucket implements Disposable {
     let failed: HttpResponse | undefined;
     let outcome: T | undefined;
     const attempt = async (): Promise<HttpResponse> => {
-      const { response, value } = await this.#send(request, send);
+      let { response, value } = await this.#send(request, send);
+      // The SDK goes by the clock of the server from now on, also after one that was wrong for a moment.
+      if (isSkewed(response)) ({ response, value } = await this.#send(request, send));
       outcome = value;
       failed = isSuccess(response) ? undefined : response;
       return { ...response, status: retryStatusOf(response) };

@@ -1,5 +1,6 @@
 import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
 
+import { HandpickError } from "../../error.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import type { CacheDiagnosis } from "../contract.ts";
 import type {
@@ -148,8 +149,19 @@ export class S3Objects implements ObjectStore {
     const bucket = this.#bucket;
     const headers = { "content-type": contentType, ...bucket.storageHeaders(), ...condition };
     const key = bucket.keyOf(name);
-    return await bucket.tryCall({ method: "PUT", key, headers, body: bytes }, request);
+    const outcome = await bucket.tryCall({ method: "PUT", key, headers, body: bytes }, request);
+    if (!isFailed(outcome) && outcome.headers.etag === undefined) throw withoutTag(name, request);
+    return outcome;
   }
+}
+
+/** The SDK takes any success for one of S3, also that of a login page. */
+function withoutTag(name: string, { action }: ObjectRequest): HandpickError {
+  return new HandpickError(
+    "CACHE_PROTOCOL",
+    `Cannot ${action}: expected an ETag for ${name}, received none`,
+    { hint: "Check that the endpoint is that of an S3 server." },
+  );
 }
 
 interface ReadObject {
