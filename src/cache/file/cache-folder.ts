@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
 import { callsIn, type FileCalls, threadCalls } from "../../files/file-calls.ts";
-import { kindOf, UnfitFileError } from "../../files/open-file.ts";
+import { fileKind, UnfitFileError } from "../../files/open-file.ts";
 import { isAbsent, readBounded, readFailure } from "../../files/read-bounded.ts";
 import { systemCode } from "../../files/system-code.ts";
 import { syncDirectory } from "../../files/write-whole.ts";
@@ -68,7 +68,7 @@ export class CacheFolder implements Called {
     }
     const status = await orAbsent(stat(this.dir));
     if (status?.isDirectory() === true) return true;
-    if (status !== undefined) throw this.#noFolder(`it is ${kindOf(status)}`);
+    if (status !== undefined) throw this.#noFolder(`it is ${fileKind(status)}`);
     const link = await orAbsent(lstat(this.dir));
     if (link?.isSymbolicLink() === true) throw this.#noFolder("it is a link that leads nowhere");
     if ((await orAbsent(stat(dirname(this.dir))))?.isDirectory() === true) return false;
@@ -157,7 +157,7 @@ export class CacheFolder implements Called {
       if (status === undefined) continue;
       throw new HandpickError(
         "CACHE_NOT_FOUND",
-        `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(above)} is ${kindOf(status)}`,
+        `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(above)} is ${fileKind(status)}`,
         { hint: "Correct the URL of the cache: only folders may be above its last part." },
       );
     }
@@ -200,7 +200,7 @@ export class CacheFolder implements Called {
   #foreign(folder: string, status: Stats): HandpickError {
     return new HandpickError(
       "CACHE_NOT_FOUND",
-      `Cannot use the folder ${JSON.stringify(folder)} of a cache: expected a folder, it is ${kindOf(status)}`,
+      `Cannot use the folder ${JSON.stringify(folder)} of a cache: expected a folder, it is ${fileKind(status)}`,
       { hint: "Look at it; handpick follows no link inside a cache." },
     );
   }
