@@ -3,12 +3,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 
+import { accepting, freePort } from "./listening.ts";
 import { type TempDir, tempDir } from "./temp.ts";
 
 /** What a token may do with the caches whose names fit its pattern. */
@@ -63,8 +61,8 @@ export class AtticServer implements AsyncDisposable {
     }
     stderr.resume();
     assert.match(lines.at(-1) ?? "", /^Listening on/, lines.join("\n"));
-    // It says so a moment before it is true.
-    while (!(await accepts(port))) await sleep(10);
+    // It says so a moment before it does.
+    await accepting({ at: port, ended: once(child, "exit") });
     return new AtticServer(`http://127.0.0.1:${port}`, temp, { secret, child });
   }
 
@@ -116,28 +114,6 @@ export class AtticServer implements AsyncDisposable {
 interface Started {
   readonly secret: Buffer;
   readonly child: ChildProcess;
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
-
-/** A port that was free a moment ago: the server does not tell the one that it chose for 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 function configuration({

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { truncate, unlink, writeFile } from "node:fs/promises";
+import { readFile, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -188,28 +188,55 @@ function testReaders(setup: Setup): void {
     it(`lacks a path whose ${damage}, and serves it once it is published again`, async (t) => {
       await using rig = await setup();
       if (rig.dir === undefined) return t.skip("the files of this backend are out of reach");
-      const sample = sampleFor(rig.cache, { name: "damaged" });
-      await publishSample(rig.cache, sample);
-      await harm(rig.dir, sample);
+      const other = sampleFor(rig.cache, { name: "other" });
+      const sample = sampleFor(rig.cache, { name: "damaged", references: [other.storePath] });
+      for (const each of [other, sample]) await publishSample(rig.cache, each);
+      const records = new Map([[hashOf(sample), sample.request.info]]);
+      await harm(rig.dir, sample, other);
       const asked = [hashOf(sample)];
       const missing = async (): Promise<Set<HashPart>> =>
-        await rig.cache.missing(asked, signal, { looksAtNars: true });
+        await rig.cache.missing(asked, signal, { closeness: "nar", records });
       assert.deepEqual(await missing(), new Set(asked));
       await publishSample(rig.cache, sample);
       assert.deepEqual(await missing(), new Set());
-      assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
+      const narInfo = await rig.narInfo?.(sample.storePath);
+      assert.deepEqual(narInfo, narInfoOf(sample.request, sample.packed));
     });
   }
 }
 
 /** What a power cut or a careless hand leaves of a path, in a folder of Nix's layout. */
-const DAMAGES: Readonly<Record<string, (dir: string, sample: SampleUpload) => Promise<void>>> = {
+const DAMAGES: Readonly<
+  Record<string, (dir: string, sample: SampleUpload, other: SampleUpload) => Promise<void>>
+> = {
   "narinfo is empty": (dir, sample) => truncate(join(dir, narInfoName(hashOf(sample)))),
   "narinfo is something else": (dir, sample) =>
     writeFile(join(dir, narInfoName(hashOf(sample))), "<html>"),
   "NAR is gone": (dir, sample) => unlink(join(dir, narOf(sample))),
   "NAR is cut": (dir, sample) => truncate(join(dir, narOf(sample)), 10),
+  "narinfo names another NAR": (dir, sample, other) =>
+    edit(dir, sample, (text) => text.replace(/^URL: .*$/m, `URL: ${narOf(other)}`)),
+  "narinfo names another method": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^Compression: .*$/m, "Compression: bzip2")),
+  "narinfo has another size": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^FileSize: .*$/m, "$&0")),
+  "narinfo has lost references": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^References: .*$/m, "References: ")),
+  "narinfo has another NAR size": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^NarSize: .*$/m, "$&0")),
 };
+
+async function edit(
+  dir: string,
+  sample: SampleUpload,
+  change: (text: string) => string,
+): Promise<void> {
+  const file = join(dir, narInfoName(hashOf(sample)));
+  const text = await readFile(file, "utf8");
+  const edited = change(text);
+  assert.notEqual(edited, text);
+  await writeFile(file, edited);
+}
 
 function narOf({ request, packed }: SampleUpload): string {
   return narInfoOf(request, packed).url;

@@ -46,23 +46,27 @@ export interface KindRow {
   readonly name: string;
   /** Why it cannot run here. */
   readonly skip: string | false;
-  /** True if the server has everything in memory. */
-  readonly isInMemory: boolean;
+  /** True if the server has everything in memory. @default {false} */
+  readonly isInMemory?: true;
+  /** True if tests in `test/crash/` kill pushes to it, at each step. @default {false} */
+  readonly isKilledElsewhere?: true;
   start(): Promise<KindRig>;
 }
 
 const NAME = "acme";
 const TOKEN = "fake-token";
 
+const FAKED = { skip: false, isInMemory: true, isKilledElsewhere: true } as const;
+
 /** Every kind of cache, with fakes and with real servers. */
 export const KIND_ROWS: readonly KindRow[] = [
-  { name: "cachix:// and a fake", skip: false, isInMemory: true, start: startCachix },
-  { name: "cachix:// and handpick serve", skip: false, isInMemory: false, start: startServe },
-  { name: "file://", skip: false, isInMemory: false, start: startFolder },
-  { name: "http:// and nginx", skip: nginxSkip(), isInMemory: false, start: startWeb },
-  { name: "s3:// and versitygw", skip: whyNoVersitygw, isInMemory: false, start: startBucket },
-  { name: "attic:// and a fake", skip: false, isInMemory: true, start: startAttic },
-  { name: "attic:// and atticd", skip: whyNoAtticd(), isInMemory: false, start: startAtticd },
+  { ...FAKED, name: "cachix:// and a fake", start: startCachix },
+  { name: "cachix:// and handpick serve", skip: false, isKilledElsewhere: true, start: startServe },
+  { name: "file://", skip: false, start: startFolder },
+  { name: "http:// and nginx", skip: nginxSkip(), start: startWeb },
+  { name: "s3:// and versitygw", skip: whyNoVersitygw, start: startBucket },
+  { ...FAKED, name: "attic:// and a fake", start: startAttic },
+  { name: "attic:// and atticd", skip: whyNoAtticd(), start: startAtticd },
 ];
 
 type Read = (name: string) => Promise<Buffer | undefined>;

@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { appendFile, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
+import { accepting, freePort } from "./listening.ts";
 import { tempDir } from "./temp.ts";
 
 /** Debian has it where an ordinary user does not look. */
@@ -79,7 +78,7 @@ export async function startNginx(options: NginxOptions = {}): Promise<Nginx> {
   const errors: Buffer[] = [];
   child.stderr.on("data", (data: Buffer) => void errors.push(data));
   const ended = once(child, "exit");
-  await accepting(port, child, () => Buffer.concat(errors).toString());
+  await accepting({ at: port, ended, words: () => Buffer.concat(errors).toString() });
   let seen = 0;
   return {
     url: `http://127.0.0.1:${port}/cache`,
@@ -134,36 +133,4 @@ function configuration(
       }
     }
   `;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("Cannot find a free port");
-  return address.port;
-}
-
-async function accepting(port: number, child: ChildProcess, words: () => string): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null || performance.now() > deadline) {
-      throw new Error(`Cannot start nginx: ${words()}`);
-    }
-    await sleep(10);
-  }
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }

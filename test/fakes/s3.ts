@@ -106,6 +106,10 @@ class FakeS3Server implements FakeS3 {
     return this;
   }
 
+  get nowMs(): number {
+    return Date.now() + this.skewMs;
+  }
+
   countOf(operation: S3Operation): number {
     return this.requests.filter((request) => request.operation === operation).length;
   }
@@ -128,8 +132,8 @@ class FakeS3Server implements FakeS3 {
     const call = new Call({ fake: this, request, response, body, url, name: names.join("/") });
     this.requests.push({ operation: call.operation, name: call.name, headers: request.headers });
     this.#arrivals.emit(call.operation);
-    response.setHeader("date", new Date(Date.now() + this.skewMs).toUTCString());
-    const signing = { signers: this.signers, nowMs: Date.now() + this.skewMs };
+    response.setHeader("date", new Date(this.nowMs).toUTCString());
+    const signing = { signers: this.signers, nowMs: this.nowMs };
     const fault = signatureFault(request, body, signing);
     if (fault !== undefined) return call.refuse(403, fault);
     if (bucket !== BUCKET) return call.refuse(404, "NoSuchBucket");
@@ -199,7 +203,7 @@ class Call {
         return this.#list();
       case "CreateMultipartUpload": {
         const made = randomUUID();
-        uploads.set(made, { name: this.name, initiatedMs: Date.now(), parts: new Map() });
+        uploads.set(made, { name: this.name, initiatedMs: fake.nowMs, parts: new Map() });
         return this.#reply(
           {},
           xml("InitiateMultipartUploadResult", `<UploadId>${made}</UploadId>`),
@@ -221,7 +225,7 @@ class Call {
     const upload = fake.uploads.get(id);
     if (upload === undefined || upload.name !== this.name) return this.refuse(404, "NoSuchUpload");
     if (this.operation === "UploadPart") {
-      const part = { bytes: body, modifiedMs: Date.now() };
+      const part = { bytes: body, modifiedMs: fake.nowMs };
       upload.parts.set(Number(url.searchParams.get("partNumber")), part);
       return this.#reply({ etag: tagOf(body) });
     }
@@ -315,7 +319,8 @@ class Call {
   }
 }
 
-function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
+/** What a request is for; `name` is that of the object, empty for the bucket itself. */
+export function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
   const isOfUpload = searchParams.has("uploadId");
   switch (method) {
     case "GET":

@@ -158,9 +158,12 @@ export class Exchange {
 
   send({ status, headers, body }: Answer): void {
     this.#status = status;
-    // The answer to a HEAD tells the length of what it does not have.
-    const length = this.request.method === "HEAD" ? {} : { "content-length": body.length };
-    this.#ends.response.writeHead(status, { ...headers, ...length });
+    // The length in an answer to HEAD is that of the body which GET has.
+    const length = this.request.method === "HEAD" ? headers["content-length"] : body.length;
+    this.#ends.response.writeHead(status, {
+      ...headers,
+      ...(length === undefined ? {} : { "content-length": length }),
+    });
     this.#ends.response.end(body);
   }
 

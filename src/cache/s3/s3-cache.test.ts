@@ -90,7 +90,6 @@ describe("createS3Cache()", () => {
 });
 
 describe("the narinfo of a path that another machine published meanwhile", () => {
-  /** What the other machine put. */
   async function publishedBefore(rig: S3Rig, sample: SampleUpload): Promise<void> {
     await publishSample(rig.cache, sample);
     rig.fake.requests.length = 0;

@@ -11,7 +11,7 @@ const NOT_IMPLEMENTED = 501;
 const POLICY_HINT =
   "Check that these credentials may do it: s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the objects, and s3:ListBucket on the bucket, without which what is missing counts as forbidden.";
 
-/** What a server says of a request with the wrong region. */
+/** Codes in answers to a request with the wrong region. */
 const MISPLACED: ReadonlySet<string> = new Set([
   "PermanentRedirect",
   "TemporaryRedirect",
