@@ -4,7 +4,7 @@ import type { SuiteResult } from "./nix-suite.ts";
 export interface Row {
   readonly nix: string;
   readonly user: string;
-  /** What the tests said, or why they were not run. */
+  /** The result of the tests, or the reason why they were not run. */
   readonly outcome: SuiteResult | string;
   readonly isFailure: boolean;
 }

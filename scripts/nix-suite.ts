@@ -8,7 +8,7 @@ import { text } from "node:stream/consumers";
 import { NOBODY } from "../test/ordinary-user.ts";
 import { ROOT } from "./command.ts";
 
-/** Who runs tests; without `uid` whoever we are. */
+/** The user who runs tests; the present one without `uid`. */
 export interface User {
   readonly name: string;
   readonly uid?: number;
@@ -19,7 +19,7 @@ export interface SuiteResult {
   readonly failed: number;
   readonly skipped: number;
   readonly seconds: number;
-  /** What failed and why, as the test runner tells it; empty if nothing did. */
+  /** The words of the test runner about failures; empty if there are none. */
   readonly failures: string;
   /** Why tests were left out. */
   readonly skips: readonly string[];
@@ -82,7 +82,7 @@ const TEST = [
   "--test-timeout=300000",
 ] as const;
 
-/** What chance decides is searched at length by `npm test`; here the versions matter. */
+/** Few random cases: `npm test` searches them at length, and here the versions matter. */
 const SHORT = { HANDPICK_CRASH_ROUNDS: "1", HANDPICK_FAULT_RUNS: "1", HANDPICK_FUZZ_RUNS: "100" };
 
 function suiteEnv(bin: string): NodeJS.ProcessEnv {

@@ -62,7 +62,7 @@ export async function ownNix(): Promise<{ bin: string; version: string } | undef
   return bin === undefined ? undefined : { bin, version: await nixVersion(bin) };
 }
 
-/** Whether a version such as `2.8.1` is of a line such as `2.8`. */
+/** Returns true if a version such as `2.8.1` belongs to a line such as `2.8`. */
 export function hasVersion(found: string, line: NixVersion): boolean {
   return found === line || found.startsWith(`${line}.`);
 }

@@ -10,7 +10,7 @@ import { fileUrl } from "../src/cache/file/file-url.ts";
 import { bundle } from "./build.ts";
 import { childEnv, ROOT } from "./command.ts";
 
-/** What is typed in the shell: each line is shown before it runs. */
+/** The lines that are typed in the shell, each shown before it runs. */
 const TYPED = `
 echo "$greet $diary" > shell-variables
 echo "greet is $greet"
@@ -231,7 +231,7 @@ async function run(
   return printed;
 }
 
-/** What went wrong, and for the usual cause what to do about it. */
+/** Returns the message of an error, and for the usual cause the next step. */
 function explain(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (!/permission/i.test(message) || process.getuid?.() === 0) return message;

@@ -19,6 +19,12 @@ export function userConfigDir(env: NodeJS.ProcessEnv): string {
   return isAbsolute(dir) ? dir : join(homeDirectory(env), ".config");
 }
 
+/** `$XDG_STATE_HOME`, which counts only if absolute, else `~/.local/state`. */
+export function userStateDir(env: NodeJS.ProcessEnv): string {
+  const dir = env["XDG_STATE_HOME"] ?? "";
+  return isAbsolute(dir) ? dir : join(homeDirectory(env), ".local", "state");
+}
+
 function listedHome(): string {
   try {
     const { homedir } = userInfo();

@@ -1,21 +1,17 @@
 import assert from "node:assert/strict";
 
 import { type AtticCacheOptions, createAtticCache } from "../src/cache/attic/attic-cache.ts";
-import type { Cache, Upload } from "../src/cache/contract.ts";
+import type { Cache } from "../src/cache/contract.ts";
 import { Secret } from "../src/secret.ts";
 import { type FakeAttic, startFakeAttic } from "./fakes/attic.ts";
 import { createFakeClock, type FakeClock } from "./fakes/clock.ts";
-import type { SampleUpload } from "./sample-upload.ts";
+import { type Uploads, uploadsTo } from "./uploads-to.ts";
 
 /** A cache of an Attic server that never waits, and the fake it speaks to. */
-export interface AtticRig extends AsyncDisposable {
+export interface AtticRig extends AsyncDisposable, Uploads {
   readonly fake: FakeAttic;
   readonly cache: Cache;
   readonly clock: FakeClock;
-  /** Begins an upload and puts all parts. */
-  begin(sample: SampleUpload): Promise<Upload>;
-  /** The whole way of one path. */
-  push(sample: SampleUpload): Promise<void>;
 }
 
 export async function createAtticRig(options: Partial<AtticCacheOptions> = {}): Promise<AtticRig> {
@@ -33,17 +29,11 @@ export async function createAtticRig(options: Partial<AtticCacheOptions> = {}): 
     clock,
     ...options,
   });
-  const begin = async ({ request, parts }: SampleUpload): Promise<Upload> => {
-    const upload = await cache.beginUpload(request, signal);
-    for (const part of parts) await upload.putPart(part, signal);
-    return upload;
-  };
   return {
     fake,
     cache,
     clock,
-    begin,
-    push: async (sample) => (await begin(sample)).publish(sample.packed, signal),
+    ...uploadsTo(cache, signal),
     async [Symbol.asyncDispose]() {
       await cache[Symbol.asyncDispose]();
       await fake[Symbol.asyncDispose]();

@@ -3,11 +3,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { accepting, freePort } from "./listening.ts";
 import { type TempDir, tempDir } from "./temp.ts";
 
 /** What a token may do with the caches whose names fit its pattern. */
@@ -40,12 +39,16 @@ export class AtticServer implements AsyncDisposable {
     this.#child = child;
   }
 
-  static async start(program: string): Promise<AtticServer> {
+  /** @param disk A folder for what is stored; one of its own by default. */
+  static async start(program: string, disk?: string): Promise<AtticServer> {
     const temp = await tempDir();
     const port = await freePort();
     const secret = randomBytes(64);
     const file = join(temp.dir, "server.toml");
-    await writeFile(file, configuration({ dir: temp.dir, port, secret }));
+    await writeFile(
+      file,
+      configuration({ dir: temp.dir, port, secret, disk: disk ?? join(temp.dir, "storage") }),
+    );
     const child = spawn(program, ["--config", file], {
       env: { HOME: temp.dir },
       stdio: ["ignore", "ignore", "pipe"],
@@ -58,6 +61,8 @@ export class AtticServer implements AsyncDisposable {
     }
     stderr.resume();
     assert.match(lines.at(-1) ?? "", /^Listening on/, lines.join("\n"));
+    // It says so a moment before it does.
+    await accepting({ at: port, ended: once(child, "exit") });
     return new AtticServer(`http://127.0.0.1:${port}`, temp, { secret, child });
   }
 
@@ -111,22 +116,14 @@ interface Started {
   readonly child: ChildProcess;
 }
 
-/** A port that was free a moment ago: the server does not tell the one that it chose for 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 function configuration({
   dir,
   port,
   secret,
+  disk,
 }: {
   readonly dir: string;
+  readonly disk: string;
   readonly port: number;
   readonly secret: Buffer;
 }): string {
@@ -137,7 +134,7 @@ allowed-hosts = []
 url = "sqlite://${dir}/server.db?mode=rwc"
 [storage]
 type = "local"
-path = "${dir}/storage"
+path = "${disk}"
 [chunking]
 nar-size-threshold = 65536
 min-size = 16384

@@ -7,7 +7,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 
 import type { Result } from "./handpick.ts";
 
-/** What a user reads of a run that an error ended. */
+/** The end of a run by an error, as its user sees it. */
 export interface Refusal {
   readonly status: number;
   readonly code: string | undefined;

@@ -17,9 +17,9 @@ const ON = "[builds]\nmanifests = true\n";
 interface Case {
   readonly pick: object;
   readonly toml?: string;
-  /** What stands in the note for the word in capitals. */
+  /** The text in the note for the word in capitals. */
   readonly named?: string;
-  /** What is left of the pick. */
+  /** The members of the pick that are left; undefined if none is. */
   readonly left: object | undefined;
 }
 

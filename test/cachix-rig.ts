@@ -1,25 +1,21 @@
 import assert from "node:assert/strict";
 
-import type { Cache, Upload } from "../src/cache/contract.ts";
+import type { Cache } from "../src/cache/contract.ts";
 import { createCachixCache } from "../src/cache/cachix/cachix-cache.ts";
 import type { CachixCacheOptions } from "../src/cache/cachix/cachix-cache.ts";
 import { startFakeCachix } from "./fakes/cachix.ts";
 import type { FakeCachix } from "./fakes/cachix.ts";
 import { createFakeClock } from "./fakes/clock.ts";
 import type { FakeClock } from "./fakes/clock.ts";
-import type { SampleUpload } from "./sample-upload.ts";
+import { type Uploads, uploadsTo } from "./uploads-to.ts";
 import { Secret } from "../src/secret.ts";
 
 /** A Cachix cache that never waits, and the fake it speaks to. */
-export interface CachixRig extends AsyncDisposable {
+export interface CachixRig extends AsyncDisposable, Uploads {
   readonly fake: FakeCachix;
   readonly cache: Cache;
   readonly clock: FakeClock;
   readonly signal: AbortSignal;
-  /** Begins an upload and puts all parts. */
-  begin(sample: SampleUpload): Promise<Upload>;
-  /** The whole way of one path. */
-  push(sample: SampleUpload): Promise<void>;
 }
 
 export async function createCachixRig(
@@ -38,18 +34,12 @@ export async function createCachixRig(
     clock,
     ...options,
   });
-  const begin = async ({ request, parts }: SampleUpload): Promise<Upload> => {
-    const upload = await cache.beginUpload(request, signal);
-    for (const part of parts) await upload.putPart(part, signal);
-    return upload;
-  };
   return {
     fake,
     cache,
     clock,
     signal,
-    begin,
-    push: async (sample) => (await begin(sample)).publish(sample.packed, signal),
+    ...uploadsTo(cache, signal),
     async [Symbol.asyncDispose]() {
       await cache[Symbol.asyncDispose]();
       await fake.close();

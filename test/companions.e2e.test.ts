@@ -6,17 +6,9 @@ import { after, afterEach, before, beforeEach, describe, it, type TestContext } 
 import { handpick, type Result } from "./handpick.ts";
 import { openStore } from "../src/store/open-store.ts";
 import { createTestNix, type RunResult, type TestNix } from "./nix.ts";
+import { CA_FEATURES, shPackages } from "./sh-packages.ts";
 
-const PACKAGES = `
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
-    args = [ "-c" script ];
-  } // extra);
-in rec {
+const PACKAGES = shPackages(`rec {
   lib = sh "lib" { } "echo building lib; mkdir $out; echo the library > $out/f";
   app = sh "app" { inherit lib; } ''
     echo building app
@@ -26,8 +18,7 @@ in rec {
     ln -s bin/app $out/link
     echo > "$out/é \\"quoted\\""
   '';
-}
-`;
+}`);
 
 function hashOf(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1).slice(0, 32);
@@ -158,27 +149,15 @@ describe("what a cache has beside its paths", { timeout: 120_000 }, () => {
   });
 });
 
-const CA_PACKAGES = `
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
-    args = [ "-c" script ];
-  } // extra);
-  ca = { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
-in rec {
+const CA_PACKAGES = shPackages(`rec {
   plain = sh "plain" { } "echo plain > $out";
   lib = sh "lib" (ca // { inherit plain; }) "echo lib $plain > $out";
   app = sh "app" (ca // { inherit lib; outputs = [ "out" "doc" ]; }) "echo $lib > $out; echo doc > $doc";
   top = sh "top" { inherit app; } "echo $app > $out";
-}
-`;
+}`);
 
 /** Content-addressed packages, which a Nix without them finds by their derivations. */
 describe("a folder with realisations", { timeout: 120_000 }, () => {
-  const FEATURES = "experimental-features = nix-command ca-derivations";
   let nix: TestNix;
   let folder: string;
   let keys: { readonly secret: string; readonly public: string };
@@ -199,7 +178,7 @@ describe("a folder with realisations", { timeout: 120_000 }, () => {
   /** Builds it, or fetches it where nothing may be built. */
   async function realise(attribute: string, ...lines: readonly string[]): Promise<RunResult> {
     const args = ["packages.nix", "--no-out-link", "-A", attribute];
-    const env = { NIX_CONFIG: [FEATURES, ...lines].join("\n") };
+    const env = { NIX_CONFIG: [CA_FEATURES, ...lines].join("\n") };
     return await nix.run("nix-build", args, { env, allowFailure: true });
   }
   async function fetch(attribute: string): Promise<RunResult> {
@@ -220,7 +199,7 @@ describe("a folder with realisations", { timeout: 120_000 }, () => {
     assert.equal(result.status, 0, result.stderr);
     return result;
   }
-  /** What was built; undefined, after a word about that, where Nix keeps realisations elsewhere. */
+  /** Builds an attribute and returns its path; skips the test where Nix keeps realisations elsewhere. */
   async function built(t: TestContext, attribute: string): Promise<string | undefined> {
     const { status, stdout, stderr } = await realise(attribute);
     assert.equal(status, 0, stderr);

@@ -8,7 +8,7 @@ export const FUZZ_RUNS: number = Number(process.env["HANDPICK_FUZZ_RUNS"] ?? 200
 /** The same for tests whose every case takes a connection or a process. */
 export const SLOW_FUZZ_RUNS: number = Math.ceil(FUZZ_RUNS / 10);
 
-/** What fast-check printed of a failure, `HANDPICK_FUZZ_SEED`, makes the same cases again. */
+/** The seed that fast-check printed with a failure makes the same cases again. */
 const seed = process.env["HANDPICK_FUZZ_SEED"];
 if (seed !== undefined) fc.configureGlobal({ seed: Number(seed) });
 
@@ -111,7 +111,7 @@ export function assertQuick(what: string, act: () => unknown): void {
 }
 
 const LONGEST = 1 << 20;
-/** What should take half a second takes up to three where coverage is measured. */
+/** Half a second of work takes up to three where coverage is measured. */
 const SLOWEST_MS = 4000;
 
 /**

@@ -17,7 +17,7 @@ const { version } = JSON.parse(await readProject("package.json")) as { version: 
 
 const SETTINGS = "experimental-features = nix-command flakes\nmax-jobs = 4";
 
-/** What is built is the same with every Nix, and takes a while. */
+/** Left out of the matrix: every Nix builds the same, and it takes a while. */
 const skip =
   process.env["HANDPICK_TEST_MATRIX"] === undefined
     ? whyNoRegistry()

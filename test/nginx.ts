@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { appendFile, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
+import { accepting, freePort } from "./listening.ts";
 import { tempDir } from "./temp.ts";
 
 /** Debian has it where an ordinary user does not look. */
@@ -33,6 +32,8 @@ export interface NginxOptions {
   readonly server?: readonly string[];
   /** Lines `USER:PASSWORD`, for `auth_basic_user_file users`. */
   readonly users?: readonly string[];
+  /** A folder for the cache and for bodies on their way. @default {one of its own} */
+  readonly disk?: string | undefined;
 }
 
 /** A real nginx. */
@@ -44,6 +45,8 @@ export interface Nginx extends AsyncDisposable {
   readonly dir: string;
   /** The lines of its log, `METHOD PATH STATUS`, from the start or from the last call on. */
   requests(): Promise<string[]>;
+  /** Changes who may log in, from the next request on. */
+  setUsers(users: readonly string[]): Promise<void>;
   /** Writes a file where the server finds it by its name. */
   write(name: string, text: string): Promise<void>;
 }
@@ -61,8 +64,12 @@ export async function startNginx(options: NginxOptions = {}): Promise<Nginx> {
   const conf = join(temp.dir, "nginx.conf");
   const log = join(temp.dir, "access.log");
   const dir = join(temp.dir, "www/cache");
-  await mkdir(dir, { recursive: true });
-  await writeFile(join(temp.dir, "users"), (options.users ?? []).map(plainUser).join(""));
+  await mkdir(join(temp.dir, "www"));
+  if (options.disk !== undefined) await symlink(join(options.disk, "cache"), dir);
+  await mkdir(options.disk === undefined ? dir : join(options.disk, "cache"));
+  const setUsers = (users: readonly string[]): Promise<void> =>
+    writeFile(join(temp.dir, "users"), users.map(plainUser).join(""));
+  await setUsers(options.users ?? []);
   await writeFile(conf, configuration(temp.dir, port, options));
   await appendFile(log, "");
   if (program === undefined) throw new Error("Cannot start nginx: there is none");
@@ -71,7 +78,7 @@ export async function startNginx(options: NginxOptions = {}): Promise<Nginx> {
   const errors: Buffer[] = [];
   child.stderr.on("data", (data: Buffer) => void errors.push(data));
   const ended = once(child, "exit");
-  await accepting(port, child, () => Buffer.concat(errors).toString());
+  await accepting({ at: port, ended, words: () => Buffer.concat(errors).toString() });
   let seen = 0;
   return {
     url: `http://127.0.0.1:${port}/cache`,
@@ -82,6 +89,7 @@ export async function startNginx(options: NginxOptions = {}): Promise<Nginx> {
       seen += lines.length;
       return lines;
     },
+    setUsers,
     write: (name, text) => writeFile(join(dir, name), text),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
@@ -99,9 +107,9 @@ function plainUser(line: string): string {
 function configuration(
   dir: string,
   port: number,
-  { location = DAV, server = [] }: NginxOptions,
+  { location = DAV, server = [], disk = dir }: NginxOptions,
 ): string {
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  const temporary = ["proxy", "fastcgi", "uwsgi", "scgi"];
   return `
     daemon off;
     master_process off;
@@ -109,6 +117,8 @@ function configuration(
     error_log stderr;
     events { worker_connections 512; }
     http {
+      # Moved to its name from another disk, a body that has no room there would leave a part of it.
+      client_body_temp_path ${disk}/client_body;
       ${temporary.map((name) => `${name}_temp_path ${dir}/${name};`).join("\n")}
       log_format short "$request_method $request_uri $status";
       access_log ${dir}/access.log short;
@@ -123,36 +133,4 @@ function configuration(
       }
     }
   `;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("Cannot find a free port");
-  return address.port;
-}
-
-async function accepting(port: number, child: ChildProcess, words: () => string): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null || performance.now() > deadline) {
-      throw new Error(`Cannot start nginx: ${words()}`);
-    }
-    await sleep(10);
-  }
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }

@@ -36,7 +36,7 @@ async function bundleIn(folder: string): Promise<string[]> {
   return (await Promise.all(files)).toSorted((a, b) => (a < b ? -1 : 1));
 }
 
-/** What is built is the same with every Nix, and takes a while. */
+/** Left out of the matrix: every Nix builds the same, and it takes a while. */
 const skip =
   process.env["HANDPICK_TEST_MATRIX"] === undefined
     ? whyNoRegistry()

@@ -12,11 +12,12 @@ import {
   rm,
   writeFile,
 } from "node:fs/promises";
-import { connect } from "node:net";
 import { constants as osConstants } from "node:os";
 import { delimiter, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { text } from "node:stream/consumers";
+
+import { accepting } from "./listening.ts";
+import { shPackages } from "./sh-packages.ts";
 
 /** How {@link TestNix.run} runs a command. */
 export interface RunOptions {
@@ -72,24 +73,16 @@ export interface TestNix extends AsyncDisposable {
  * Toy packages that need no nixpkgs: `lib`, `app` (outputs out and dev, refers to lib), `tool`
  * (refers to app) and `data`. Another `tag` gives other store paths.
  */
-export const TOY_PACKAGES: string = `
-{ tag ? "1" }:
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
-    args = [ "-c" script ];
-  } // extra);
-in rec {
+export const TOY_PACKAGES: string = shPackages(
+  `rec {
   lib = sh "lib-\${tag}" { } "mkdir $out; echo lib \${tag} > $out/f";
   app = sh "app-\${tag}" { outputs = [ "out" "dev" ]; inherit lib; }
     "mkdir -p $out/bin $dev; echo $lib > $out/bin/app; chmod +x $out/bin/app; ln -s $out $dev/link";
   tool = sh "tool-\${tag}" { inherit app; } "mkdir -p $out/bin; ln -s $app/bin/app $out/bin/tool";
   data = sh "data-\${tag}" { } "echo data \${tag} > $out";
-}
-`;
+}`,
+  '{ tag ? "1" }:',
+);
 
 const CONFIGURATION = [
   "build-users-group =",
@@ -220,13 +213,7 @@ class PrivateNix implements TestNix {
       },
     };
     this.#daemons.add(daemon);
-    const failed = ended.then(async (status) => {
-      throw new Error(
-        `Cannot start nix-daemon: exit status ${status}\n${await readFile(logFile, "utf8")}`,
-      );
-    });
-    failed.catch(() => undefined);
-    await Promise.race([accepting(socket), failed]);
+    await accepting({ at: socket, ended, words: () => readFile(logFile, "utf8") });
     return daemon;
   }
 
@@ -253,27 +240,6 @@ async function exitStatus(child: ChildProcess): Promise<number> {
   await once(child, "close");
   if (child.signalCode === null) return child.exitCode ?? 0;
   return 128 + osConstants.signals[child.signalCode];
-}
-
-/** Waits until something accepts on the socket: it is bound a moment before it listens. */
-async function accepting(socket: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!(await accepts(socket))) {
-    if (Date.now() > deadline) throw new Error(`Cannot reach nix-daemon on ${socket} after 10 s`);
-    await sleep(10);
-  }
-}
-
-async function accepts(path: string): Promise<boolean> {
-  const socket = connect(path);
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 function lines(output: string): string[] {

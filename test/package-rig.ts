@@ -40,13 +40,13 @@ export async function toyPackages(
   return `import ${file} { ${pairs.join(" ")} ${more} }`;
 }
 
-/** What the machine trusts: there may be a mirror or a proxy between it and the registry. */
+/** The certificates of the machine: there may be a mirror or a proxy between it and the registry. */
 const CERTIFICATES =
   ["NODE_EXTRA_CA_CERTS", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE"]
     .map((name) => process.env[name] ?? "")
     .find((file) => existsSync(file)) ?? "/etc/ssl/certs/ca-certificates.crt";
 
-/** What Nix takes from its environment for builders that download. */
+/** The variables that Nix passes on to builders that download. */
 export function networkEnvironment(): Record<string, string> {
   const { stdout } = spawnSync("npm", ["config", "get", "registry"], { encoding: "utf8" });
   const passed = Object.entries(process.env).filter(([name]) => /^\w+_proxy$/i.test(name));

@@ -131,7 +131,7 @@ describe("npm run try", { skip }, () => {
   }
 });
 
-/** What the README shows of the transcript has to be in it, but for times and cut hashes. */
+/** Checks that the transcript has every line that the README shows, but for times and cut hashes. */
 function assertTranscript(stdout: string): void {
   const [shown = ""] = codeBlocks(readme, "text");
   const printed = new Set(stdout.split("\n").map(withoutChance));

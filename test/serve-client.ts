@@ -40,7 +40,7 @@ export interface TestServer extends AsyncDisposable {
   readonly client: ServeClient;
   /** Without. */
   readonly anonymous: ServeClient;
-  /** What the server logged. */
+  /** The log of the server. */
   readonly lines: string[];
 }
 
@@ -104,7 +104,7 @@ export function sample(name: string, options: SampleOptions = {}): Sample {
   return sampleOf(samplePath(name), fileNar(options.contents ?? `contents of ${name}\n`), options);
 }
 
-/** What a client sends for a path with this NAR. */
+/** Makes the upload of a path with this NAR. */
 export function sampleOf(
   storePath: StorePath,
   nar: Buffer,

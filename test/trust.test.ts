@@ -81,7 +81,7 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     env: Readonly<Record<string, string>> = {},
   ): Promise<Result> =>
     handpick(rig.nix, args, { cwd: project, env: { ...rig.env, ...DEFAULTS, ...env } });
-  /** What each server was sent as a token since the test began; undefined stands for none. */
+  /** The credentials that each server was sent since the test began; `nothing` stands for none. */
   const sent = (): { readonly ours: Set<string>; readonly theirs: Set<string> } => {
     const of = ({ requests }: FakeCachix, start = 0): Set<string> =>
       new Set(
@@ -195,7 +195,7 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     const wanted = await rig.select("more", [{ packages: ["lib"] }], "exec");
     await rig.want("more", wanted.manifest);
     const [, , , , exec = []] = await commands();
-    // What brings both into the store: an accepted path, and one that a selection wants.
+    // Brings both into the store: an accepted path, and one that a selection wants.
     const result = await run(exec);
     assert.equal(result.status, 0, result.stderr);
     assertSaid(title, result);

@@ -2,14 +2,13 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { createServer, connect, type AddressInfo } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from "@aws-sdk/client-s3";
 
+import { accepting, freePort } from "./listening.ts";
 import { tempDir } from "./temp.ts";
 
 const VERSION = "v1.8.0";
@@ -55,19 +54,24 @@ export const whyNoVersitygw: string | false = findVersitygw();
 /** Starts the server on a free port; it answers when the promise resolves. */
 export async function startVersitygw({
   args = [],
-}: { args?: readonly string[] } = {}): Promise<Versitygw> {
+  disk,
+}: {
+  readonly args?: readonly string[];
+  /** A folder for the buckets. @default {one of its own} */
+  readonly disk?: string | undefined;
+} = {}): Promise<Versitygw> {
   const temp = await tempDir();
-  const [dir, meta] = [join(temp.dir, "buckets"), join(temp.dir, "meta")];
-  await Promise.all([mkdir(dir), mkdir(meta)]);
+  const [dir, meta] = [disk ?? join(temp.dir, "buckets"), join(temp.dir, "meta")];
+  await Promise.all([mkdir(dir, { recursive: true }), mkdir(meta)]);
   const port = await freePort();
   const listen = ["--port", `127.0.0.1:${port}`, "--quiet", "--keep-alive"];
-  const server = spawn(program(), [...listen, ...args, "posix", "--sidecar", meta, dir], {
+  const server = spawn(versitygwFile(), [...listen, ...args, "posix", "--sidecar", meta, dir], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY },
   });
   const exited = once(server, "exit");
   createInterface({ input: server.stdout }).on("line", () => undefined);
-  await answering(port, exited);
+  await accepting({ at: port, ended: exited });
   const url = `http://127.0.0.1:${port}`;
   const credentials = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY };
   const sdk = new S3Client({
@@ -107,30 +111,6 @@ function policyFor(bucket: string, everybody: "read" | "write"): string {
   return JSON.stringify({ Version: "2012-10-17", Statement: [objects, list] });
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function answering(port: number, exited: Promise<unknown>): Promise<void> {
-  let isOver = false;
-  void exited.then(() => (isOver = true));
-  for (;;) {
-    if (isOver) throw new Error("versitygw ended before it answered");
-    const socket = connect(port, "127.0.0.1");
-    const isUp = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (isUp) return;
-    await sleep(10); // it says nothing when it listens
-  }
-}
-
 function findVersitygw(): string | false {
   const given = process.env["HANDPICK_TEST_VERSITYGW"];
   if (given !== undefined && existsSync(given)) return false;
@@ -142,7 +122,8 @@ function findVersitygw(): string | false {
   return reason;
 }
 
-function program(): string {
+/** The program, which is there unless {@link whyNoVersitygw} says why not. */
+export function versitygwFile(): string {
   return process.env["HANDPICK_TEST_VERSITYGW"] ?? built();
 }
 

@@ -88,7 +88,10 @@ rec {
     options = {
       url = mkOption {
         type = types.str;
-        description = "The cache: `cachix://NAME`, `file:///DIR` for a folder, `https://HOST/DIR` for a web server that takes PUT, `s3://BUCKET`, or `attic://SERVER/CACHE`.";
+        description = ''
+          The cache: `cachix://NAME`, `file:///DIR` for a folder, `https://HOST/DIR` for a web server that takes PUT,
+          `s3://BUCKET`, or `attic://SERVER/CACHE`.
+        '';
         example = "cachix://mycache";
       };
       host = optional types.str {
@@ -122,8 +125,8 @@ rec {
       };
       signingKeyFile = optional secretFile {
         description = ''
-          File with the key to sign with; without one Cachix signs, and folders and web servers get the signatures of
-          the store only. An Attic server signs itself, and takes none.
+          File with the key to sign with; without one Cachix signs, and folders, web servers and buckets get the
+          signatures of the store only. An Attic server signs itself, and takes none.
         '';
         example = "/run/secrets/cache-key";
       };
@@ -160,11 +163,11 @@ rec {
         example = 9;
       };
       readUrl = optional types.str {
-        description = "Where readers find the cache, if not at its URL; for a folder or a web server.";
+        description = "Where readers find the cache, if not at its URL; for a folder, a web server or a bucket.";
         example = "https://mirror.example.org/nix";
       };
       publicKeys = optional (types.listOf types.str) {
-        description = "Keys that its readers have, for a folder or a web server. A push with another key is refused.";
+        description = "Keys that its readers have, for a folder, a web server or a bucket. A push with another key is refused.";
         example = [ "web-1:tXEEerIzOBH81d2uY2sFUkRMrUx8HpMRG5PtjgNrfGY=" ];
       };
       public = optional types.bool {
@@ -182,15 +185,15 @@ rec {
       };
       buildLogs = flag {
         description = ''
-          Whether a folder gets the log of the build of each path. Who reads the folder reads the logs, and
-          secrets that a build printed.
+          Whether a folder, a web server or a bucket gets the log of the build of each path. Its readers read the logs,
+          and secrets that a build printed.
         '';
       };
       listings = flag {
-        description = "Whether a folder gets a listing of the files of each path, as `HASH.ls`.";
+        description = "Whether a folder, a web server or a bucket gets a listing of the files of each path, as `HASH.ls`.";
       };
       realisations = flag {
-        description = "Whether a folder gets what Nix needs to find paths by their content-addressed derivations.";
+        description = "Whether a folder, a web server or a bucket gets the realisations of content-addressed derivations.";
       };
     };
   };

@@ -7,7 +7,7 @@ import type { Companion, Compression, PackedFile, UploadRequest } from "./contra
 /** The file at the root of a cache that says which store it is of. */
 export const CACHE_INFO_NAME: string = "nix-cache-info";
 
-/** What a cache in this layout can have beside its paths. */
+/** The settings that add small files beside the paths of a cache in this layout. */
 export const COMPANION_KEYS: readonly CompanionKey[] = ["listings", "build-logs", "realisations"];
 
 /** How the names of NARs end. */
@@ -33,7 +33,7 @@ export function buildLogOf(deriver: StorePath, bytes: Uint8Array<ArrayBuffer>): 
   return { name: `log/${baseNameOf(deriver)}`, contentType: "text/plain; charset=utf-8", bytes };
 }
 
-/** What was built of an output of a content-addressed derivation, where Nix up to 2.34 looks for it. */
+/** The file of a realisation, under the name where Nix up to 2.34 looks for it. */
 export function realisationOf(realisation: Realisation): Companion {
   const bytes = new TextEncoder().encode(printRealisation(realisation));
   return { name: `realisations/${realisation.id}.doi`, contentType: "application/json", bytes };

@@ -70,7 +70,7 @@ export interface CacheDiagnosis {
   readonly credentials: string;
   /** Why we may not write; undefined if we may. */
   readonly refusal: HandpickError | undefined;
-  /** What its user has to know of readers, in sentences. */
+  /** Sentences about readers for the user, such as a key that they have to trust; undefined if none. */
   readonly advice: string | undefined;
 }
 
@@ -91,7 +91,7 @@ export interface Companion {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What is known of a compressed NAR once all of it was made. */
+/** Hash and size of a compressed NAR, which are known once all of it was made. */
 export interface PackedFile {
   readonly fileHash: Sha256;
   /** In bytes. */
@@ -158,12 +158,23 @@ export interface CacheCompanions {
   put(companion: Companion, signal: AbortSignal): Promise<void>;
 }
 
+/**
+ * How closely a cache looks at the paths that it has, where the layout of the cache lets us look at all. A path
+ * whose narinfo or NAR is damaged is missing.
+ *
+ * - "narinfo": as closely as the question for a path costs nothing more.
+ * - "nar": it verifies signatures, and looks at the size of each NAR, which may take a request.
+ * - "bytes": it reads NARs too where they are on a disk.
+ */
+export type Closeness = "narinfo" | "nar" | "bytes";
+
 export interface MissingOptions {
-  /**
-   * True to look at NARs too where that takes a request for each: a path whose NAR is gone, or has another size than
-   * its narinfo says, is missing. @default {false}
-   */
-  readonly looksAtNars?: boolean;
+  /** @default {"narinfo"} */
+  readonly closeness?: Closeness;
+  /** The records of our store, which narinfos are compared with. @default {none} */
+  readonly records?: ReadonlyMap<HashPart, PathInfo>;
+  /** Paths that readers do not get: an upload replaces all that the cache has of them. @default {none} */
+  readonly unread?: ReadonlySet<HashPart>;
 }
 
 /** A binary cache we push to. Every backend runs the same conformance suite. */
@@ -195,6 +206,9 @@ export interface Cache extends AsyncDisposable {
    */
   diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;
 
+  /** A reader, for as long as the cache is open. Absent where readers come to `CacheInfo.readUrl` by HTTP only. */
+  openReader?(): CacheReader;
+
   /** Absent where the cache has no pins. */
   readonly pins?: CachePins;
 
@@ -205,7 +219,7 @@ export interface Cache extends AsyncDisposable {
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;
 }
 
-/** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs, without credentials. */
+/** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs. */
 export interface CacheReader extends AsyncDisposable {
   /** Without trailing slash. */
   readonly url: string;
@@ -223,6 +237,15 @@ export interface CacheReader extends AsyncDisposable {
    * @throws {HandpickError} Of the network, or of the cache.
    */
   narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
+
+  /**
+   * The size of the file that a narinfo names, in bytes, NaN where the cache does not say it; undefined where the
+   * file is not there.
+   *
+   * @param url As in the narinfo.
+   * @throws {HandpickError} `CACHE_PROTOCOL` if it may not be there; of the network, or of the cache.
+   */
+  narSize(url: string, signal: AbortSignal): Promise<number | undefined>;
 
   /**
    * The file that a narinfo names, as it arrives.

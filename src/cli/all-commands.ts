@@ -8,16 +8,22 @@ import { planCommand } from "./plan.ts";
 import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
+import { suggestCommand } from "./suggest.ts";
 import { syncCommand } from "./sync.ts";
+import { verifyCommand } from "./verify.ts";
 import { watchCommand } from "./watch.ts";
+import { whyCommand } from "./why.ts";
 
 /** Returns every command, in the order of the help. */
 export function allCommands(io: Io): readonly NamedCommand[] {
   return [
     pushCommand(io),
     planCommand(io),
+    whyCommand(io),
     syncCommand(io),
     statusCommand(io),
+    verifyCommand(io),
+    suggestCommand(io),
     execCommandSpec(io),
     watchCommand(io),
     pinCommand(io),

@@ -9,9 +9,12 @@ const MIN_COLUMNS = 20;
 export async function chooseReport(io: Io, { json, quiet }: CommonOptions): Promise<PushReport> {
   if (json === true) return jsonReport(io);
   if (quiet === true) return quietReport(io);
-  const { stderr, env } = io;
+  return canRedraw(io) ? await terminalReport(io) : plainReport(io);
+}
+
+/** Returns true if stderr is a terminal on which a line can be redrawn. */
+export function canRedraw({ stderr, env }: Io): boolean {
   // Serial consoles and test harnesses have terminals without a size: nothing to redraw on.
   const hasRoom = stderr.isTTY === true && (stderr.columns ?? 0) >= MIN_COLUMNS;
-  const isTerminal = hasRoom && env["CI"] === undefined && env["TERM"] !== "dumb";
-  return isTerminal ? await terminalReport(io) : plainReport(io);
+  return hasRoom && env["CI"] === undefined && env["TERM"] !== "dumb";
 }

@@ -33,7 +33,7 @@ export function keygenCommand(io: Io): NamedCommand {
       "with --register the key in it is registered.",
     options: [
       ["-o, --out <file>", "Secret key file (default: <config folder>/keys/<name>.sec)"],
-      ["--register <cache>", "Tell this cache that it is signed with the key (default: no)"],
+      ["--register <cache>", "Tell this cachix:// cache that we sign with the key (default: no)"],
     ],
     examples: [
       ["handpick keygen mycache.cachix.org-1", "make a key pair"],

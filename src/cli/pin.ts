@@ -32,8 +32,8 @@ export function pinCommand(io: Io): NamedCommand {
     usage: "pin <name> <path>",
     summary: "Keep a pushed path in the cache under a name",
     description:
-      "Keep a pushed path in the cache under a name. Pinning another path under the\n" +
-      "same name adds a revision.",
+      "Keep a pushed path in the cache under a name, which only cachix:// caches do.\n" +
+      "Pinning another path under the same name adds a revision.",
     options: [
       [
         "-t, --to <cache>",

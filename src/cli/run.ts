@@ -15,7 +15,7 @@ const LONGEST_LINE = 80;
 /** The code of the end of a command line that has nothing but options; all help was shown. */
 const HELP_SHOWN = "commander.help";
 
-/** Runs the program; never throws. Returns the exit code of design: 0, 1, 2, 3 or 130. */
+/** Runs the program and returns its exit code; never throws. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   let exitCode: number = EXIT.done;
   const [name = "", ...rest] = argv;

@@ -6,7 +6,8 @@ import type { CompanionKey } from "../cache/kind.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { parseToml } from "../toml.ts";
 import { type FileNameOptions, resolveFileName } from "./file-name.ts";
-import { checkTables, type CacheTable, type Sign, type Violation } from "./schema.ts";
+import type { CacheTable, Sign } from "./cache-table.ts";
+import { checkTables, type Violation } from "./schema.ts";
 import { findTomlColumn, findTomlLine } from "./toml-line.ts";
 
 /**
@@ -23,7 +24,7 @@ export interface CacheRef {
   readonly url: string;
 }
 
-export type { Sign } from "./schema.ts";
+export type { Sign } from "./cache-table.ts";
 
 /** One `[caches.NAME]` table. File names are absolute. */
 export interface CacheConfig extends CacheRef {

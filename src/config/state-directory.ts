@@ -1,13 +1,11 @@
-import { isAbsolute, join } from "node:path";
+import { join } from "node:path";
 
-import { homeDirectory } from "../home-directory.ts";
+import { userStateDir } from "../home-directory.ts";
 
 /** Where handpick keeps its state: `HANDPICK_STATE_DIR`, else per system for root, else per user. */
 export function stateDirectory(env: NodeJS.ProcessEnv, uid: number): string {
   const chosen = env["HANDPICK_STATE_DIR"] ?? "";
   if (chosen !== "") return chosen;
   if (uid === 0) return "/var/lib/handpick";
-  const home = env["XDG_STATE_HOME"] ?? "";
-  const base = isAbsolute(home) ? home : join(homeDirectory(env), ".local", "state");
-  return join(base, "handpick");
+  return join(userStateDir(env), "handpick");
 }

@@ -1,13 +1,13 @@
 import type { CacheInfo } from "../cache/contract.ts";
 import { excerpt } from "../http/excerpt.ts";
-import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import type { OpenedCache } from "../run/open-caches.ts";
+import { readerKeys } from "../run/reader-keys.ts";
 import { signOptions } from "../run/signatures.ts";
 import { ok, type Outcome } from "./check.ts";
 
 /** Says who signs for the readers of a cache, and which lines of `nix.conf` they need. */
 export function readersOutcome(opened: OpenedCache, info: CacheInfo): Outcome {
-  const keys = keysOf(opened, info);
+  const keys = readerKeys(opened, info);
   const lines = [
     "Readers need in nix.conf:",
     `extra-substituters = ${info.readUrl}`,
@@ -28,13 +28,4 @@ function signersText(opened: OpenedCache): string {
   if (signer === "either") return `signed by ${ours ?? "the cache"}`;
   if (ours === undefined) return "signed by those whose signatures the store has, and not by us";
   return `signed by ${ours}${sign === "own" ? " only" : ", besides the signatures that the store has"}`;
-}
-
-/** The keys that the cache or its table names, else ours. */
-function keysOf(opened: OpenedCache, { publicKeys }: CacheInfo): readonly string[] {
-  const { sign, signingKey } = signOptions(opened);
-  if (publicKeys !== undefined) return publicKeys;
-  return signingKey === undefined || sign === "none"
-    ? []
-    : [printPublicKey(publicKeyOf(signingKey))];
 }

@@ -7,7 +7,7 @@ const MEMORY_TYPES: readonly number[] = [0x01021994, 0x858458f6];
 
 /**
  * Calls that write files by the thousand, on plain descriptors: a FileHandle costs as much as the call.
- * Whoever opens a descriptor closes it.
+ * The caller of `open` has to call `close`.
  */
 export interface FileCalls {
   open(path: string, flags: number, mode?: number): Promise<number> | number;

@@ -132,7 +132,7 @@ function withoutCredentials(response: HttpResponse, { headers }: HttpRequest): H
   return { ...response, body: Buffer.from(body) };
 }
 
-/** What a header sends, and the password in it. */
+/** The credential in an `Authorization` header, and the password in that. */
 function secretsIn(authorization = ""): string[] {
   const [scheme, secret = ""] = /^(\w+) (.*)$/s.exec(authorization)?.slice(1) ?? [
     "",

@@ -30,7 +30,7 @@ const LONGEST_INPUT = 64 * 2 ** 20;
  * Reads a derivation in ATerm form. Bytes that are not UTF-8, which arguments and environment may
  * hold, become U+FFFD: derivations are read here and never written.
  *
- * @param name What messages call it.
+ * @param name The name of the derivation in messages.
  * @default {"derivation"}
  * @throws {FormatError} If it is none, is longer than 64 MiB, or is a dynamic derivation.
  */

@@ -35,7 +35,7 @@ const BASE16 = /^[0-9a-fA-F]+$/;
  * Reads a hash in any of Nix's spellings: `algorithm:` and base16, nix32 or base64, told apart by
  * length; SRI, `algorithm-base64`; or the digest alone if `algorithm` is given.
  *
- * @param algorithm What a prefix must agree with, or what a text without prefix is.
+ * @param algorithm The algorithm of a text without prefix; a prefix must agree with it.
  * @throws {FormatError} If it is none of these.
  */
 export function parseHash(text: string, algorithm?: HashAlgorithm): Hash {

@@ -124,7 +124,7 @@ describe("parsers of Nix's formats, beside Nix", () => {
 
 type Told = Readonly<Record<string, unknown>>;
 
-/** What `nix path-info --json` printed: a list before Nix 2.19, an object with paths as keys since. */
+/** The output of `nix path-info --json`: a list before Nix 2.19, an object with paths as keys since. */
 function pathInfosOf(
   printed: readonly (Told & { readonly path: string })[] | Readonly<Record<string, Told>>,
 ): (readonly [path: string, info: Told])[] {

@@ -1,6 +1,6 @@
 import { baseNameOf, type StorePath } from "./store-path.ts";
 
-/** What a build made of one output of a content-addressed derivation. */
+/** The store path that a build gave to one output of a content-addressed derivation. */
 export interface Realisation {
   readonly id: RealisationId;
   readonly path: StorePath;

@@ -69,7 +69,7 @@ class Rig implements AsyncDisposable {
 class Sink {
   readonly packer: CachePacker;
   readonly numbers: number[] = [];
-  /** What it has in memory now, and had at most. */
+  /** Bytes of parts that it has in memory, now and at most. */
   held = 0;
   most = 0;
   /** Settles when it takes parts; replaced by a test. */

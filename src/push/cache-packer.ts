@@ -16,7 +16,6 @@ export interface PackOrder {
   readonly parts: PartTraits;
 }
 
-/** What a cache wants of each path besides its parts. */
 export interface CachePackerOptions {
   /** @default {false} */
   readonly listings?: boolean;

@@ -49,7 +49,7 @@ function recorder(): Recorder {
   return { events, visitor };
 }
 
-/** What a file descriptor of ours is; nothing once it was closed. */
+/** The file that a descriptor of this process leads to; empty once it is closed. */
 function linkOf(fd: string): string {
   return fs.existsSync(`/proc/self/fd/${fd}`) ? fs.readlinkSync(`/proc/self/fd/${fd}`) : "";
 }

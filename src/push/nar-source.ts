@@ -1,7 +1,5 @@
 import fs from "node:fs";
 
-import { HandpickError } from "../error.ts";
-import { systemCode } from "../files/system-code.ts";
 import {
   NAR_CLOSE,
   NAR_DIRECTORY_HEAD,
@@ -12,21 +10,18 @@ import {
   narSymlink,
 } from "../nix/nar-encode.ts";
 import type { NarVisitor } from "../nix/nar-reader.ts";
-import { isOutOfFiles, OPEN_FILES_HINT } from "../files/open-files.ts";
-
-/**
- * How a directory entry reads: its name in the NAR and its name on disk. Names are bytes, kept as
- * Latin-1: a string is compared byte by byte then, and takes a fraction of a Buffer's memory.
- */
-interface Entry {
-  readonly narName: string;
-  readonly fileName: string;
-  readonly kind: "file" | "directory" | "symlink" | "other";
-}
+import {
+  attempt,
+  corrupt,
+  kindOf,
+  listDirectory,
+  OPEN_FLAGS,
+  type StoreEntry,
+} from "./store-tree.ts";
 
 interface Directory {
   readonly path: Buffer;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly StoreEntry[];
   next: number;
 }
 
@@ -50,8 +45,6 @@ export interface NarSourceOptions {
 
 const SLASH = Buffer.from("/");
 const NOTHING = Buffer.alloc(0);
-const CASE_HACK = "~nix~case~hack~";
-const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
 /**
  * Reads a file tree as a NAR, synchronously and in pieces of the caller's size: it is meant for a
@@ -161,7 +154,7 @@ export class NarSource implements Disposable {
     return true;
   }
 
-  #open(head: Buffer, path: Buffer, kind: Entry["kind"]): void {
+  #open(head: Buffer, path: Buffer, kind: StoreEntry["kind"]): void {
     switch (kind) {
       case "directory":
         this.#visitor.directoryStart?.();
@@ -208,77 +201,4 @@ const CLOSE_TWICE = Buffer.concat([NAR_CLOSE, NAR_CLOSE]);
 
 function closeEntry(sizeBytes: number): Buffer {
   return Buffer.concat([narFileTail(sizeBytes), NAR_CLOSE]);
-}
-
-function listDirectory(path: Buffer, caseHack: boolean): Entry[] {
-  const found = attempt(path, () =>
-    fs.readdirSync(path, { encoding: "latin1", withFileTypes: true }),
-  );
-  const entries = found.map((item) => ({
-    narName: caseHack ? cutCaseHack(item.name) : item.name,
-    fileName: item.name,
-    kind: kindOf(item),
-  }));
-  entries.sort((a, b) => (a.narName < b.narName ? -1 : 1));
-  if (caseHack) refuseDuplicates(path, entries);
-  return entries;
-}
-
-function cutCaseHack(name: string): string {
-  const at = name.indexOf(CASE_HACK);
-  return at === -1 ? name : name.slice(0, at);
-}
-
-function refuseDuplicates(path: Buffer, entries: readonly Entry[]): void {
-  for (const [index, entry] of entries.entries()) {
-    if (entries[index + 1]?.narName === entry.narName) {
-      const shown = Buffer.from(entry.narName, "latin1").toString();
-      throw corrupt(path, `found two entries named ${JSON.stringify(shown)}`);
-    }
-  }
-}
-
-function kindOf(item: fs.Dirent | fs.Stats): Entry["kind"] {
-  if (item.isFile()) return "file";
-  if (item.isDirectory()) return "directory";
-  return item.isSymbolicLink() ? "symlink" : "other";
-}
-
-/** Runs a file operation and tells in our words what its failure means for the store path. */
-function attempt<T>(path: Buffer, operation: () => T): T {
-  try {
-    return operation();
-  } catch (error) {
-    const code = systemCode(error) ?? "unknown error";
-    const what = `Cannot read ${shown(path)}: ${code}`;
-    if (code === "ENOENT" || code === "ENOTDIR") {
-      throw new HandpickError("STORE_PATH_GONE", what, {
-        cause: error,
-        hint: "It was garbage-collected or removed meanwhile; build it again.",
-      });
-    }
-    if (isOutOfFiles(error)) {
-      const why = `${what}: this process may open no more files`;
-      throw new HandpickError("OPEN_FILES_LIMIT", why, { cause: error, hint: OPEN_FILES_HINT });
-    }
-    if (code === "ELOOP") throw corrupt(path, "expected a regular file, found a symlink");
-    throw new HandpickError("STORE_PATH_UNREADABLE", what, {
-      cause: error,
-      hint: "Check the permissions of the file and the health of the disk.",
-    });
-  }
-}
-
-function corrupt(path: Buffer, found: string): HandpickError {
-  return new HandpickError(
-    "STORE_PATH_CORRUPT",
-    `Cannot read ${shown(path)} as part of a store path: ${found}`,
-    { hint: "Run nix-store --verify --check-contents --repair." },
-  );
-}
-
-/** A path may have thousands of characters; which store path it is stands in front. */
-function shown(path: Buffer): string {
-  const text = path.toString();
-  return JSON.stringify(text.length > 500 ? `${text.slice(0, 250)}…${text.slice(-250)}` : text);
 }

@@ -47,7 +47,7 @@ function childPids(): string[] {
   });
 }
 
-/** What a process runs; nothing once it was killed. */
+/** The command line of a process; empty once it has ended. */
 function commandOf(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8");

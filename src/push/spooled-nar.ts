@@ -11,7 +11,7 @@ export interface SpooledPart extends Omit<PackedPart, "bytes"> {
   readonly sizeBytes: number;
 }
 
-/** What a reader has of a path. */
+/** The progress of one reader in a path. */
 interface Taken {
   readonly parts: number;
   readonly bytes: number;
@@ -33,7 +33,7 @@ export function packKey({ physicalPath, compression, level }: PackWay): PackKey 
 export type Pack = (request: PackRequest, signal: AbortSignal) => Promise<PackResult>;
 
 export interface SpooledNarOptions<Reader> {
-  /** What is packed, but for where the parts go. */
+  /** The path to pack, without a receiver of its parts. */
   readonly request: Omit<PackRequest, "onPart">;
   /** All that read it, or will; who else comes is too late. */
   readonly readers: Iterable<Reader>;

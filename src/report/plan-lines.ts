@@ -26,13 +26,14 @@ export function planLines(plan: Plan, { paint, isFull }: PlanLinesOptions): stri
 /** Actions that leave nothing to do. */
 const SETTLED: ReadonlySet<Action> = new Set<Action>(["present", "upstream"]);
 
-const STYLES = {
+/** The colour of each action. */
+export const ACTION_STYLES: Readonly<Record<Action, Parameters<Paint>[0]>> = {
   push: "green",
   present: "dim",
   upstream: "dim",
   held: "yellow",
   excluded: "yellow",
-} as const;
+};
 
 function heading(cache: string, decisions: readonly Decision[]): string {
   const sizes = (wanted: Action): number[] =>
@@ -51,7 +52,7 @@ function heading(cache: string, decisions: readonly Decision[]): string {
 
 function decisionLine({ path, action, narSize, reason, picks }: Decision, paint: Paint): string {
   const why = `${printable(reasonText(reason))} (for ${namesOf(picks)})`;
-  return `  ${paint(STYLES[action], action.padEnd(8))} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
+  return `  ${paint(ACTION_STYLES[action], action.padEnd(8))} ${formatSize(narSize).padStart(10)}  ${paddedName(path)} ${why}`;
 }
 
 /** Names picks, with their selections where two have the same name. */

@@ -226,7 +226,7 @@ describe("jsonReport()", () => {
   });
 });
 
-/** What log-update writes to take away a status line. */
+/** The sequence by which log-update erases a status line. */
 const ERASE_STATUS = "\u001b[2K\u001b[1A\u001b[2K\u001b[G";
 
 describe("terminalReport()", () => {

@@ -1,10 +1,10 @@
-import type { Cache, CacheInfo } from "../cache/contract.ts";
+import type { CacheInfo } from "../cache/contract.ts";
 import type { CacheConfig, Config } from "../config/config.ts";
 import { type Failure, isOutage } from "../error.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { makePlan } from "../plan/make-plan.ts";
-import type { Action, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
 import { CachePacker, type CachePackerOptions } from "../push/cache-packer.ts";
 import { pushPaths } from "../push/push-paths.ts";
 import type { SharedPacker } from "../push/shared-packer.ts";
@@ -13,7 +13,8 @@ import type { CompanionLack } from "../push/events.ts";
 import { askCache, type AskOptions } from "./ask-cache.ts";
 import { companionMaker } from "./companion-maker.ts";
 import { lackLines } from "./companion-lacks.ts";
-import type { RunEvent } from "./events.ts";
+import { completeRealisations, readRealisations } from "./cache-realisations.ts";
+import { noteOf, type RunEvent } from "./events.ts";
 import type { Members, PlannedPick } from "./gather.ts";
 import {
   assertWritable,
@@ -24,7 +25,8 @@ import {
 } from "./open-caches.ts";
 import { orAborted } from "../or-aborted.ts";
 import { pinPicks } from "./pins.ts";
-import { putAll, RealisationFiles } from "./realisation-files.ts";
+import { planEvents } from "./plan-events.ts";
+import type { RealisationFiles } from "./realisation-files.ts";
 import { withMissingToken } from "./with-missing-token.ts";
 import { signaturesOf, signOptions, unsignedWarning } from "./signatures.ts";
 
@@ -161,7 +163,7 @@ async function carryOut(
   { onEvent, ...options }: PackingOptions,
 ): Promise<Failure | undefined> {
   const { plan } = ordered;
-  announce(ordered, onEvent);
+  for (const event of planEvents(ordered.cache.name, plan)) onEvent(event);
   if (ordered.isCalledOff ?? isHoleFailing(plan, options.config)) return undefined;
   const unavailable = new Set<StorePath>();
   for (const { path, action } of plan.paths) {
@@ -177,14 +179,18 @@ async function carryOut(
   await withMissingToken(ordered, () =>
     push(ordered, { ...options, realisations, onEvent: watch }),
   );
-  if (outage === undefined) await completeRealisations(ordered, { ...options, realisations });
+  if (outage === undefined && realisations !== undefined) {
+    await completeRealisations(realisations, ordered, { ...options, info: ordered.info });
+  }
   await pinPicks(ordered, { unavailable, onEvent: watch, signal: options.signal });
   return outage;
 }
 
 async function push(
   { cache, config, credentials, info, infos, plan }: Ordered,
-  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer"> & Realised,
+  options: Pick<PackingOptions, "store" | "signal" | "onEvent" | "packer"> & {
+    readonly realisations: RealisationFiles | undefined;
+  },
 ): Promise<void> {
   const { store, signal, onEvent, packer, realisations } = options;
   const tasks = plan.paths.flatMap(({ path, action }) => {
@@ -208,70 +214,5 @@ async function push(
     companionsOf: companionMaker({ companions, store, realisations, onLack }),
     onLack,
   });
-  for (const line of lackLines(lacks)) onEvent(noteOf(cache, line));
-}
-
-interface Realised {
-  /** Undefined if the cache is to have none, or if the store does not tell. */
-  readonly realisations: RealisationFiles | undefined;
-}
-
-/** Reads the realisations of all that readers have, or will have. */
-async function readRealisations(
-  { cache, config, credentials, plan }: Ordered,
-  { store, onEvent }: Pick<PackingOptions, "store" | "onEvent">,
-): Promise<RealisationFiles | undefined> {
-  if (!config.companions.has("realisations")) return undefined;
-  const paths = plan.paths.filter(({ action }) => action === "push" || isThere(action));
-  const found = await store.realisations(paths.map(({ path }) => path));
-  if (!("fault" in found)) {
-    return new RealisationFiles(found, signOptions({ cache, config, credentials }));
-  }
-  onEvent(noteOf(cache, `no realisations go there: ${found.fault}`));
-  return undefined;
-}
-
-/** Gives a cache what it lacks of paths that were there before; see {@link RealisationFiles.missing}. */
-async function completeRealisations(
-  { info, plan, ...opened }: Ordered,
-  { store, signal, realisations }: Pick<PackingOptions, "store" | "signal"> & Realised,
-): Promise<void> {
-  const { companions } = opened.cache;
-  if (realisations === undefined || companions === undefined) return;
-  const paths = plan.paths.filter(({ action }) => isThere(action)).map(({ path }) => path);
-  const files = await realisations.missing(paths, companions, signal);
-  if (files.length === 0) return;
-  if (info === undefined) assertWritable(opened, await opened.cache.info(signal), store.storeDir);
-  await putAll(files, companions, signal);
-}
-
-function isThere(action: Action): boolean {
-  return action === "present" || action === "upstream";
-}
-
-function noteOf({ name }: Cache, text: string): RunEvent {
-  return { event: "note", text: `${name}: ${text}` };
-}
-
-/** Tells what is to happen in a cache, and of each path that stays away. */
-function announce(
-  { cache: { name: cache }, plan: { paths } }: Decided,
-  onEvent: (event: RunEvent) => void,
-): void {
-  const number = (action: Action): number => paths.filter((one) => one.action === action).length;
-  const pushBytes = paths.reduce((sum, one) => sum + (one.action === "push" ? one.narSize : 0), 0);
-  onEvent({
-    event: "plan",
-    cache,
-    selected: paths.length,
-    push: number("push"),
-    pushBytes,
-    present: number("present"),
-    upstream: number("upstream"),
-    held: number("held"),
-    excluded: number("excluded"),
-  });
-  for (const { path, action, reason } of paths) {
-    if (action === "held" || action === "excluded") onEvent({ event: action, cache, path, reason });
-  }
+  for (const line of lackLines(lacks)) onEvent(noteOf(cache.name, line));
 }

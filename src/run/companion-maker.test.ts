@@ -44,7 +44,7 @@ describe("companionMaker()", () => {
     await using temp = await tempDir();
     const file = join(temp.dir, "log");
     await writeFile(file, "made\n");
-    const found = { file, isCompressed: false, sizeBytes: 5 };
+    const found = { file, isCompressed: false, sizeBytes: 5, birthMs: 0, writtenMs: 0 };
     const { companions, lacks } = await make({}, found);
     assert.deepEqual(lacks, []);
     assert.deepEqual(
@@ -63,7 +63,10 @@ describe("companionMaker()", () => {
     const file = join(temp.dir, "log");
     await writeFile(file, "");
     await truncate(file, 17 << 20);
-    const made = await make({}, { file, isCompressed: false, sizeBytes: 17 << 20 });
+    const made = await make(
+      {},
+      { file, birthMs: 0, writtenMs: 0, isCompressed: false, sizeBytes: 17 << 20 },
+    );
     const lacks = [`build log: it has more than ${16 << 20} bytes`];
     assert.deepEqual(made, { companions: [], lacks });
   });

@@ -46,6 +46,11 @@ export type RunEvent =
   | { readonly event: "error"; readonly error: Failure }
   | Summary;
 
+/** Makes a note about one cache. */
+export function noteOf(cache: string, text: string): RunEvent {
+  return { event: "note", text: `${cache}: ${text}` };
+}
+
 /** The end of a run; the last event of `push --json`. */
 export interface Summary {
   readonly event: "summary";

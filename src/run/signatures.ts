@@ -36,7 +36,7 @@ export function realisationSignatures(
   return signaturesOver(realisationFingerprints(realisation), realisation.signatures, options);
 }
 
-/** @param lines What may be signed; we sign each. */
+/** @param lines Fingerprints, any of which may be signed; we sign each. */
 function signaturesOver(
   lines: readonly string[],
   signatures: readonly string[],

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
+import { NO_CREDENTIALS } from "../../test/no-credentials.ts";
 import { PAGE_HINT } from "../http/status-error.ts";
 import { chooseCache } from "../config/choose-cache.ts";
 import { type CacheConfig, parseConfig } from "../config/config.ts";
-import type { Credentials } from "../config/credentials.ts";
 import { Secret } from "../secret.ts";
 import { type ErrorCode, HandpickError } from "../error.ts";
 import { withMissingToken } from "./with-missing-token.ts";
@@ -25,17 +25,8 @@ async function told(
     readonly config?: CacheConfig;
   } = {},
 ): Promise<HandpickError> {
-  const credentials: Credentials = {
-    token,
-    tokenSource: undefined,
-    login: undefined,
-    loginSource: undefined,
-    doubts: [],
-    signingKey: undefined,
-    keySource: undefined,
-    host: undefined,
-    warnings: foundFile === undefined ? [] : [WITHHELD],
-  };
+  const warnings = foundFile === undefined ? [] : [WITHHELD];
+  const credentials = { ...NO_CREDENTIALS, token, warnings };
   const opened = { config: { ...config, foundFile }, credentials };
   const ask = async (): Promise<never> => {
     throw error;

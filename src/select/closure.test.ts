@@ -31,7 +31,7 @@ describe("closePicks()", () => {
   const pick = (closure: ClosureKind, ...paths: StorePath[]): Pick => {
     return { name: closure, paths, closure, caches: undefined, exclude: [], pin: undefined };
   };
-  /** What Nix itself says, sorted. */
+  /** The sorted answer of Nix itself. */
   const query = async (...args: string[]): Promise<string[]> => {
     const { stdout } = await nix.run("nix-store", ["--query", ...args]);
     return stdout.trim().split("\n").toSorted();

@@ -9,6 +9,10 @@ const BUILD = ["nix", "build", "--no-link", "--json", ...EXPERIMENTAL, "--"];
 // Before 2.9 an installable could not name outputs, so Nix is asked for the derivation behind it.
 const FIND_DERIVATION = ["nix", "path-info", "--derivation", ...EXPERIMENTAL, "--"];
 const REALISE = ["nix-store", "--realise"];
+// Of a package with several outputs, those that profiles get.
+const OUTPUT_PATHS =
+  'd: map (output: d.${output}.outPath) (d.meta.outputsToInstall or [ (d.outputName or "out") ])';
+const EVALUATE = ["nix", "eval", "--json", ...EXPERIMENTAL, "--apply", OUTPUT_PATHS, "--"];
 
 export interface BuildOptions {
   readonly storeDir: string;
@@ -37,6 +41,23 @@ export async function buildInstallable(
   return parsePaths(installable, storeDir, () => {
     const results: unknown = JSON.parse(output);
     return Array.isArray(results) ? results.flatMap(resultPaths) : [];
+  });
+}
+
+/**
+ * Evaluates an installable, whose messages go to our stderr, and returns the outputs that a profile would get of it.
+ * Nothing is built, and none of them has to be here.
+ *
+ * @throws As {@link buildInstallable}.
+ */
+export async function evaluateInstallable(
+  installable: string,
+  { storeDir, ...options }: BuildOptions,
+): Promise<StorePath[]> {
+  const output = await runNix([...EVALUATE, installable], { installable, ...options });
+  return parsePaths(installable, storeDir, () => {
+    const paths: unknown = JSON.parse(output);
+    return Array.isArray(paths) ? paths : [];
   });
 }
 

@@ -14,7 +14,7 @@ export interface Place {
 /**
  * Finds the store path that `file` is, lies below or links to, or the file outside of the store.
  *
- * @param input What the user typed for it, for messages.
+ * @param input The text that the user gave for it, for messages.
  * @throws {HandpickError} `NOT_A_STORE_PATH` if there is nothing, or something in the store that is
  *   not a store path.
  */

@@ -17,7 +17,7 @@ export interface AssembliesOptions {
   readonly table: UploadTable;
 }
 
-/** What a client says of an upload. */
+/** The end of an upload, as its client asks for it. */
 export interface ClaimedParts {
   readonly parts: readonly PartRecord[];
   readonly claim: FileClaim;

@@ -13,7 +13,7 @@ import { writeAll } from "./write-all.ts";
 /** Read, hashed, written and unpacked while it is in the cache of the processor. */
 const CHUNK_BYTES = 256 * 1024;
 
-/** What a client says of the file and of the NAR in it. */
+/** Hashes and size that a client claims, which the file has to prove. */
 export type FileClaim = Pick<CompleteRequest, "fileHash" | "narHash" | "narSize">;
 
 /** The file of an upload: its parts are joined, hashed and unpacked at once, each read once. */

@@ -16,7 +16,6 @@ const NEVER = new AbortController().signal;
 const hashOf = (bytes: Uint8Array): ReturnType<typeof sha256FromDigest> =>
   sha256FromDigest(createHash("sha256").update(bytes).digest());
 
-/** What tells one error from another. */
 function pick(error: unknown): Record<string, unknown> {
   assert.ok(error instanceof Error);
   return { name: error.name, message: error.message };

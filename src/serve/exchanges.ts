@@ -7,7 +7,7 @@ export interface Exchange {
   readonly outgoing: ServerResponse;
 }
 
-/** What hono's handlers find in `c.env`: the exchange that they answer. */
+/** The type of hono's `c.env`: handlers find the exchange there that they answer. */
 export interface ServeEnv {
   Bindings: Exchange;
 }

@@ -4,7 +4,7 @@ import { sha256FromDigest, type Sha256 } from "../nix/hash.ts";
 import { NarReader } from "../nix/nar-reader.ts";
 import { refusal } from "./refusal.ts";
 
-/** What an unpacked NAR is said to be. */
+/** Hash and size that a client claims for an unpacked NAR. */
 export interface NarClaim {
   readonly narHash: Sha256;
   readonly narSize: number;

@@ -25,7 +25,7 @@ export interface PartRecord {
 /** Which uploads are under way and which of their parts have arrived. */
 export class UploadTable {
   readonly #db: DatabaseSync;
-  /** Those that every path of a push needs: preparing one takes longer than running it. */
+  /** Prepared once, since every path of a push needs them: preparing one takes longer than running it. */
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(db: DatabaseSync) {

@@ -11,9 +11,9 @@ export interface SyncFailure extends Failure {
 }
 
 /**
- * Writes down why a sync ended with an error, beside the ledger, which may be what cannot be used.
+ * Records why a sync ended with an error, in a file of its own: the ledger may be unusable.
  *
- * @returns What is known now: since when syncs fail.
+ * @returns The time since when syncs fail.
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export async function recordFailure(

@@ -69,7 +69,7 @@ function assertReadable(db: DatabaseSync): void {
  * Keeps a ledger that cannot be used under another name, in place of an older one; the next to open it
  * makes a new one. A newer handpick finds its own again: see {@link takeBack}. For the holder of the lock.
  *
- * @returns What to tell of it.
+ * @returns A sentence for the user about it.
  * @throws {HandpickError} `FILE_UNUSABLE`
  */
 export function moveLedgerAside({ dir }: StateFolder): string {

@@ -24,7 +24,7 @@ const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
  * The links of a state folder, by name; none if there is no folder. What has an unsuitable name is no
  * selection, nor is a folder. A file that is no link was put there to be one, and is never read.
  *
- * @param purpose What the answer is for: links in the folder of another may be shown, and no more.
+ * @param purpose The use of the answer: links in the folder of another user may be shown, and no more.
  *   @default {"act"}
  * @throws {HandpickError} `FILE_UNUSABLE` if the folder or a link in it cannot be read, or may be
  *   another user's.

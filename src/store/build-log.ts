@@ -10,7 +10,14 @@ import type { StoreLayout } from "./layout.ts";
 
 /** A log that Nix kept of a build, or the reason why it cannot be read. */
 export type FoundLog =
-  | { readonly file: string; readonly isCompressed: boolean; readonly sizeBytes: number }
+  | {
+      readonly file: string;
+      readonly isCompressed: boolean;
+      readonly sizeBytes: number;
+      /** When it was begun and written last, in milliseconds since 1970; 0 where the system does not know. */
+      readonly birthMs: number;
+      readonly writtenMs: number;
+    }
   | { readonly fault: string };
 
 /** The text of a log, or the reason why there is none. */
@@ -41,8 +48,9 @@ export async function findBuildLog(
   const plain = [join(drvs, name.slice(0, 2), name.slice(2)), join(drvs, name)];
   for (const file of plain.flatMap((file) => [file, `${file}${BZIP2_SUFFIX}`])) {
     try {
-      const { size } = await lstat(file);
-      return { file, isCompressed: file.endsWith(BZIP2_SUFFIX), sizeBytes: size };
+      const { size, birthtimeMs, mtimeMs } = await lstat(file);
+      const isCompressed = file.endsWith(BZIP2_SUFFIX);
+      return { file, isCompressed, sizeBytes: size, birthMs: birthtimeMs, writtenMs: mtimeMs };
     } catch (error) {
       if (!isAbsent(error)) return { fault: cannotRead(error) };
     }

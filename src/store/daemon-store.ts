@@ -34,6 +34,7 @@ const OUTPUT_MAP_MINOR = 22;
 /** A store asked through its daemon, with the daemon's own database as a shortcut. */
 export class DaemonStore implements Store {
   readonly storeDir: string;
+  readonly stateDir: string;
   readonly description: string;
   readonly trusted: boolean | undefined;
   readonly #layout: StoreLayout;
@@ -47,6 +48,7 @@ export class DaemonStore implements Store {
     database: Database | undefined,
   ) {
     this.storeDir = layout.storeDir;
+    this.stateDir = layout.stateDir;
     this.#layout = layout;
     this.#client = daemon.client;
     this.#minor = daemon.version.minor;

@@ -22,6 +22,7 @@ import type { Hold, Store } from "./store.ts";
 /** A store read from its database and its files, for machines where no daemon runs. */
 export class DatabaseStore implements Store {
   readonly storeDir: string;
+  readonly stateDir: string;
   readonly description = "database";
   readonly trusted = undefined;
   readonly #layout: StoreLayout;
@@ -31,6 +32,7 @@ export class DatabaseStore implements Store {
 
   constructor(layout: StoreLayout, database: Database, signal: AbortSignal) {
     this.storeDir = layout.storeDir;
+    this.stateDir = layout.stateDir;
     this.#layout = layout;
     this.#database = database;
     this.#signal = signal;

@@ -39,7 +39,7 @@ async function sampleStore(): Promise<Sample> {
   return { layout, paths, [Symbol.asyncDispose]: () => temp[Symbol.asyncDispose]() };
 }
 
-/** What this process has open in the store, as a collector sees it. */
+/** The store paths that this process has open, as a collector sees them. */
 async function openPaths({ layout }: Sample): Promise<string[]> {
   const names = await readdir("/proc/self/fd");
   const targets = await Promise.all(

@@ -40,7 +40,7 @@ const WAYS: Readonly<Record<string, Way>> = {
 
 const ABSENT = `${"0".repeat(32)}-absent`;
 
-/** What Nix itself says about paths and all they refer to. */
+/** The records that Nix itself prints for the closure of `paths`. */
 async function nixSays(nix: TestNix, paths: readonly StorePath[]): Promise<PathInfo[]> {
   const { stdout } = await nix.run("nix-store", ["--query", "--requisites", ...paths]);
   const closure = stdout.trim().split("\n");

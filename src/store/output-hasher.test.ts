@@ -5,25 +5,16 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../test/nix.ts";
+import { CA_FEATURES, shPackages } from "../../test/sh-packages.ts";
 import { tempDir } from "../../test/temp.ts";
 import { parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore } from "./open-store.ts";
 import { OutputHasher } from "./output-hasher.ts";
 
-const ENV = { NIX_CONFIG: "experimental-features = nix-command ca-derivations" };
+const ENV = { NIX_CONFIG: CA_FEATURES };
 
 /** Of every kind: fixed, by inputs, by content, and by inputs that are by content; all in one chain. */
-const PACKAGES = `
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
-    args = [ "-c" script ];
-  } // extra);
-  ca = { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
-in rec {
+const PACKAGES = shPackages(`rec {
   fixed = sh "fixed" {
     outputHashMode = "flat"; outputHashAlgo = "sha256";
     outputHash = builtins.hashString "sha256" "hello\\n";
@@ -38,8 +29,7 @@ in rec {
     "echo first $plain > $out; echo doc > $doc";
   second = sh "second-1" (ca // { inherit first fixed; inherit (first) doc; }) "echo $first $doc > $out";
   last = sh "last-1" { inherit second plain; } "echo $second > $out";
-}
-`;
+}`);
 
 describe("a store with content-addressed derivations and no daemon", { timeout: 60_000 }, () => {
   let nix: TestNix;
@@ -99,10 +89,7 @@ describe("a store with content-addressed derivations and no daemon", { timeout: 
 
   it("tells the same as a daemon does", async () => {
     await nix.run("nix-build", ["packages.nix", "--no-out-link", "-A", "last"], { env: ENV });
-    await appendFile(
-      join(nix.dir, "etc/nix.conf"),
-      "extra-experimental-features = ca-derivations\n",
-    );
+    await appendFile(join(nix.dir, "etc/nix.conf"), `${CA_FEATURES}\n`);
     const daemon = await nix.startDaemon();
     await using asked = await openStore({ store: `unix://${daemon.socket}`, env: nix.env });
     await using read = await openStore({ store: "local", env: nix.env });

@@ -5,6 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 
 import { createTestNix, type TestNix } from "../../test/nix.ts";
+import { CA_FEATURES, shPackages } from "../../test/sh-packages.ts";
 import { parseSecretKey } from "../nix/key.ts";
 import { realisationFingerprints } from "../nix/realisation.ts";
 import { signFingerprint } from "../nix/signature.ts";
@@ -12,22 +13,11 @@ import { nameOf, parseStorePath, type StorePath } from "../nix/store-path.ts";
 import { openStore } from "./open-store.ts";
 import { selectRealisations } from "./realisations.ts";
 
-const PACKAGES = `
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
-    args = [ "-c" script ];
-  } // extra);
-  ca = { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
-in rec {
+const PACKAGES = shPackages(`rec {
   lib = sh "lib" ca "echo lib > $out";
   app = sh "app" (ca // { inherit lib; outputs = [ "out" "doc" ]; }) "echo $lib > $out; echo doc > $doc";
   other = sh "other" ca "echo other > $out";
-}
-`;
+}`);
 
 describe("realisations of a store", { timeout: 60_000 }, () => {
   let nix: TestNix;
@@ -36,10 +26,7 @@ describe("realisations of a store", { timeout: 60_000 }, () => {
     nix = await createTestNix();
     await writeFile(join(nix.dir, "packages.nix"), PACKAGES);
     await nix.run("nix-store", ["--generate-binary-cache-key", "k-1", "key", "key.pub"]);
-    const settings = [
-      "experimental-features = nix-command ca-derivations",
-      `secret-key-files = ${nix.dir}/key`,
-    ];
+    const settings = [CA_FEATURES, `secret-key-files = ${nix.dir}/key`];
     const args = ["packages.nix", "--no-out-link", "-A", "app", "-A", "other"];
     const env = { NIX_CONFIG: settings.join("\n") };
     const { stdout } = await nix.run("nix-build", args, { env });

@@ -7,13 +7,13 @@ import { toStorePath } from "./path-record.ts";
 /** Realisations by their ids, or the reason why they cannot be read. */
 export type Realisations = ReadonlyMap<RealisationId, Realisation> | { readonly fault: string };
 
-/** Those of some paths, and all that those were built with. */
+/** Selects the realisations of the paths in a JSON list, and all that these were built with. */
 const CHOSEN = `with recursive chosen(id) as
   (select Realisations.id from Realisations join ValidPaths on ValidPaths.id = outputPath
    where path in (select value from json_each(?))
    union select realisationReference from RealisationsRefs join chosen on referrer = chosen.id)`;
 
-/** Those of `paths`, with all that they were built with; none where Nix never made any. */
+/** Reads the realisations of `paths`, with all that these were built with; none where Nix never made any. */
 export function selectRealisations(
   connection: DatabaseSync,
   paths: readonly StorePath[],

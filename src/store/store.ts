@@ -7,6 +7,8 @@ import type { StorePath } from "../nix/store-path.ts";
 export interface Store extends AsyncDisposable {
   /** The logical store folder, the prefix of every path: `/nix/store` as a rule. */
   readonly storeDir: string;
+  /** Folder of the file system that has profiles and roots: `/nix/var/nix` as a rule. */
+  readonly stateDir: string;
   /** How it is reached, for people: `daemon 2.34.8, protocol 1.38` or `database`. */
   readonly description: string;
 
@@ -55,7 +57,7 @@ export interface Store extends AsyncDisposable {
   /**
    * Paths that became valid after `mark` (a value returned earlier), oldest first, and the new
    * mark. Without `mark`: no paths, only the mark of now. A mark from a store that was recreated
-   * since counts as 0.
+   * since counts as 0. Marks count the paths that became valid so far: a mark less `n` stands for `n` paths ago.
    *
    * @throws {HandpickError} `STORE_UNSUPPORTED` if there is no readable database.
    */

@@ -7,7 +7,7 @@ export class CacheWorkers {
   readonly #hasFailed: (name: string) => boolean;
   readonly #done = new Set<string>();
 
-  /** @param hasFailed Whether a cache did not let itself be worked on. */
+  /** @param hasFailed Returns true if the work on a cache failed. */
   constructor(hasFailed: (name: string) => boolean) {
     this.#hasFailed = hasFailed;
   }

@@ -62,14 +62,16 @@ export interface FakeS3 extends AsyncDisposable {
   readonly uploads: Map<string, S3Upload>;
   /** Used up in order, each by the first request of its operation. */
   readonly faults: S3Fault[];
+  /** The keys that it knows. */
+  signers: readonly Signer[];
   /** Added to the clock of the server. */
   skewMs: number;
-  /** Whose requests are taken. */
-  signer: Signer;
   /** False for a server that never heard of If-None-Match at a PUT. */
   knowsConditions: boolean;
   /** Names in a page of a list. */
   pageSize: number;
+  /** The least that a part may have, but the last, in bytes. */
+  leastPart: number;
   countOf(operation: S3Operation): number;
   /** Resolves with the next request of an operation, once it has arrived whole. */
   next(operation: S3Operation): Promise<void>;
@@ -81,7 +83,6 @@ export const FAKE_SIGNER: Signer = {
   region: "us-east-1",
 };
 const BUCKET = "bucket";
-const LEAST_PART = 5 << 20;
 
 class FakeS3Server implements FakeS3 {
   url = "";
@@ -89,10 +90,11 @@ class FakeS3Server implements FakeS3 {
   readonly objects = new Map<string, StoredS3Object>();
   readonly uploads = new Map<string, S3Upload>();
   readonly faults: S3Fault[] = [];
+  signers: readonly Signer[] = [FAKE_SIGNER];
   skewMs = 0;
-  signer = FAKE_SIGNER;
   knowsConditions = true;
   pageSize = 1000;
+  leastPart = 5 << 20;
   readonly #arrivals = new EventEmitter();
   readonly #server = createServer((request, response) => void this.#answer(request, response));
 
@@ -131,7 +133,7 @@ class FakeS3Server implements FakeS3 {
     this.requests.push({ operation: call.operation, name: call.name, headers: request.headers });
     this.#arrivals.emit(call.operation);
     response.setHeader("date", new Date(this.nowMs).toUTCString());
-    const signing = { signer: this.signer, nowMs: this.nowMs };
+    const signing = { signers: this.signers, nowMs: this.nowMs };
     const fault = signatureFault(request, body, signing);
     if (fault !== undefined) return call.refuse(403, fault);
     if (bucket !== BUCKET) return call.refuse(404, "NoSuchBucket");
@@ -263,7 +265,7 @@ class Call {
       if (index > 0 && number <= (listed[index - 1]?.number ?? 0)) {
         return this.refuse(400, "InvalidPartOrder");
       }
-      if (index < listed.length - 1 && part.bytes.length < LEAST_PART) {
+      if (index < listed.length - 1 && part.bytes.length < fake.leastPart) {
         return this.refuse(400, "EntityTooSmall");
       }
       bytes.push(part.bytes);

@@ -6,12 +6,13 @@ import type { Clock } from "../../src/clock.ts";
 import { HandpickError } from "../../src/error.ts";
 import { hashPartOf } from "../../src/nix/store-path.ts";
 import type { HashPart } from "../../src/nix/store-path.ts";
+import { chooseCache } from "../../src/config/choose-cache.ts";
 import { parseConfig } from "../../src/config/config.ts";
 import { reasonText } from "../../src/plan/reason-text.ts";
 import { SharedPacker } from "../../src/push/shared-packer.ts";
 import { runOpened } from "../../src/run/cache-run.ts";
 import type { RunEvent } from "../../src/run/events.ts";
-import type { OpenedCache } from "../../src/run/open-caches.ts";
+import { NO_CREDENTIALS } from "../no-credentials.ts";
 import type { Graph } from "./graph.ts";
 import { Secret } from "../../src/secret.ts";
 
@@ -67,7 +68,7 @@ export async function pushGraph(
     try {
       const planned = [{ ...pick, caches: [CACHE], members: new Set(infos.keys()) }];
       await runOpened(
-        { config: CONFIG, cache, credentials: CREDENTIALS },
+        { config: chooseCache(OWN), cache, credentials: NO_CREDENTIALS },
         { planned, infos },
         { ...SETTINGS, packer, store, signal, onEvent: (event) => void events.push(event) },
       );
@@ -94,41 +95,11 @@ export async function pushGraph(
   };
 }
 
+const OWN = parseConfig(`[caches.${CACHE}]\nurl = "cachix://${CACHE}"`, "/handpick.toml", {});
+
 const SETTINGS = {
-  config: parseConfig("", "/handpick.toml", {}),
+  config: OWN,
   env: {},
   uid: 1000,
   onWarning: (): void => undefined,
-};
-
-const CONFIG: OpenedCache["config"] = {
-  name: CACHE,
-  url: `cachix://${CACHE}`,
-  host: undefined,
-  tokenFile: undefined,
-  tokenEnv: undefined,
-  clientFile: undefined,
-  signingKeyFile: undefined,
-  sign: "all",
-  upstreams: undefined,
-  compression: undefined,
-  compressionLevel: undefined,
-  readUrl: undefined,
-  publicKeys: undefined,
-  isPublic: undefined,
-  optional: false,
-  companions: new Set(),
-  foundFile: undefined,
-};
-
-const CREDENTIALS: OpenedCache["credentials"] = {
-  token: undefined,
-  tokenSource: undefined,
-  login: undefined,
-  loginSource: undefined,
-  doubts: [],
-  signingKey: undefined,
-  keySource: undefined,
-  host: undefined,
-  warnings: [],
 };

@@ -75,7 +75,7 @@ export async function hookRig(): Promise<HookRig> {
   };
 }
 
-/** What a shell runs to select `manifest` as `name`. */
+/** Returns the commands by which a shell selects `manifest` as `name`. */
 export function selecting(name: string, manifest: string, tools: string = TOOLS): string {
   return `. ${HOOK}; _handpick_select ${name} ${manifest} ${tools} || :`;
 }

@@ -16,6 +16,7 @@ import { describe, it, type TestContext } from "node:test";
 
 import { createTestNix, type RunResult, type TestNix } from "../nix.ts";
 import { NOBODY } from "../ordinary-user.ts";
+import { shPackages } from "../sh-packages.ts";
 import {
   hookRig,
   needsStrace,
@@ -150,20 +151,11 @@ describe("the post-build hook", { timeout: 60_000 }, () => {
 });
 
 /** Two packages that build, one of two outputs, and one that does not. */
-const PACKAGES = `
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    args = [ "-c" script ];
-  } // extra);
-in {
+const PACKAGES = shPackages(`{
   good = sh "good" { outputs = [ "out" "doc" ]; } "echo good > $out; echo doc > $doc";
   bad = sh "bad" { } "echo oops >&2; exit 7";
   other = sh "other" { } "echo other > $out";
-}
-`;
+}`);
 
 describe("a build with the post-build hook", { timeout: 60_000 }, () => {
   const keepGoing = ["-j1", "--keep-going"];
@@ -232,7 +224,7 @@ describe("a build with the post-build hook", { timeout: 60_000 }, () => {
   });
 });
 
-/** What runs a command without a network; undefined where that is not allowed. */
+/** Returns the words before a command that run it without a network; undefined where that is not allowed. */
 async function offlinePrefix(nix: TestNix): Promise<readonly string[] | undefined> {
   const user = process.getuid?.() === 0 ? [] : ["--map-current-user"];
   const prefix = ["unshare", ...user, "--net"];

@@ -9,7 +9,7 @@ import { sourceTree } from "../sources.ts";
 import { ShellRig } from "./shell-rig.ts";
 
 const FEATURES = ["--extra-experimental-features", "nix-command flakes"];
-/** What a shell without our variables would not find: this Nix is not the one of the machine. */
+/** Variables without which a shell would find the Nix of the machine. */
 const KEPT = ["HANDPICK_STATE_DIR", "NIX_STORE_DIR", "NIX_STATE_DIR"];
 
 const direnv = spawnSync("direnv", ["version"]).status === 0;
@@ -20,7 +20,7 @@ const needsDirenv = direnv ? false : "direnv is not here";
 interface Way {
   readonly name: string;
   readonly command: readonly string[];
-  /** What direnv is told. */
+  /** The text of `.envrc`. */
   readonly envrc?: (rig: ShellRig) => Promise<string> | string;
   readonly skip?: string | false;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { HOOK, type HookRig, hookRig, TOOLS } from "./hook-rig.ts";
 
-/** What a program that the hook started was given. */
+/** Arguments, descriptors and variables of a program that the hook started. */
 export interface Start {
   readonly args: string;
   /** Where its first three descriptors lead. */
@@ -17,11 +17,11 @@ export interface StartRig extends HookRig {
   readonly program: string;
   /** The starts, once there are so many. */
   starts(count: number): Promise<Start[]>;
-  /** Whether the hook claimed the start of a sync; until it has, it has started nothing. */
+  /** Returns true once the hook claimed the start of a sync; it has started nothing before. */
   hasClaimed(): Promise<boolean>;
   /** Does what a sync does first. */
   emptySpool(): Promise<void>;
-  /** What a shell runs to select a manifest and start the program. */
+  /** Returns the commands by which a shell selects a manifest and starts the program. */
   selecting(name: string, manifest: string): string;
 }
 

@@ -208,7 +208,7 @@ function assertBelow(valueMs: number, limitMs: number): void {
   assert.ok(valueMs <= limitMs, `${valueMs} ms`);
 }
 
-/** What Nix's setup says where there is to be no network. */
+/** The certificate file that Nix's setup names where there is to be no network. */
 const CERTIFICATES = "/no-cert-file.crt";
 
 async function put(file: string, text: string): Promise<void> {

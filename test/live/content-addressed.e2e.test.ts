@@ -5,30 +5,22 @@ import { after, before, describe, it } from "node:test";
 
 import { handpick } from "../handpick.ts";
 import { POST_BUILD_HOOK } from "../hook/hook-rig.ts";
+import { CA_FEATURES, shPackages } from "../sh-packages.ts";
 import { LiveRig } from "./live-rig.ts";
 
-const PACKAGES = `
-{ tag }:
-let
-  sh = name: extra: script: derivation ({
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    PATH = "/bin:/usr/bin:/run/current-system/sw/bin";
-    args = [ "-c" script ];
-  } // extra);
-  ca = { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
-in rec {
+const PACKAGES = shPackages(
+  `rec {
   lib = sh "lib-\${tag}" ca "echo lib \${tag} > $out";
   app = sh "ca-\${tag}" (ca // { inherit lib; outputs = [ "out" "doc" ]; })
     "echo $lib > $out; echo doc \${tag} > $doc";
-}
-`;
+}`,
+  "{ tag }:",
+);
 
-/** What is content-addressed names no output before it is built, and Nix 2.8 names none to hooks. */
+/** A content-addressed derivation names no output before it is built, and Nix 2.8 names none to hooks. */
 describe("builds of content-addressed derivations, without a daemon", { timeout: 60_000 }, () => {
   let rig: LiveRig;
-  const config = { NIX_CONFIG: "experimental-features = nix-command ca-derivations" };
+  const config = { NIX_CONFIG: CA_FEATURES };
   before(async () => {
     rig = await LiveRig.create();
     await writeFile(join(rig.nix.dir, "packages.nix"), PACKAGES);

@@ -47,7 +47,7 @@ describe("handpick exec where a post-build-hook is configured", { timeout: 60_00
 
 describe("handpick exec with a daemon", { timeout: 60_000 }, () => {
   let rig: LiveRig;
-  /** Whether this Nix tells whom it trusts. */
+  /** True if this Nix tells whom it trusts. */
   let isTelling: boolean;
   let tags = 0;
   before(async () => {

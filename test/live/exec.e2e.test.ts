@@ -83,7 +83,7 @@ describe("handpick exec", { timeout: 120_000 }, () => {
     assert.match(result.stderr, /^other: 1 selected, 1 to push/m);
     assert.deepEqual(await servedOf(tag), []);
     assert.equal((await fetch(`${other.url}/${String(path).slice(11, 43)}.narinfo`)).status, 200);
-    // What is wanted is no reason to build where a file that was found decides about caches.
+    // Wanted selections are no reason to build where a file that was found decides about caches.
     const found = { env: { ...rig.env, HANDPICK_CONFIG: "" } };
     const refused = await handpick(rig.nix, ["exec", "--to", "mine", "--", "false"], found);
     assert.equal(refused.status, 2, refused.stderr);

@@ -29,7 +29,7 @@ export async function told(stream: NodeJS.ReadableStream, words: string): Promis
   });
 }
 
-/** What `exec` and `watch` make of `lib`, `app` (refers to lib), `tool` (refers to app) and `data`. */
+/** The names of the paths in the closure of all outputs of `app`. */
 export const APP_CLOSURE = (tag: string): string[] => [
   `app-${tag}`,
   `app-${tag}-dev`,
@@ -94,7 +94,7 @@ export class LiveRig implements AsyncDisposable {
     return names.toSorted();
   }
 
-  /** What handpick leaves where temporary things go. */
+  /** Files that handpick left in the folder for temporary ones. */
   async leftovers(): Promise<string[]> {
     const names = await readdir(join(this.nix.dir, "tmp"));
     return names.filter((name) => name.startsWith("handpick"));

@@ -50,7 +50,7 @@ function whyNoSystemd(): string | false {
 export interface ModuleRig extends TempDir {
   /** Folders by the names of arguments in `systems.nix`. */
   readonly folders: Readonly<Record<string, string>>;
-  /** What `rig ARGS` is as a command with an environment. */
+  /** Returns `rig ARGS` as a command with its environment. */
   command(...args: string[]): RigCommand;
   /** Runs it. */
   rig(...args: string[]): Promise<Result>;
@@ -163,7 +163,7 @@ export function configuration(
 /** Options for a cache. */
 export const CACHE = `caches.mine = { url = "cachix://mycache"; tokenFile = "/run/secrets/cachix"; };`;
 
-/** What `systemd-analyze verify` has to say of units, by file name. */
+/** Returns the words of `systemd-analyze verify` about units, which are given by file name. */
 export async function verify(
   { dir }: TempDir,
   units: Readonly<Record<string, string>>,

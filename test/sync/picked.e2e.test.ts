@@ -33,7 +33,7 @@ in {
 }
 `;
 
-/** What a build may lose to the hook, and the builds of the picks: four, and the manifest. */
+/** The most time that a build may lose to the hook, and the builds of the picks: four, and the manifest. */
 const MOST_MS = 50;
 const BUILDS = 5;
 
@@ -70,7 +70,7 @@ describe("a machine with the post-build hook", { timeout: 120_000 }, () => {
     assert.equal(status, 0, stderr);
   }
 
-  /** What readers get of all that is in the store. */
+  /** All paths of the store that readers get, sorted. */
   async function visible(): Promise<string[]> {
     const names = (await readdir(join(nix.dir, "root", nix.storeDir))).filter((name) =>
       /^[0-9a-z]{32}-/.test(name),

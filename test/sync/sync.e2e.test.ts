@@ -28,7 +28,7 @@ describe("handpick sync", { timeout: 300_000 }, () => {
     await rig[Symbol.asyncDispose]();
   });
 
-  /** Whether readers of a cache see a path. */
+  /** Returns true if readers of a cache see a path. */
   const has = (path: string, cache = serve): Promise<boolean> => isServed(cache, path);
 
   /** Makes a cache forget a path, as its own garbage collector does. */

@@ -12,7 +12,7 @@ const USER = ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-gro
 /** Makes a command one of an ordinary user's. */
 const AS_NOBODY = process.getuid?.() === 0 ? ["setpriv", ...USER] : [];
 
-/** What a hook leaves is there; these keep a sync from it. Others are in the tests beside this. */
+/** Troubles that keep a sync from what a hook left; others are in the tests beside this one. */
 describe("handpick status names the trouble, and a sync makes up for it once it is over", () => {
   let rig: SyncRig;
   let serve: ServeRig;

@@ -12,9 +12,7 @@ type Meddle = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
 /** Stands before a cache, and answers in its place where a test says how. */
 class TurningCache implements AsyncDisposable {
-  /** What it does with uploads. */
   onUpload: Meddle | undefined;
-  /** What it does with new pins. */
   onPin: Meddle | undefined;
   readonly #server = createServer((incoming, outgoing) => {
     const { url = "", method } = incoming;
@@ -23,7 +21,7 @@ class TurningCache implements AsyncDisposable {
     if (meddle === undefined) this.#pass(incoming, outgoing);
     else incoming.resume().on("end", () => meddle(incoming, outgoing));
   });
-  /** What it was asked whether it has it, as it was sent. */
+  /** The bodies of questions which paths it lacks. */
   readonly questions: string[] = [];
   readonly #target: string;
 

@@ -18,7 +18,7 @@ export interface NarBodyOptions {
   readonly api: AtticApi;
   /** The upload as it follows "Cannot" in a message. */
   readonly action: string;
-  /** What stands before the NAR. */
+  /** The JSON that an upload begins with, before its NAR. */
   readonly description: Uint8Array;
   /** In bytes. */
   readonly narSize: number;

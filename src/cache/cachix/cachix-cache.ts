@@ -41,11 +41,11 @@ const TRAITS: CacheTraits = {
   compressions: new Set(["zstd", "xz"]),
   closureRule: "client",
   signer: "either",
-  // Those of S3, whose URL for a part ends after five minutes.
+  // S3 stores the parts; its URL for a part is valid for five minutes.
   parts: { inOrder: false, minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
 };
 
-export interface CachixCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "signs"> {
+export interface CachixCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "keys"> {
   /** Its name at the service. */
   readonly cacheName: string;
 }

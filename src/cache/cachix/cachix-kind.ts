@@ -43,6 +43,7 @@ export const cachixKind: CacheKind = {
   isOwnHost: isCachixOwn,
   // The service itself leaves out what its own upstreams have.
   upstreams: [],
+  ownUpstreams: ["https://cache.nixos.org"],
   readOnlyHint: "Make a token with write access to this cache.",
   noKeysHint: undefined,
   open: ({ url, ...options }) => createCachixCache({ ...options, cacheName: parseCachixUrl(url) }),

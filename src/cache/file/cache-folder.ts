@@ -117,7 +117,7 @@ export class CacheFolder implements Called {
     const isNew = !(await this.exists());
     if (isNew) await make(this.dir);
     const made: boolean[] = [];
-    // Those who share the folder share what is in it.
+    // Users who share the folder share the folders in it: these get the same mode.
     const { mode } = await stat(this.dir);
     for (const name of COMPANION_DIRS) made.push(await make(join(this.dir, name), mode));
     for (const folder of this.#parts()) {
@@ -242,10 +242,21 @@ async function mayWrite(folder: string): Promise<boolean> {
 async function make(folder: string, mode?: number): Promise<boolean> {
   try {
     await mkdir(folder);
-    if (mode !== undefined) await chmod(folder, mode & 0o7777);
+    if (mode !== undefined) await setMode(folder, mode & 0o7777);
     return true;
   } catch (error) {
     if (systemCode(error) !== "EEXIST") throw error;
     return false;
+  }
+}
+
+/** How disks say that their files have no modes of their own, as those with FAT do, or not for us. */
+const NO_MODES: readonly (string | undefined)[] = ["ENOSYS", "ENOTSUP", "EPERM"];
+
+async function setMode(folder: string, mode: number): Promise<void> {
+  try {
+    await chmod(folder, mode);
+  } catch (error) {
+    if (!NO_MODES.includes(systemCode(error))) throw error;
   }
 }

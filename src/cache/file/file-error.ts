@@ -73,7 +73,7 @@ const TOO_LARGE_FOR_FAT: Meaning = {
 };
 
 export interface FileErrorOptions {
-  /** What was attempted, such as `write nar/… of cache "usb"`. */
+  /** The attempted action, such as `write nar/… of cache "usb"`. */
   readonly action: string;
   /** The folder of the cache, which may have vanished. */
   readonly dir: string;

@@ -114,6 +114,20 @@ describe("createFileReader().narInfo()", () => {
   });
 });
 
+describe("createFileReader().narSize()", () => {
+  it("tells the size of a file, and what is no file in the cache", async () => {
+    await using rig = await createRig();
+    assert.equal(await rig.reader.narSize(narInfo.url, signal), app.file.length);
+    assert.equal(await rig.reader.narSize("nar/other", signal), undefined);
+    assert.equal(await rig.reader.narSize("nar", signal), undefined);
+    await assert.rejects(rig.reader.narSize("../outside", signal), { code: "CACHE_PROTOCOL" });
+    await symlink("/etc/hostname", rig.path("nar/link"));
+    assert.equal(await rig.reader.narSize("nar/link", signal), undefined);
+    await rm(rig.path(), { recursive: true });
+    await assert.rejects(rig.reader.narSize(narInfo.url, signal), { code: "CACHE_UNAVAILABLE" });
+  });
+});
+
 describe("createFileReader().nar()", () => {
   it("reads a file, and parts of it with both ends included", async () => {
     await using rig = await createRig();

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 
 import { HandpickError } from "../../error.ts";
 import { openFile } from "../../files/open-file.ts";
+import { systemCode } from "../../files/system-code.ts";
 import type { NixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError, quote } from "../../nix/format-error.ts";
 import { parseNarInfo, type NarInfo } from "../../nix/narinfo.ts";
@@ -56,6 +57,20 @@ class FolderReader implements CacheReader {
       // A folder that is gone lacks nothing: it does not answer.
       await stat(this.#folder.dir);
       return undefined;
+    });
+  }
+
+  async narSize(url: string, signal: AbortSignal): Promise<number | undefined> {
+    const action = `look for ${quote(url)} of ${this.url}`;
+    return await this.#explained(action, signal, async () => {
+      try {
+        const status = await lstat(await this.#inside(url, action));
+        return status.isFile() ? status.size : undefined;
+      } catch (error) {
+        if (systemCode(error) !== "ENOENT" && systemCode(error) !== "ENOTDIR") throw error;
+        await stat(this.#folder.dir);
+        return undefined;
+      }
     });
   }
 

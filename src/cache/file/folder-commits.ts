@@ -46,7 +46,7 @@ export class FolderCommits implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    // Those that come in this moment go with the first.
+    // Names that arrive in this turn of the event loop join the first group.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const group = this.#waiting;

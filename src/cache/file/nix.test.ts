@@ -4,24 +4,24 @@ import { chmod, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { createTestNix, type TestNix } from "../../../test/nix.ts";
+import { createTestNix } from "../../../test/nix.ts";
 import { NOBODY } from "../../../test/ordinary-user.ts";
 import {
   APP_AND_LIB,
+  assertHasApp,
   packAppAndLib,
   type PackedPath,
   publishPacked,
+  substituteApp,
+  TRUSTED,
 } from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
-import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
 import type { Compression } from "../contract.ts";
 import { createFileCache } from "./file-cache.ts";
 import { createFileReader } from "./file-reader.ts";
 
 const { signal } = new AbortController();
-const KEY = generateSecretKey("folder-1");
-const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
 
 async function push(
   dir: string,
@@ -29,7 +29,7 @@ async function push(
   compression: Compression,
 ): Promise<void> {
   await using cache = createFileCache({ name: "folder", dir });
-  for (const each of packed) await publishPacked(cache, each, { compression, key: KEY });
+  for (const each of packed) await publishPacked(cache, each, compression);
 }
 
 describe("a folder and Nix itself", () => {
@@ -43,21 +43,8 @@ describe("a folder and Nix itself", () => {
   });
   after(() => temp[Symbol.asyncDispose]());
 
-  const contents = (nix: TestNix): Promise<string> =>
-    readFile(join(nix.dir, "root", app.info.path), "utf8");
-
-  /** Fetches the app into an empty store; false if Nix refuses to. */
-  async function substitute(dir: string, lines: readonly string[]): Promise<boolean> {
-    await using nix = await createTestNix({ root: true });
-    const config = ["require-sigs = true", `substituters = file://${dir}`, ...lines];
-    const env = { NIX_CONFIG: config.join("\n") };
-    const options = { env, allowFailure: true };
-    const { status } = await nix.run("nix-store", ["--realise", app.info.path], options);
-    if (status !== 0) return false;
-    await nix.run("nix-store", ["--verify", "--check-contents"]);
-    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
-    return true;
-  }
+  const substitute = (dir: string, lines: readonly string[]): Promise<boolean> =>
+    substituteApp({ app, lib }, { url: `file://${dir}`, lines });
 
   for (const method of ["zstd", "xz", "none"] as const) {
     it(`is substituted from with signatures required, compressed with ${method}`, async () => {
@@ -77,7 +64,7 @@ describe("a folder and Nix itself", () => {
     const refused = await nix.run("nix", copy, { allowFailure: true });
     assert.notEqual(refused.status, 0);
     await nix.run("nix", copy, options);
-    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
+    await assertHasApp(nix, { app, lib });
   });
 
   it("is read by a user who may not write there", async () => {
@@ -115,7 +102,7 @@ describe("a folder and Nix itself", () => {
     assert.deepEqual(await cache.missing(hashes, signal), new Set());
     const theirs = await createFileReader({ dir }).narInfo(app.info.path, signal);
     assert.equal(theirs?.narHash, app.info.narHash);
-    // What Nix did not sign is replaced.
+    // The narinfo that Nix wrote has no signature, so a push replaces it.
     assert.equal(await substitute(dir, [TRUSTED]), true);
     await push(dir, [app], "zstd");
     const ours = await createFileReader({ dir }).narInfo(app.info.path, signal);

@@ -4,6 +4,7 @@ import { createHttpClient, type HttpClient } from "../../http/http-client.ts";
 import type { HttpRequest, HttpResponse } from "../../http/http-message.ts";
 import { retry, type RetryOptions } from "../../http/retry.ts";
 import { isPage, isSuccess } from "../../http/status-error.ts";
+import { authorizationOf } from "../authorization.ts";
 import { FIRST_CONTACT_MS, FIRST_PATIENCE, firstContact } from "../first-contact.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import type {
@@ -111,9 +112,11 @@ export class HttpObjects implements ObjectStore {
     const headers = { "content-type": file.contentType };
     const { body } = file;
     const response = await this.#retried(async () => {
-      const found = await this.#send(file.name, { ...request, method: "HEAD" });
-      const isThere = Number(found.headers["content-length"] ?? NaN) === file.sizeBytes;
-      if (isSuccess(found) && isThere) return found;
+      if (!file.replaces) {
+        const found = await this.#send(file.name, { ...request, method: "HEAD" });
+        const isThere = Number(found.headers["content-length"] ?? NaN) === file.sizeBytes;
+        if (isSuccess(found) && isThere) return found;
+      }
       return await this.#send(file.name, { ...request, method: "PUT", headers, body });
     }, request);
     assertStored(response);
@@ -141,11 +144,4 @@ function assertStored(response: HttpResponse): void {
   if (!isSuccess(response)) throw answerError(response);
   // Servers that store a file may answer 201 with a page about it.
   if (response.status === 200 && isPage(response)) throw pageError(response);
-}
-
-function authorizationOf({ token, login }: HttpObjectsOptions): string | undefined {
-  if (token !== undefined) return `Bearer ${token.reveal()}`;
-  if (login === undefined) return undefined;
-  const { user, password } = login;
-  return `Basic ${Buffer.from(`${user}:${password.reveal()}`).toString("base64")}`;
 }

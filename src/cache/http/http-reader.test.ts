@@ -18,6 +18,7 @@ interface Rig extends AsyncDisposable {
 
 async function serve(
   answer: (request: IncomingMessage, response: ServerResponse) => void,
+  authorization?: string,
 ): Promise<Rig> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
@@ -29,7 +30,7 @@ async function serve(
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/cache/?priority=3`;
   const clock = createFakeClock();
   const patience = { offlineMs: 1_000, delaysMs: 1_000, triesMs: 5_000 };
-  const reader = openHttpReader(url, { role: "cache", env: {}, clock, ...patience });
+  const reader = openHttpReader(url, { role: "cache", env: {}, authorization, clock, ...patience });
   return {
     reader,
     asked,
@@ -93,6 +94,41 @@ describe("openHttpReader()", () => {
         "/cache/nar/x.nar.zst bytes=0-0",
       ]);
     }
+  });
+
+  it("tells the size of a NAR, for one byte of it", async () => {
+    for (const knowsRanges of [true, false]) {
+      await using rig = await serve(file({ knowsRanges }));
+      assert.equal(await rig.reader.narSize("nar/x.nar.zst", signal), FILE.length);
+      assert.deepEqual(rig.asked, ["/cache/nar/x.nar.zst bytes=0-0"]);
+    }
+    await using absent = await serve((_, response) => response.writeHead(404).end());
+    assert.equal(await absent.reader.narSize("nar/x", signal), undefined);
+    await using empty = await serve((_, response) => {
+      response.writeHead(416, { "content-range": "bytes */0" }).end();
+    });
+    assert.equal(await empty.reader.narSize("nar/x", signal), 0);
+    await using chunked = await serve((_, response) => {
+      response.write("a");
+      response.end("b");
+    });
+    assert.equal(await chunked.reader.narSize("nar/x", signal), NaN);
+    await using broken = await serve((_, response) => response.writeHead(418).end());
+    await assert.rejects(broken.reader.narSize("nar/x", signal), { code: "CACHE_PROTOCOL" });
+  });
+
+  it("sends credentials to its own origin alone", async () => {
+    const seen: unknown[] = [];
+    const note = (request: IncomingMessage, response: ServerResponse): void => {
+      seen.push(request.headers.authorization);
+      response.writeHead(404).end();
+    };
+    await using rig = await serve(note, "Bearer t0ken");
+    await using other = await serve(note);
+    await rig.reader.info(signal);
+    await rig.reader.narSize("nar/x", signal);
+    await rig.reader.narSize(`${other.reader.url}/nar/x`, signal);
+    assert.deepEqual(seen, ["Bearer t0ken", "Bearer t0ken", undefined]);
   });
 
   it("refuses another range than it asked for, and one that it did not ask for", async () => {

@@ -29,6 +29,10 @@ export interface HttpReaderOptions extends Pick<
 > {
   /** For messages, such as "upstream". */
   readonly role: string;
+  /** How many requests are under way at once. @default {64} */
+  readonly requestsAtOnce?: number | undefined;
+  /** Sent to the origin of the cache alone. @default {none: as readers without a password} */
+  readonly authorization?: string | undefined;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly clock?: Clock | undefined;
@@ -69,7 +73,11 @@ class HttpReader implements CacheReader {
     this.url = base.href.replace(/\/$/, "");
     this.#base = base;
     this.#options = options;
-    this.#client = createHttpClient({ env: options.env, timeouts: options.timeouts ?? TIMEOUTS });
+    this.#client = createHttpClient({
+      env: options.env,
+      timeouts: options.timeouts ?? TIMEOUTS,
+      requestsAtOnce: options.requestsAtOnce,
+    });
   }
 
   async info(signal: AbortSignal): Promise<NixCacheInfo> {
@@ -83,13 +91,33 @@ class HttpReader implements CacheReader {
     return response && readNarInfo(response, path);
   }
 
+  /** Asks for one byte: addresses that caches send on to are often good for GET only. */
+  async narSize(text: string, signal: AbortSignal): Promise<number | undefined> {
+    const url = this.#narUrl(text);
+    const action = `look for a NAR of ${this.#options.role} ${endpointOf(url)}`;
+    const headers = { range: "bytes=0-0", ...this.#credentialsFor(url) };
+    const request = { action, method: "GET", url, headers, signal } as const;
+    const response = await this.#retried(
+      () => this.#client.request(request, ({ status, body }) => drain(status === 206, body)),
+      signal,
+    );
+    const { status, headers: found } = response;
+    if (ABSENT.includes(status)) return undefined;
+    if (status === 206 || status === 416) {
+      return Number(/\/(\d{1,15})$/.exec(found["content-range"] ?? "")?.[1] ?? NaN);
+    }
+    if (!isSuccess(response)) throw statusError(response);
+    return Number(found["content-length"] ?? NaN);
+  }
+
   async *nar(text: string, { signal, range }: NarOptions): AsyncIterable<Uint8Array> {
     const url = this.#narUrl(text);
     const [first, last] = range ?? [0, Infinity];
     const action = `read a NAR of ${this.#options.role} ${endpointOf(url)}`;
     const arrived = Promise.withResolvers<StreamedResponse>();
     const used = Promise.withResolvers<void>();
-    const headers = range === undefined ? {} : { range: `bytes=${first}-${last}` };
+    const asked = range === undefined ? {} : { range: `bytes=${first}-${last}` };
+    const headers = { ...asked, ...this.#credentialsFor(url) };
     const request = { action, method: "GET", url, headers, maxBytes: Infinity, signal } as const;
     const running = this.#client.request(request, async (response) => {
       arrived.resolve(response);
@@ -136,16 +164,33 @@ class HttpReader implements CacheReader {
     name: string,
     { about, signal }: { readonly about: string; readonly signal: AbortSignal },
   ): Promise<HttpResponse | undefined> {
-    const { role, clock = systemClock, ...options } = this.#options;
     const url = new URL(name, this.#base);
-    const action = `ask ${role} ${endpointOf(url)} for ${about}`;
+    const action = `ask ${this.#options.role} ${endpointOf(url)} for ${about}`;
+    const headers = this.#credentialsFor(url);
     const ask = (): Promise<HttpResponse> =>
-      this.#client.request({ action, method: "GET", url, signal });
-    const response = await retry(ask, { ...options, clock, signal });
+      this.#client.request({ action, method: "GET", url, headers, signal });
+    const response = await this.#retried(ask, signal);
     if (ABSENT.includes(response.status)) return undefined;
     if (!isSuccess(response)) throw statusError(response);
     return response;
   }
+
+  /** A narinfo may name a NAR on any server. */
+  #credentialsFor({ origin }: URL): Readonly<Record<string, string>> {
+    const { authorization } = this.#options;
+    return authorization === undefined || origin !== this.#base.origin ? {} : { authorization };
+  }
+
+  #retried(ask: () => Promise<HttpResponse>, signal: AbortSignal): Promise<HttpResponse> {
+    const { clock = systemClock, ...options } = this.#options;
+    return retry(ask, { ...options, clock, signal });
+  }
+}
+
+/** Reads a body to its end, where that is near: the connection can be used again. */
+async function drain(isShort: boolean, body: AsyncIterable<Buffer>): Promise<void> {
+  if (!isShort) return;
+  for await (const _ of body);
 }
 
 function narError(response: HttpResponse): HandpickError {

@@ -4,7 +4,7 @@ import type { Login } from "../kind.ts";
 
 type Field = "login" | "password" | "account";
 
-/** What an escape in a quoted word stands for; any other character stands for itself. */
+/** Characters behind a backslash in a quoted word that do not stand for themselves. */
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t" };
 const FIELDS: ReadonlySet<string> = new Set<Field>(["login", "password", "account"]);
 // oxlint-disable-next-line no-control-regex -- finding them is the purpose

@@ -5,20 +5,21 @@ import { after, before, describe, it } from "node:test";
 
 import { DAV, type Nginx, nginxSkip, startNginx } from "../../../test/nginx.ts";
 import { createTestNix, type TestNix } from "../../../test/nix.ts";
-import { type PackedPath, packPath, publishPacked } from "../../../test/packed-path.ts";
+import {
+  APP_AND_LIB,
+  packAppAndLib,
+  type PackedPath,
+  publishPacked,
+  substituteApp,
+  TRUSTED,
+} from "../../../test/packed-path.ts";
 import { type TempDir, tempDir } from "../../../test/temp.ts";
-import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
-import { hashPartOf, parseStorePath } from "../../nix/store-path.ts";
+import { hashPartOf } from "../../nix/store-path.ts";
 import { Secret } from "../../secret.ts";
 import type { Compression } from "../contract.ts";
 import { openCache } from "../open-cache.ts";
 
 const { signal } = new AbortController();
-const KEY = generateSecretKey("web-1");
-const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
-const EXPRESSION = `
-  builtins.toFile "app" "needs \${builtins.toFile "lib" "the library\\n"}\\n"
-`;
 
 describe("a web server and Nix itself", { skip: nginxSkip() }, () => {
   let temp: TempDir;
@@ -27,13 +28,7 @@ describe("a web server and Nix itself", { skip: nginxSkip() }, () => {
   before(async () => {
     temp = await tempDir();
     await chmod(temp.dir, 0o755);
-    await using nix = await createTestNix({ root: true });
-    const evaluate = ["--eval", "--read-write-mode", "--expr", EXPRESSION];
-    const { stdout } = await nix.run("nix-instantiate", evaluate);
-    const path = parseStorePath(JSON.parse(stdout));
-    const found = await nix.run("nix-store", ["--query", "--references", path]);
-    lib = await packPath(nix, parseStorePath(found.stdout.trim()));
-    app = await packPath(nix, path);
+    ({ app, lib } = await packAppAndLib());
   });
   after(() => temp[Symbol.asyncDispose]());
 
@@ -44,24 +39,14 @@ describe("a web server and Nix itself", { skip: nginxSkip() }, () => {
   ): Promise<void> {
     const login = { user: "me", password: new Secret("pw") };
     await using cache = await openCache({ name: "web", url: nginx.url, env: {}, login });
-    for (const each of packed) await publishPacked(cache, each, { compression, key: KEY });
+    for (const each of packed) await publishPacked(cache, each, compression);
   }
 
-  /** Fetches the app into an empty store; false if Nix refuses to. */
-  async function substitute(nginx: Nginx, lines: readonly string[]): Promise<boolean> {
-    await using nix = await createTestNix({ root: true });
-    const config = ["require-sigs = true", `substituters = ${nginx.url}`, ...lines];
-    const options = { env: { NIX_CONFIG: config.join("\n") }, allowFailure: true };
-    const { status } = await nix.run("nix-store", ["--realise", app.info.path], options);
-    if (status !== 0) return false;
-    await nix.run("nix-store", ["--verify", "--check-contents"]);
-    const text = await readFile(join(nix.dir, "root", app.info.path), "utf8");
-    assert.equal(text, `needs ${lib.info.path}\n`);
-    return true;
-  }
+  const substitute = ({ url }: Nginx, lines: readonly string[]): Promise<boolean> =>
+    substituteApp({ app, lib }, { url, lines });
 
   async function copyTo(nginx: Nginx, nix: TestNix): Promise<void> {
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `${nginx.url}?compression=zstd`, app.info.path]);
   }
 
@@ -109,7 +94,7 @@ describe("a web server and Nix itself", { skip: nginxSkip() }, () => {
     await using theirs = await startNginx();
     await push(ours, [lib, app], "none");
     await using nix = await createTestNix({ root: true });
-    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", EXPRESSION]);
+    await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", `${theirs.url}?compression=none`, app.info.path]);
     const listed = await Promise.all(
       [ours, theirs].map(({ dir }) => readdir(dir, { recursive: true })),

@@ -48,6 +48,8 @@ export interface LargeName {
   readonly contentType: string;
   /** The size of the NAR before compression, in bytes. */
   readonly narSize: number;
+  /** True if a file that has the name already cannot be used. */
+  readonly replaces: boolean;
 }
 
 /**
@@ -78,6 +80,16 @@ export interface ObjectStore extends AsyncDisposable {
 
   /** The size of an object in bytes, NaN where the store does not say it; undefined where it is absent. */
   sizeOf(name: string, request: ObjectRequest): Promise<number | undefined>;
+
+  /**
+   * Reads the bytes of an object from `first` to `last`, or to its end if that is nearer; undefined where it is
+   * absent. No more than 4 MiB at once. Absent where readers come by HTTP.
+   */
+  readRange?(
+    name: string,
+    range: readonly [first: number, last: number],
+    request: ObjectRequest,
+  ): Promise<Buffer | undefined>;
 
   /**
    * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.

@@ -1,24 +1,21 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { createTestNix, type TestNix } from "../../../test/nix.ts";
+import { createTestNix } from "../../../test/nix.ts";
 import {
   APP_AND_LIB,
   packAppAndLib,
   type PackedPath,
   publishPacked,
+  substituteApp,
+  TRUSTED,
 } from "../../../test/packed-path.ts";
 import { S3_ENV, startVersitygw, type Versitygw, whyNoVersitygw } from "../../../test/versitygw.ts";
-import { generateSecretKey, printPublicKey, publicKeyOf } from "../../nix/key.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
 import type { Compression } from "../contract.ts";
 import { createS3Cache } from "./s3-cache.ts";
 
 const { signal } = new AbortController();
-const KEY = generateSecretKey("bucket-1");
-const TRUSTED = `trusted-public-keys = ${printPublicKey(publicKeyOf(KEY))}`;
 
 /** Why the Nix of this machine does not read `s3://`, or `false`. */
 const whyNoS3 = await (async (): Promise<string | false> => {
@@ -49,24 +46,12 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
     const name = `nix-${count}`;
     const url = await server.bucket(name, { everybody: "read" });
     await using cache = createS3Cache({ name: "bucket", url: url + prefix });
-    for (const each of [lib, app]) await publishPacked(cache, each, { compression, key: KEY });
+    for (const each of [lib, app]) await publishPacked(cache, each, compression);
     return { url, name };
   }
 
-  const contents = (nix: TestNix): Promise<string> =>
-    readFile(join(nix.dir, "root", app.info.path), "utf8");
-
-  /** Fetches the app into an empty store; false if Nix refuses to. */
-  async function substitute(url: string, lines: readonly string[]): Promise<boolean> {
-    await using nix = await createTestNix({ root: true });
-    const config = ["require-sigs = true", `substituters = ${url}`, ...lines];
-    const options = { env: { ...S3_ENV, NIX_CONFIG: config.join("\n") }, allowFailure: true };
-    const { status } = await nix.run("nix-store", ["--realise", app.info.path], options);
-    if (status !== 0) return false;
-    await nix.run("nix-store", ["--verify", "--check-contents"]);
-    assert.equal(await contents(nix), `needs ${lib.info.path}\n`);
-    return true;
-  }
+  const substitute = (url: string, lines: readonly string[]): Promise<boolean> =>
+    substituteApp({ app, lib }, { url, lines, env: S3_ENV });
 
   for (const method of ["zstd", "xz", "none"] as const) {
     it(`is substituted from over http://, signatures required, compressed with ${method}`, async () => {
@@ -97,7 +82,7 @@ describe("a bucket and Nix itself", { skip: whyNoVersitygw, timeout: 120_000 }, 
     // Some builds of Nix sign no requests.
     const url = await server.bucket(name, { everybody: "write" });
     await using cache = createS3Cache({ name: "bucket", url });
-    await publishPacked(cache, lib, { compression: "zstd", key: KEY });
+    await publishPacked(cache, lib, "zstd");
     await using nix = await createTestNix({ root: true });
     await nix.run("nix-instantiate", ["--eval", "--read-write-mode", "--expr", APP_AND_LIB]);
     await nix.run("nix", ["copy", "--to", url, app.info.path], { env: S3_ENV });

@@ -29,7 +29,7 @@ export interface S3Location {
 const S3_URL = /^s3:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s;
 const BUCKET = /^(?!\d+(?:\.\d+){3}$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 const ARN = /^arn:aws[a-z-]{0,16}:s3:::([a-z0-9.-]{3,63})$/;
-/** What only readers of the same bucket need, and so stands in their URL. */
+/** Parameters that go into the URL for readers as well, since they lead to the bucket. */
 const OF_READERS: readonly S3Parameter[] = ["region", "endpoint", "scheme", "addressing-style"];
 
 /**

@@ -2,7 +2,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { isUniqueName } from "../../../src/cache/layout/layout-upload.ts";
-import { type FakeS3, operationOf, type S3Operation, startFakeS3 } from "../../fakes/s3.ts";
+import {
+  FAKE_SIGNER,
+  type FakeS3,
+  operationOf,
+  type S3Operation,
+  startFakeS3,
+} from "../../fakes/s3.ts";
 import { answering, silent, withoutETag } from "../../faults/faults.ts";
 import { httpEffects } from "../effects.ts";
 import type { CacheEvidence, Contents } from "../evidence.ts";
@@ -125,7 +131,7 @@ function mayName({ operation, upload, fault, status }: LoggedRequest, nar: strin
 async function start(options: CacheOptions): Promise<CampaignCache> {
   const { name, dir, tokenPlace, token } = options;
   const server = await startFakeS3();
-  const signer = { ...server.signer, accessKey: `AK${name.toUpperCase()}` };
+  const signer = { ...FAKE_SIGNER, accessKey: `AK${name.toUpperCase()}` };
   const faults = new ServerFaults(name, {
     operationOf: ({ method, target }) => operationOf(method, urlOf(target), nameIn(target)),
     uploadOf,
@@ -149,7 +155,7 @@ async function start(options: CacheOptions): Promise<CampaignCache> {
       AWS_SHARED_CREDENTIALS_FILE: tokenPlace === "file" ? file : join(dir, "none"),
       ...(tokenPlace === "file" ? {} : credentials),
     },
-    setToken: (secretKey) => void (server.signer = { ...signer, secretKey }),
+    setToken: (secretKey) => void (server.signers = [{ ...signer, secretKey }]),
     setClock: (ms) => void (server.skewMs = ms),
     contents: () => ({
       ...contentsOf(server, options),

@@ -1,0 +1,23 @@
+/** One line that is redrawn; nothing where the stream is no terminal. */
+export interface StatusLine extends Disposable {
+  show(text: string): void;
+}
+
+const REDRAW_MS = 100;
+
+/** Opens a line at the end of a terminal, redrawn at most ten times a second, which is taken away when disposed. */
+export async function openStatusLine(stream: NodeJS.WriteStream): Promise<StatusLine> {
+  if (!stream.isTTY) return { show: () => undefined, [Symbol.dispose]: () => undefined };
+  const { createLogUpdate } = await import("log-update");
+  const screen = createLogUpdate(stream, { showCursor: true });
+  let shownMs = -Infinity;
+  return {
+    show(text) {
+      const nowMs = performance.now();
+      if (nowMs - shownMs < REDRAW_MS) return;
+      shownMs = nowMs;
+      screen(text.slice(0, Math.max(stream.columns - 1, 1)));
+    },
+    [Symbol.dispose]: () => screen.clear(),
+  };
+}
