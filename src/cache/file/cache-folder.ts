@@ -18,6 +18,7 @@ import { unmountedPlace } from "./unmounted.ts";
 
 /** In bytes. */
 const LONGEST_CACHE_INFO = 64 * 1024;
+const REFUSALS: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS"]);
 /** The NARs of a cache. */
 export const NAR_DIR = "nar";
 /** Folders that Nix makes when it opens a cache, also to read: one that may not write needs them there. */
@@ -96,20 +97,13 @@ export class CacheFolder implements Called {
    * Returns true if this user may write there, or make it.
    *
    * @throws {HandpickError} As {@link exists} does, and `CACHE_NOT_FOUND` if a part of it is a link or a file.
+   * @throws The error of the file system if it is no refusal: that of a disk which fails, for instance.
    */
   async isWritable(): Promise<boolean> {
     const present = (await this.exists())
       ? [this.dir, ...(await this.#presentParts())]
       : [dirname(this.dir)];
-    const answers = await Promise.all(
-      present.map((folder) =>
-        access(folder, constants.W_OK | constants.X_OK).then(
-          () => true,
-          () => false,
-        ),
-      ),
-    );
-    return answers.every(Boolean);
+    return (await Promise.all(present.map(mayWrite))).every(Boolean);
   }
 
   /**
@@ -231,6 +225,17 @@ export async function orAbsent<T>(looked: Promise<T>): Promise<T | undefined> {
     if (isAbsent(error)) return undefined;
     throw error;
   });
+}
+
+/** @throws The error of the file system if it is no refusal. */
+async function mayWrite(folder: string): Promise<boolean> {
+  try {
+    await access(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch (error) {
+    if (REFUSALS.has(systemCode(error) ?? "")) return false;
+    throw error;
+  }
 }
 
 /** Makes a folder, with the mode or as the umask says; false if something has the name. */
