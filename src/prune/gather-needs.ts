@@ -2,7 +2,7 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 
 import { HandpickError } from "../error.ts";
-import { kindOf } from "../files/open-file.ts";
+import { fileKind } from "../files/open-file.ts";
 import { readFailure } from "../files/read-bounded.ts";
 import { quote } from "../nix/format-error.ts";
 import { type Manifest, type Pick, picksOf } from "../nix/manifest.ts";
@@ -141,7 +141,7 @@ async function readManifest(
     if (status.isFIFO()) {
       return (await readPipedManifest(file, { storeDir, signal })) ?? throwNone(input);
     }
-    if (!status.isFile()) throw unreadable(input, `it is ${kindOf(status)}`);
+    if (!status.isFile()) throw unreadable(input, `it is ${fileKind(status)}`);
     // A link of another machine's state folder leads to its manifest.
     const real = await realpath(file);
     return (await readManifestFile(real, { storeDir, isStorePath: false })) ?? throwNone(input);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import type { Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
-import { kindOf, openFile } from "../../files/open-file.ts";
+import { fileKind, openFile } from "../../files/open-file.ts";
 import { systemCode } from "../../files/system-code.ts";
 import { syncDirectory } from "../../files/write-whole.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
@@ -107,7 +107,7 @@ export class FilePruner implements CachePruner {
   #foreign(name: string, status: Stats): HandpickError {
     return new HandpickError(
       "CACHE_PROTOCOL",
-      `Cannot list what is in ${this.#options.label}: ${JSON.stringify(name)} is ${kindOf(status)}, so what it needs is not known`,
+      `Cannot list what is in ${this.#options.label}: ${JSON.stringify(name)} is ${fileKind(status)}, so what it needs is not known`,
       { hint: "Look at it; handpick follows no link inside a cache." },
     );
   }
