@@ -268,9 +268,11 @@ describe("carryOut()", { timeout: 120_000 }, () => {
     });
     const other = rig.samples.slice(2, 3).map(({ storePath }) => hashPartOf(storePath));
     const needs = { ...none, paths: new Set(other) };
+    // The narinfo of what was wanted is missing for a moment, as a careless writer leaves it.
+    await rm(join(rig.dir, narInfoName(wanted[0] ?? assert.fail())));
     const { spared } = await carryOut(first, shown, { ...options, needs, cutoffs });
-    assert.deepEqual(await rig.names(), ["n0", "n1", "n2"]);
-    assert.equal(spared.length, 1);
+    assert.deepEqual(await rig.names(), ["n0", "n2"]);
+    assert.deepEqual([spared.length, (await rig.nars()).length], [1, 3]);
   });
 
   it("stops before anything goes if a narinfo cannot be read", async () => {

@@ -3,6 +3,7 @@ import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
 import { decide, type Decision, type DecideOptions, type Entries, Links, reach } from "./decide.ts";
 import type { Entry } from "./entry.ts";
 import { type Cutoffs, lastSegment, leftovers, narsNamedBy } from "./leftovers.ts";
+import { previewOf } from "./preview.ts";
 import { freshNames, type Inventory, survey, type SurveyOptions } from "./survey.ts";
 
 export interface CarryOutOptions extends Omit<SurveyOptions, "onProgress"> {
@@ -53,12 +54,12 @@ export async function carryOut(
   const { needs, cutoffs } = options;
   const again = await survey(options, shown);
   const fresh = freshNames(shown.entries, again.entries);
-  const mayGo = new Set(decision.steps.flat().map(({ file }) => file.name));
+  const mayGo = new Set(decision.steps.flat().map(({ file }) => nameOf(file)));
   const { steps } = decide(again.entries, { needs, cutoffMs: cutoffs.ownMs, fresh });
   const goes = steps.map((step) => step.filter(({ file }) => mayGo.has(file.name)));
   const removal = new Removal(again, options);
   await removal.removeSteps(goes);
-  await removal.removeLeftovers();
+  await removal.removeLeftovers(new Set(previewOf(decision, shown, cutoffs).files.map(nameOf)));
   const { entries, files, broken } = removal;
   const gone = new Set(entries.map(({ file }) => file.name));
   const spared = decision.steps.flat().filter(({ file }) => !gone.has(file.name));
@@ -106,8 +107,8 @@ class Removal {
     }
   }
 
-  /** Removes the files that nothing names, and looks before and after some of them at what came meanwhile. */
-  async removeLeftovers(): Promise<void> {
+  /** Removes those files that nothing names, and looks before and after some of them at what came meanwhile. */
+  async removeLeftovers(mayGo: ReadonlySet<string>): Promise<void> {
     const { pruner, signal, cutoffs, betweenLooksMs = BETWEEN_LOOKS_MS } = this.#options;
     const tried = new Set<string>();
     for (;;) {
@@ -116,7 +117,7 @@ class Removal {
       const nowMs = performance.now();
       const { files, entries } = this.#now;
       const left = leftovers(files, { entries, gone: this.entries }, cutoffs).filter(
-        ({ name }) => !tried.has(name),
+        ({ name }) => mayGo.has(name) && !tried.has(name),
       );
       if (left.length === 0) return;
       const owners = ownersOf(this.entries);
@@ -202,6 +203,10 @@ class Removal {
       this.#removed.delete(entry.file.name);
     }
   }
+}
+
+function nameOf({ name }: CacheFile): string {
+  return name;
 }
 
 /** Names of entries by the NARs that they name. */
