@@ -11,9 +11,9 @@ import { namesOf } from "./plan-lines.ts";
 export function verdictLines(verdict: Verdict, paint: Paint): string[] {
   const { unserved, picks, served, proved, realised } = verdict;
   const counts = [
-    `${served.own} paths from the cache`,
+    `${served.own} ${served.own === 1 ? "path" : "paths"} from the cache`,
     ...(served.upstream > 0 ? [`${served.upstream} from upstreams`] : []),
-    ...(proved > 0 ? [`${proved} NARs read and right`] : []),
+    ...(proved > 0 ? [`${proved} ${proved === 1 ? "NAR" : "NARs"} read and right`] : []),
     ...(realised !== undefined && realised.failure === undefined ? ["fetched by Nix"] : []),
   ];
   const good = picks.length - unserved.length;
