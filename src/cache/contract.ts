@@ -158,12 +158,23 @@ export interface CacheCompanions {
   put(companion: Companion, signal: AbortSignal): Promise<void>;
 }
 
+/**
+ * How closely a cache looks at the paths that it has, where the layout of the cache lets us look at all. A path
+ * whose narinfo or NAR is damaged is missing.
+ *
+ * - "narinfo": as closely as the question for a path costs nothing more.
+ * - "nar": it verifies signatures, and looks at the size of each NAR, which may take a request.
+ * - "bytes": it reads NARs too where they are on a disk.
+ */
+export type Closeness = "narinfo" | "nar" | "bytes";
+
 export interface MissingOptions {
-  /**
-   * True to look at NARs too where that takes a request for each: a path whose NAR is gone, or has another size than
-   * its narinfo says, is missing. @default {false}
-   */
-  readonly looksAtNars?: boolean;
+  /** @default {"narinfo"} */
+  readonly closeness?: Closeness;
+  /** The records of our store, which narinfos are compared with. @default {none} */
+  readonly records?: ReadonlyMap<HashPart, PathInfo>;
+  /** Paths that readers do not get: an upload replaces all that the cache has of them. @default {none} */
+  readonly unread?: ReadonlySet<HashPart>;
 }
 
 /** A binary cache we push to. Every backend runs the same conformance suite. */

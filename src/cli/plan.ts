@@ -25,10 +25,11 @@ export function planCommand(io: Io): NamedCommand {
     summary: "Show what push would do and why; send nothing",
     description:
       "Show what push would do and why; send nothing but the question which paths\n" +
-      "the cache lacks. Paths that readers have are only counted. Exit code 1 if a\n" +
-      "path is held or cannot be selected.",
+      "the cache lacks. Paths that readers have are only counted, and so are all but\n" +
+      "the ten largest that would be pushed. Exit code 1 if a path is held or cannot\n" +
+      "be selected.",
     options: [
-      ["--full", "Also list paths that the cache or an upstream has (default: count them)"],
+      ["--full", "List every path, in the order of a push (default: count most of them)"],
       ...PATH_OPTIONS,
     ],
     examples: [

@@ -95,7 +95,7 @@ export async function withGathered(
   }
   const onWarning = once((warning) => note(`warning: ${warning}`));
   const assumeMissing = options.assumeMissing === true;
-  const run = { ...common, assumeMissing, looksAtNars: true, onWarning };
+  const run = { ...common, assumeMissing, closeness: "nar", onWarning } as const;
   return await work({ config, gathered, options: run });
 }
 

@@ -38,6 +38,8 @@ export interface RoundRequest extends OpenOptions {
   readonly now: () => number;
   /** Ask all caches now, whatever was known, and try again what failed. */
   readonly recheck: boolean;
+  /** With `recheck`, read NARs that are on a disk. */
+  readonly readsNars: boolean;
 }
 
 /** A request with the packer of all rounds. */
@@ -100,7 +102,8 @@ export async function startRound(request: PackedRound, workers: CacheWorkers): P
     )
     .map(([name]) => name);
   const idle = names.filter((name) => !workers.isBusyWith(name));
-  const work = { ...request, store, members: wanted, isForced: recheck };
+  const closeness = recheck ? (request.readsNars ? "bytes" : "nar") : "narinfo";
+  const work = { ...request, store, members: wanted, isForced: recheck, closeness } as const;
   const begun = idle.map((name) => workers.start(name, () => syncCache(name, work)));
   stack.defer(async () => void (await Promise.all(begun)));
   const kept = stack.move();

@@ -62,12 +62,16 @@ export interface FakeS3 extends AsyncDisposable {
   readonly uploads: Map<string, S3Upload>;
   /** Used up in order, each by the first request of its operation. */
   readonly faults: S3Fault[];
+  /** The keys that it knows. */
+  signers: readonly Signer[];
   /** Added to the clock of the server. */
   skewMs: number;
   /** False for a server that never heard of If-None-Match at a PUT. */
   knowsConditions: boolean;
   /** Names in a page of a list. */
   pageSize: number;
+  /** The least that a part may have, but the last, in bytes. */
+  leastPart: number;
   countOf(operation: S3Operation): number;
   /** Resolves with the next request of an operation, once it has arrived whole. */
   next(operation: S3Operation): Promise<void>;
@@ -79,7 +83,6 @@ export const FAKE_SIGNER: Signer = {
   region: "us-east-1",
 };
 const BUCKET = "bucket";
-const LEAST_PART = 5 << 20;
 
 class FakeS3Server implements FakeS3 {
   url = "";
@@ -87,9 +90,11 @@ class FakeS3Server implements FakeS3 {
   readonly objects = new Map<string, StoredS3Object>();
   readonly uploads = new Map<string, S3Upload>();
   readonly faults: S3Fault[] = [];
+  signers: readonly Signer[] = [FAKE_SIGNER];
   skewMs = 0;
   knowsConditions = true;
   pageSize = 1000;
+  leastPart = 5 << 20;
   readonly #arrivals = new EventEmitter();
   readonly #server = createServer((request, response) => void this.#answer(request, response));
 
@@ -99,6 +104,10 @@ class FakeS3Server implements FakeS3 {
     const { port } = this.#server.address() as AddressInfo;
     this.url = `s3://${BUCKET}?endpoint=127.0.0.1:${port}&scheme=http`;
     return this;
+  }
+
+  get nowMs(): number {
+    return Date.now() + this.skewMs;
   }
 
   countOf(operation: S3Operation): number {
@@ -123,8 +132,8 @@ class FakeS3Server implements FakeS3 {
     const call = new Call({ fake: this, request, response, body, url, name: names.join("/") });
     this.requests.push({ operation: call.operation, name: call.name, headers: request.headers });
     this.#arrivals.emit(call.operation);
-    response.setHeader("date", new Date(Date.now() + this.skewMs).toUTCString());
-    const signing = { signer: FAKE_SIGNER, nowMs: Date.now() + this.skewMs };
+    response.setHeader("date", new Date(this.nowMs).toUTCString());
+    const signing = { signers: this.signers, nowMs: this.nowMs };
     const fault = signatureFault(request, body, signing);
     if (fault !== undefined) return call.refuse(403, fault);
     if (bucket !== BUCKET) return call.refuse(404, "NoSuchBucket");
@@ -194,7 +203,7 @@ class Call {
         return this.#list();
       case "CreateMultipartUpload": {
         const made = randomUUID();
-        uploads.set(made, { name: this.name, initiatedMs: Date.now(), parts: new Map() });
+        uploads.set(made, { name: this.name, initiatedMs: fake.nowMs, parts: new Map() });
         return this.#reply(
           {},
           xml("InitiateMultipartUploadResult", `<UploadId>${made}</UploadId>`),
@@ -216,7 +225,7 @@ class Call {
     const upload = fake.uploads.get(id);
     if (upload === undefined || upload.name !== this.name) return this.refuse(404, "NoSuchUpload");
     if (this.operation === "UploadPart") {
-      const part = { bytes: body, modifiedMs: Date.now() };
+      const part = { bytes: body, modifiedMs: fake.nowMs };
       upload.parts.set(Number(url.searchParams.get("partNumber")), part);
       return this.#reply({ etag: tagOf(body) });
     }
@@ -256,7 +265,7 @@ class Call {
       if (index > 0 && number <= (listed[index - 1]?.number ?? 0)) {
         return this.refuse(400, "InvalidPartOrder");
       }
-      if (index < listed.length - 1 && part.bytes.length < LEAST_PART) {
+      if (index < listed.length - 1 && part.bytes.length < fake.leastPart) {
         return this.refuse(400, "EntityTooSmall");
       }
       bytes.push(part.bytes);
@@ -310,7 +319,8 @@ class Call {
   }
 }
 
-function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
+/** What a request is for; `name` is that of the object, empty for the bucket itself. */
+export function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
   const isOfUpload = searchParams.has("uploadId");
   switch (method) {
     case "GET":

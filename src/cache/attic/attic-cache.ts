@@ -32,7 +32,7 @@ const TRAITS: CacheTraits = {
 const LARGEST_KEPT_BYTES = 1 << 20;
 const KEPT_BYTES = 16 << 20;
 
-export interface AtticCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "signs"> {
+export interface AtticCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "keys"> {
   /** As in the URL of the cache. */
   readonly server: string;
   /** Its name at the server. */

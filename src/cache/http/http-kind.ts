@@ -39,11 +39,11 @@ function webKind(scheme: "http" | "https"): CacheKind {
     readOnlyHint: "Check that the server takes PUT there, and who may write.",
     noKeysHint:
       "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
-    open: ({ url, name, storeDir, signs, abortMs, ...options }) =>
+    open: ({ url, name, storeDir, keys, abortMs, ...options }) =>
       createLayoutCache({
         name,
         storeDir,
-        signs,
+        keys,
         abortMs,
         objects: new HttpObjects({ ...options, base: parseHttpUrl(url) }),
         // All of them go into one request.

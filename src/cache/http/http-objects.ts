@@ -112,9 +112,11 @@ export class HttpObjects implements ObjectStore {
     const headers = { "content-type": file.contentType };
     const { body } = file;
     const response = await this.#retried(async () => {
-      const found = await this.#send(file.name, { ...request, method: "HEAD" });
-      const isThere = Number(found.headers["content-length"] ?? NaN) === file.sizeBytes;
-      if (isSuccess(found) && isThere) return found;
+      if (!file.replaces) {
+        const found = await this.#send(file.name, { ...request, method: "HEAD" });
+        const isThere = Number(found.headers["content-length"] ?? NaN) === file.sizeBytes;
+        if (isSuccess(found) && isThere) return found;
+      }
       return await this.#send(file.name, { ...request, method: "PUT", headers, body });
     }, request);
     assertStored(response);

@@ -48,6 +48,8 @@ export interface LargeName {
   readonly contentType: string;
   /** The size of the NAR before compression, in bytes. */
   readonly narSize: number;
+  /** True if a file that has the name already cannot be used. */
+  readonly replaces: boolean;
 }
 
 /**

@@ -53,6 +53,11 @@ export function errorCodeOf(response: HttpResponse): string {
   return elementOf(response, "Code") ?? "";
 }
 
+/** Returns true where the server takes the signature for one of another time. */
+export function isSkewed(response: HttpResponse): boolean {
+  return response.status === 403 && errorCodeOf(response) === "RequestTimeTooSkewed";
+}
+
 /** Returns the status that says whether another try may help, which is not always that of the answer. */
 export function retryStatusOf(response: HttpResponse): number {
   const { status } = response;
@@ -83,7 +88,7 @@ export function s3Error(response: HttpResponse, place: S3Place, nowMs: number): 
     });
   }
   const date = Date.parse(headers.date ?? "");
-  if (code === "RequestTimeTooSkewed" || (status === 403 && Math.abs(date - nowMs) > SKEW_MS)) {
+  if (isSkewed(response) || (status === 403 && Math.abs(date - nowMs) > SKEW_MS)) {
     const theirs = Number.isNaN(date) ? "another" : timeText(date);
     const text = `the clocks differ: it is ${timeText(nowMs)} here and ${theirs} at the server`;
     return new HandpickError("CACHE_REFUSED", found(`${text}; ${codeText(response)}`), {

@@ -1,11 +1,7 @@
-import {
-  GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  type ListObjectsV2CommandOutput,
-  PutObjectCommand,
-} from "@aws-sdk/client-s3";
+import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
 
+import { HandpickError } from "../../error.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
 import type { CacheDiagnosis } from "../contract.ts";
 import type {
   LargeName,
@@ -58,7 +54,7 @@ export class S3Objects implements ObjectStore {
     isEnough: (found: Buffer) => Promise<boolean>,
     request: ObjectRequest,
   ): Promise<boolean> {
-    let condition: Condition = { IfNoneMatch: "*" };
+    let condition: Condition = { "if-none-match": "*" };
     const mostLooks = this.#knowsConditions ? MOST_LOOKS : 0;
     for (let looks = 0; looks < mostLooks; looks++) {
       const outcome = await this.#write(object, request, condition);
@@ -70,21 +66,20 @@ export class S3Objects implements ObjectStore {
         return true;
       }
       // With If-Match, 404 says that somebody removed the object meanwhile.
-      const isOvertaken = status === 412 || (status === 404 && condition.IfMatch !== undefined);
+      const isOvertaken = status === 412 || (status === 404 && condition["if-match"] !== undefined);
       if (!isOvertaken) throw this.#bucket.error(outcome.failed);
       const found = await this.#read(object.name, request);
       if (found !== undefined && (await isEnough(found.bytes))) return false;
-      condition = found?.tag === undefined ? { IfNoneMatch: "*" } : { IfMatch: found.tag };
+      condition = found?.tag === undefined ? { "if-none-match": "*" } : { "if-match": found.tag };
     }
     await this.put(object, request);
     return true;
   }
 
   async sizeOf(name: string, request: ObjectRequest): Promise<number | undefined> {
-    const outcome = await this.#bucket.tryAsk(request, (sdk, options) =>
-      sdk.send(new HeadObjectCommand(this.#bucket.object(name)), options),
-    );
-    if (!isFailed(outcome)) return outcome.ContentLength ?? NaN;
+    const key = this.#bucket.keyOf(name);
+    const outcome = await this.#bucket.tryCall({ method: "HEAD", key }, request);
+    if (!isFailed(outcome)) return Number(outcome.headers["content-length"] ?? NaN);
     if (outcome.failed.status === 404) return undefined;
     throw this.#bucket.error(outcome.failed);
   }
@@ -94,7 +89,7 @@ export class S3Objects implements ObjectStore {
     [first, last]: readonly [first: number, last: number],
     request: ObjectRequest,
   ): Promise<Buffer | undefined> {
-    return (await this.#read(name, request, { Range: `bytes=${first}-${last}` }))?.bytes;
+    return (await this.#read(name, request, { range: `bytes=${first}-${last}` }))?.bytes;
   }
 
   startLarge(name: LargeName): LargeObject {
@@ -134,18 +129,12 @@ export class S3Objects implements ObjectStore {
   async #read(
     name: string,
     request: ObjectRequest,
-    range: { readonly Range?: string } = {},
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<ReadObject | undefined> {
     const bucket = this.#bucket;
-    const outcome = await bucket.tryAsk(request, async (sdk, options) => {
-      const output = await sdk.send(
-        new GetObjectCommand({ ...bucket.object(name), ...range }),
-        options,
-      );
-      const bytes = (await output.Body?.transformToByteArray()) ?? new Uint8Array();
-      return { bytes: Buffer.from(bytes), tag: output.ETag };
-    });
-    if (!isFailed(outcome)) return outcome;
+    const call = { method: "GET", key: bucket.keyOf(name), headers } as const;
+    const outcome = await bucket.tryCall(call, request);
+    if (!isFailed(outcome)) return { bytes: outcome.body, tag: outcome.headers.etag };
     const isAbsent =
       outcome.failed.status === 404 && errorCodeOf(outcome.failed) !== "NoSuchBucket";
     if (isAbsent) return undefined;
@@ -156,14 +145,23 @@ export class S3Objects implements ObjectStore {
     { name, bytes, contentType }: StoredObject,
     request: ObjectRequest,
     condition: Condition = {},
-  ): Promise<object | Failed> {
+  ): Promise<HttpResponse | Failed> {
     const bucket = this.#bucket;
-    const about = { ...bucket.object(name), ...bucket.storage(), ...condition };
-    const input = { ...about, Body: bytes, ContentType: contentType };
-    return await bucket.tryAsk(request, (sdk, options) =>
-      sdk.send(new PutObjectCommand(input), options),
-    );
+    const headers = { "content-type": contentType, ...bucket.storageHeaders(), ...condition };
+    const key = bucket.keyOf(name);
+    const outcome = await bucket.tryCall({ method: "PUT", key, headers, body: bytes }, request);
+    if (!isFailed(outcome) && outcome.headers.etag === undefined) throw withoutTag(name, request);
+    return outcome;
   }
+}
+
+/** The SDK takes any success for one of S3, also that of a login page. */
+function withoutTag(name: string, { action }: ObjectRequest): HandpickError {
+  return new HandpickError(
+    "CACHE_PROTOCOL",
+    `Cannot ${action}: expected an ETag for ${name}, received none`,
+    { hint: "Check that the endpoint is that of an S3 server." },
+  );
 }
 
 interface ReadObject {
@@ -171,7 +169,5 @@ interface ReadObject {
   readonly tag: string | undefined;
 }
 
-interface Condition {
-  readonly IfNoneMatch?: string;
-  readonly IfMatch?: string;
-}
+/** Headers of a PUT. */
+type Condition = Readonly<Partial<Record<"if-none-match" | "if-match", string>>>;
