@@ -45,10 +45,14 @@ export function holeText({ path, faults }: Hole): string {
   return fault === undefined ? nameOf(path) : `${nameOf(path)} ${faultText(fault)}`;
 }
 
+const PASSWORD_NOTE =
+  "the server answers 401 to readers without a password; if readers have one, set public = false in the table of the cache";
+
 /** Sentences after the verdicts: what the user should know or do. */
 export function verifyNotes(verdicts: readonly Verdict[]): string[] {
   const notes = new Set<string>();
-  for (const { areKeysKnown, cache, silent, unserved } of verdicts) {
+  for (const { areKeysKnown, cache, silent, unserved, wantsPassword } of verdicts) {
+    if (wantsPassword) notes.add(`${cache}: ${PASSWORD_NOTE}`);
     if (!areKeysKnown) {
       notes.add(
         `${cache}: any signature counted, since nobody says which keys readers trust; set public-keys or give --public-key`,
