@@ -50,6 +50,8 @@ export interface Verdict {
   readonly publicKeys: readonly string[];
   /** False where nobody says which keys these are: then any signature counts. */
   readonly areKeysKnown: boolean;
+  /** True if the cache answers 401 to its readers, who have no password as far as its table says. */
+  readonly wantsPassword: boolean;
   /** The picks that were looked at. */
   readonly picks: readonly PickRoots[];
   /** How many paths come from the cache, and how many from upstreams. */
@@ -97,6 +99,7 @@ export async function verifyCache(
     readUrl: info.readUrl,
     publicKeys: sources.publicKeys,
     areKeysKnown: own.keys !== undefined,
+    wantsPassword: own.reader.wantsPassword === true,
     picks,
     served: { own: fromOwn - proof.holes.size, upstream: walked.served.size - fromOwn },
     proved: proof.proved,

@@ -69,6 +69,7 @@ class HttpReader implements CacheReader {
   readonly #base: URL;
   readonly #options: HttpReaderOptions;
   readonly #client: HttpClient;
+  #wantsPassword = false;
 
   constructor(base: URL, options: HttpReaderOptions) {
     this.url = base.href.replace(/\/$/, "");
@@ -79,6 +80,10 @@ class HttpReader implements CacheReader {
       timeouts: options.timeouts ?? TIMEOUTS,
       requestsAtOnce: options.requestsAtOnce,
     });
+  }
+
+  get wantsPassword(): boolean {
+    return this.#wantsPassword;
   }
 
   async info(signal: AbortSignal): Promise<NixCacheInfo> {
@@ -175,6 +180,9 @@ class HttpReader implements CacheReader {
     const ask = (): Promise<HttpResponse> =>
       this.#client.request({ action, method: "GET", url, headers, signal });
     const response = await this.#retried(ask, signal);
+    if (response.status === 401 && headers["authorization"] === undefined) {
+      this.#wantsPassword = true;
+    }
     if (isLacking(response)) return undefined;
     if (!isSuccess(response)) throw statusError(response);
     return response;
