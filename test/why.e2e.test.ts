@@ -64,6 +64,30 @@ describe("handpick why", { timeout: 120_000 }, () => {
     assert.deepEqual(picks, [{ name: "app", chain: [paths.app, paths.lib] }]);
   });
 
+  it("tells which path of --for cannot be selected, and explains by the others", async () => {
+    const { status, stdout, stderr } = await run(
+      "why",
+      "--json",
+      "--to",
+      "disk",
+      "lib",
+      "--for",
+      paths.app,
+      "--for",
+      "./nothing",
+    );
+    const { paths: explained, rejected } = JSON.parse(stdout);
+    assert.deepEqual([status, explained[0].path], [1, paths.lib], stderr);
+    assert.deepEqual(
+      rejected.map(({ input, error }: { input: string; error: { code: string } }) => [
+        input,
+        error.code,
+      ]),
+      [["./nothing", "NOT_A_STORE_PATH"]],
+    );
+    assert.match(stderr, /Cannot select ".\/nothing": it does not exist/);
+  });
+
   it("says that nothing needs a path, and guesses what was meant", async () => {
     const { status, stdout, stderr } = await run("why", "toool");
     assert.deepEqual([status, stdout], [1, ""]);

@@ -276,6 +276,8 @@ export interface Cache extends AsyncDisposable {
 export interface CacheReader extends AsyncDisposable {
   /** Without trailing slash. */
   readonly url: string;
+  /** True once the server has answered 401 to a request without credentials. @default {false} */
+  readonly wantsPassword?: boolean;
 
   /**
    * @throws {FormatError} If it is none.

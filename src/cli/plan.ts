@@ -3,7 +3,6 @@ import { toFailure } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
-import { pushLines } from "../report/push-lines.ts";
 import { reasonWithText } from "../plan/reason-text.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Gathered } from "../run/gather.ts";
@@ -13,6 +12,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, type PathOptions, quietly, withGathered } from "./prepare-run.ts";
+import { printRejected, rejectedMember } from "./rejected.ts";
 
 interface PlanOptions extends PathOptions {
   readonly full?: boolean;
@@ -60,18 +60,14 @@ interface PlannedBeside extends Planned {
   readonly failures: readonly unknown[];
 }
 
-function print({ plan, rejected }: Planned, { full }: PlanOptions, { stdout, stderr }: Io): void {
+function print({ plan, rejected }: Planned, { full }: PlanOptions, io: Io): void {
+  const { stdout } = io;
   const paint = painter(stdout);
   for (const line of planLines(plan, { paint, isFull: full === true })) writeText(stdout, line);
-  const paintError = painter(stderr);
-  for (const { input, error } of rejected) {
-    const event = { event: "rejected", input, error: toFailure(error) } as const;
-    for (const line of pushLines(event, paintError)) writeText(stderr, line);
-  }
+  printRejected(rejected, io);
 }
 
 function printJson({ plan, rejected, failures }: PlannedBeside, { stdout }: Io): void {
-  const told = rejected.map(({ input, error }) => ({ input, error: toFailure(error) }));
   const paths = plan.paths.map((decision) => ({
     ...decision,
     reason: reasonWithText(decision.reason),
@@ -79,7 +75,7 @@ function printJson({ plan, rejected, failures }: PlannedBeside, { stdout }: Io):
     wantedBy: decision.picks,
   }));
   const wrong = {
-    ...(told.length > 0 ? { rejected: told } : {}),
+    ...rejectedMember(rejected),
     ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
   };
   stdout.write(`${JSON.stringify({ ...plan, paths, ...wrong })}\n`);

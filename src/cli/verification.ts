@@ -7,6 +7,7 @@ import { openStatusLine, type StatusLine } from "../report/status-line.ts";
 import { verdictLines, verifyNotes } from "../report/verify-lines.ts";
 import type { Members } from "../run/gather.ts";
 import { pushAll } from "../run/push-all.ts";
+import type { RejectedInput } from "../select/select.ts";
 import { faultText, mainFault } from "../verify/fault.ts";
 import { type Progress, type Verdict, verifyCache } from "../verify/verify-cache.ts";
 import { canRedraw, chooseReport } from "./choose-report.ts";
@@ -14,6 +15,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, quietly } from "./prepare-run.ts";
+import { printRejected, rejectedMember } from "./rejected.ts";
 
 /** Options of `handpick verify`. */
 export interface VerifyCommandOptions extends PathOptions {
@@ -36,8 +38,8 @@ export interface Readied {
 }
 
 export interface VerificationOptions extends Readied {
-  /** How many inputs cannot be selected. @default {0} */
-  readonly rejected?: number;
+  /** Inputs that cannot be selected. @default {none} */
+  readonly rejected?: readonly RejectedInput[];
   /** Absent where nothing can be pushed. */
   readonly run?: GatheredRun;
   readonly proofs: number;
@@ -55,7 +57,7 @@ export class Verification {
   }
 
   async carryOut(): Promise<number> {
-    const { options, io, rejected = 0, run } = this.#around;
+    const { options, io, rejected = [], run } = this.#around;
     let answer = await this.#look();
     if (options.repair === true && run !== undefined && answer.verdicts.some(isLacking)) {
       await this.#push(answer.verdicts, run);
@@ -63,10 +65,11 @@ export class Verification {
     }
     const { verdicts, failures } = answer;
     for (const failure of failures) printError(failure, io);
+    printRejected(rejected, io);
     if (options.json === true) this.#printJson(answer);
     else this.#print(verdicts);
     const faults = verdicts.reduce((sum, verdict) => sum + countFaults(verdict), 0);
-    return exitCodeAfter(failures, faults + rejected);
+    return exitCodeAfter(failures, faults + rejected.length);
   }
 
   async #look(): Promise<Answer> {
@@ -148,8 +151,12 @@ export class Verification {
         faults: faults.map((fault) => ({ ...fault, text: faultText(fault) })),
       })),
     }));
-    const errors = failures.length > 0 ? { errors: failures.map(toFailure) } : {};
-    this.#around.io.stdout.write(`${JSON.stringify({ version: 1, caches, ...errors })}\n`);
+    const { rejected = [], io } = this.#around;
+    const wrong = {
+      ...rejectedMember(rejected),
+      ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
+    };
+    io.stdout.write(`${JSON.stringify({ version: 1, caches, ...wrong })}\n`);
   }
 }
 

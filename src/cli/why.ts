@@ -10,6 +10,7 @@ import { reasonWithText } from "../plan/reason-text.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { whyLines } from "../report/why-lines.ts";
+import type { Gathered } from "../run/gather.ts";
 import { planAll } from "../run/push-all.ts";
 import { exists, locate } from "../select/locate.ts";
 import { defineCommand, type NamedCommand } from "./command.ts";
@@ -17,6 +18,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, withGathered } from "./prepare-run.ts";
+import { printRejected, rejectedMember } from "./rejected.ts";
 
 interface WhyOptions extends PathOptions {
   readonly for?: readonly string[];
@@ -65,6 +67,11 @@ interface Around {
   readonly io: Io;
 }
 
+/** What an answer is to tell besides. */
+interface Wrong extends Pick<Gathered, "rejected"> {
+  readonly errors: readonly unknown[];
+}
+
 async function why(
   words: readonly string[],
   { gathered, options: run }: GatheredRun,
@@ -82,10 +89,15 @@ async function why(
   }
   const explanations = explain(paths, input);
   const unneeded = unknown.map((word) => noNeed(word, input));
-  for (const failure of [...failures, ...unneeded]) printError(failure, io);
-  if (options.json === true) printJson(explanations, [...failures, ...unneeded], io);
+  const { rejected } = gathered;
+  const errors = [...failures, ...unneeded];
+  for (const failure of errors) printError(failure, io);
+  printRejected(rejected, io);
+  if (options.json === true) printJson(explanations, { rejected, errors }, io);
   else print(explanations, io);
-  return unneeded.length > 0 ? EXIT.somePathsFailed : exitCodeAfter(failures, 0);
+  // What is wrong with selections is no answer to the question, unlike a path of --for.
+  const unselected = options.for === undefined ? 0 : rejected.length;
+  return unneeded.length > 0 ? EXIT.somePathsFailed : exitCodeAfter(failures, unselected);
 }
 
 /** The store path that a word is or leads to; undefined for a name. */
@@ -119,7 +131,7 @@ function print(explanations: readonly Explanation[], { stdout }: Io): void {
 
 function printJson(
   explanations: readonly Explanation[],
-  errors: readonly unknown[],
+  { rejected, errors }: Wrong,
   { stdout }: Io,
 ): void {
   const paths = explanations.map(({ path, decisions, ways }) => ({
@@ -132,6 +144,9 @@ function printJson(
     })),
     picks: ways.map(({ pick, chain }) => ({ ...pick, chain })),
   }));
-  const wrong = errors.length > 0 ? { errors: errors.map(toFailure) } : {};
+  const wrong = {
+    ...rejectedMember(rejected),
+    ...(errors.length > 0 ? { errors: errors.map(toFailure) } : {}),
+  };
   stdout.write(`${JSON.stringify({ version: 1, paths, ...wrong })}\n`);
 }

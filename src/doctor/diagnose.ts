@@ -172,7 +172,7 @@ async function* checkCache(
   });
   const found = info;
   if (found !== undefined)
-    yield await check(`${name}: readers`, () => readersOutcome(about, found));
+    yield await check(`${name}: readers`, () => readersOutcome(about, found, request));
   const diagnose = about.cache.diagnose?.bind(about.cache);
   if (diagnose === undefined) return;
   yield await check(`${name}: access`, async () => accessOutcome(await diagnose(request.signal)));

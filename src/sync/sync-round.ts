@@ -91,7 +91,7 @@ export async function startRound(request: PackedRound, workers: CacheWorkers): P
   if (!isKnown) ledger.setFact("digest", "");
   for (const text of wanted.notes) request.onEvent({ event: "note", text });
   tell(wanted.troubles, request);
-  record(input, wanted, ledger);
+  record(input, wanted, request);
   ledger.want(membersByCache(wanted), now());
   await keepUnsettled(request, { store, wanted });
   tellPassedOver(request);
@@ -131,13 +131,20 @@ function tell(troubles: Wanted["troubles"], { onEvent }: RoundRequest): void {
 }
 
 /** Writes down what links led to, for `status` and for the next look. */
-function record({ links, idle }: SyncInput, wanted: Wanted, ledger: Ledger): void {
+function record(
+  { links, idle }: SyncInput,
+  wanted: Wanted,
+  { ledger, config }: Pick<RoundRequest, "ledger" | "config">,
+): void {
   const read = links.map(({ name, target }): [string, ReadSelection] => {
     const picks = wanted.selections.find(({ manifest }) => manifest === target)?.picks ?? [];
     const caches = [...new Set(picks.flatMap((pick) => pick.caches))].toSorted();
     return [name, { target, caches }];
   });
   ledger.setFact("read", JSON.stringify(Object.fromEntries(read)));
+  const configured = config.caches.map(({ name, url }) => [name, url] as const);
+  ledger.setFact("configFile", config.file ?? "");
+  ledger.setFact("configured", JSON.stringify(Object.fromEntries(configured)));
   ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
   ledger.setFact("idle", JSON.stringify([...idle]));
   ledger.setFact("ended", JSON.stringify(wanted.ended));

@@ -69,6 +69,7 @@ class HttpReader implements CacheReader {
   readonly #base: URL;
   readonly #options: HttpReaderOptions;
   readonly #client: HttpClient;
+  #wantsPassword = false;
 
   constructor(base: URL, options: HttpReaderOptions) {
     this.url = base.href.replace(/\/$/, "");
@@ -79,6 +80,10 @@ class HttpReader implements CacheReader {
       timeouts: options.timeouts ?? TIMEOUTS,
       requestsAtOnce: options.requestsAtOnce,
     });
+  }
+
+  get wantsPassword(): boolean {
+    return this.#wantsPassword;
   }
 
   async info(signal: AbortSignal): Promise<NixCacheInfo> {
@@ -149,9 +154,13 @@ class HttpReader implements CacheReader {
     this.#client.close();
   }
 
-  /** Nix follows addresses of other servers as well. */
+  /**
+   * Nix follows addresses of other servers as well. Up to 2.31 it puts all that does not begin as one behind the
+   * address of the cache, and later versions resolve it as a browser does: what this makes a difference to is refused.
+   */
   #narUrl(text: string): URL {
-    const url = URL.parse(text, this.#base.href);
+    const isPlain = /^(?:https?:\/\/|(?![a-z][a-z0-9+.-]*:|\/))[^\\]*$/i.test(text);
+    const url = isPlain ? URL.parse(text, this.#base.href) : null;
     const isWeb = url?.protocol === "https:" || url?.protocol === this.#base.protocol;
     if (url !== null && isWeb && url.username === "" && url.password === "") return url;
     throw new HandpickError(
@@ -171,6 +180,9 @@ class HttpReader implements CacheReader {
     const ask = (): Promise<HttpResponse> =>
       this.#client.request({ action, method: "GET", url, headers, signal });
     const response = await this.#retried(ask, signal);
+    if (response.status === 401 && headers["authorization"] === undefined) {
+      this.#wantsPassword = true;
+    }
     if (isLacking(response)) return undefined;
     if (!isSuccess(response)) throw statusError(response);
     return response;

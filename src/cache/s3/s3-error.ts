@@ -126,10 +126,15 @@ export function sdkError(error: unknown, action: string, profile: string | undef
   const text = isExpired ? `the credentials${which} have expired` : `no credentials${which}`;
   const message = `Cannot ${action}: ${text}: ${excerpt(error.message)}`;
   const login = `aws sso login${profile === undefined ? "" : ` --profile ${profile}`}`;
-  const hint = isExpired
-    ? `Get new ones, with ${login} for instance.`
-    : "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws: looked for are those variables, profiles with SSO, roles and processes, web identity, and the roles of containers and instances.";
+  const hint = isExpired ? `Get new ones, with ${login} for instance.` : absentHint(profile);
   return new HandpickError("TOKEN_MISSING", message, { cause: error, hint });
+}
+
+/** The SDK looks nowhere else than in the profile that the URL names. */
+function absentHint(profile: string | undefined): string {
+  return profile === undefined
+    ? "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws: looked for are those variables, profiles with SSO, roles and processes, web identity, and the roles of containers and instances."
+    : "Write that profile to ~/.aws/credentials or ~/.aws/config, or leave profile= out of the URL of the cache: it alone is looked for.";
 }
 
 function rejectionOf({ status }: HttpResponse): "UPLOAD_REJECTED" | "CACHE_PROTOCOL" {

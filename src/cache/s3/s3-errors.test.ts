@@ -158,6 +158,7 @@ describe("credentials", () => {
     await assert.rejects(other.cache.info(signal), {
       code: "TOKEN_MISSING",
       message: /no credentials of profile "other"/,
+      hint: /^Write that profile to .*profile= out of the URL/,
     });
     await rm(dir, { recursive: true });
   });
