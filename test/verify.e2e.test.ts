@@ -182,6 +182,18 @@ for (const { kind, skip, unreadable, open } of KINDS) {
       },
     );
 
+    it("says which of the inputs it cannot look at, and fails", async () => {
+      const gone = join(rig.nix.dir, "gone");
+      const { status, stdout, stderr } = await run("verify", "mine", app, gone);
+      assert.deepEqual([status, stdout], [1, "mine: served: 2 paths from the cache\n"]);
+      assert.match(stderr, /Cannot select "[^"]*gone"/);
+      const told = JSON.parse((await run("verify", "--json", "mine", app, gone)).stdout);
+      assert.deepEqual(
+        told.rejected.map(({ input }: { input: string }) => input),
+        [gone],
+      );
+    });
+
     it("finds and repairs a cache without nix-cache-info, which Nix does not read", async () => {
       await rm(join(kept.dir, "nix-cache-info"));
       const found = await run("verify", "mine", app);
@@ -226,6 +238,39 @@ describe("handpick verify of a private cache", { timeout: 120_000 }, () => {
     assert.deepEqual(await readdir(temporary), []);
   });
 });
+
+describe(
+  "handpick verify of a cache with upstreams",
+  { timeout: 120_000, skip: nginxSkip() },
+  () => {
+    it("counts what they serve, and says whose keys nobody knows", async () => {
+      await using rig = await SyncRig.create();
+      await using upstream = await startNginx();
+      const { dir } = rig.nix;
+      const key = join(dir, "key");
+      const run = (...args: readonly string[]): Promise<Result> =>
+        handpick(rig.nix, args, { env: rig.env });
+      await run("keygen", "--out", key, "usb-1");
+      const tables = `
+      [caches.up]
+      url = "${upstream.url}"
+      signing-key-file = "${key}"
+      upstreams = []
+      [caches.disk]
+      url = "file://${dir}/folder"
+      public-keys = []
+      upstreams = ["${upstream.url}"]`;
+      await writeFile(join(dir, "handpick.toml"), tables);
+      await mkdir(join(dir, "folder"));
+      const { app } = await rig.select("home", [{ packages: ["app"] }]);
+      assert.equal((await run("push", "--to", "up", app)).status, 0);
+      const { status, stdout, stderr } = await run("verify", "disk", app);
+      assert.equal(status, 0, stdout + stderr);
+      assert.equal(stdout, "disk: served: 0 paths from the cache, 2 from upstreams\n");
+      assert.match(stderr, /^handpick: disk: of http:\S+ any signature counted/m);
+    });
+  },
+);
 
 describe("handpick verify --flake", { timeout: 120_000 }, () => {
   it("says whether a fresh machine would build a package that is not here", async () => {

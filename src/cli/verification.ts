@@ -137,6 +137,7 @@ export class Verification {
       served,
       proved,
       areKeysKnown: verdict.areKeysKnown,
+      keylessUpstreams: verdict.keylessUpstreams,
       ...(verdict.realised === undefined ? {} : { realised: verdict.realised }),
       picks: verdict.picks.map(({ pick }) => pick),
       unserved: verdict.unserved.map(({ pick, hole, chain, others }) => ({

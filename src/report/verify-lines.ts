@@ -9,25 +9,27 @@ import { namesOf } from "./plan-lines.ts";
 
 /** The answer for one cache: a heading, then a line or two for each pick that is not served. */
 export function verdictLines(verdict: Verdict, paint: Paint): string[] {
-  const { unserved, picks, served, proved, realised } = verdict;
+  const { unserved, served, proved, realised } = verdict;
   const counts = [
     `${served.own} ${served.own === 1 ? "path" : "paths"} from the cache`,
     ...(served.upstream > 0 ? [`${served.upstream} from upstreams`] : []),
     ...(proved > 0 ? [`${proved} ${proved === 1 ? "NAR" : "NARs"} read and right`] : []),
     ...(realised !== undefined && realised.failure === undefined ? ["fetched by Nix"] : []),
   ];
-  const good = picks.length - unserved.length;
-  const word =
-    unserved.length === 0
-      ? paint("green", "served")
-      : paint("red", `${good} of ${picks.length} served`);
   return [
-    `${printable(verdict.cache)}: ${word}: ${counts.join(", ")}`,
+    `${printable(verdict.cache)}: ${wordOf(verdict, paint)}: ${counts.join(", ")}`,
     ...unserved.flatMap((one) => unservedLines(one, paint)),
     ...(realised?.failure === undefined
       ? []
       : [`  ${paint("red", "not fetched")} by Nix: ${printable(realised.failure)}`]),
   ];
+}
+
+function wordOf({ unserved, picks, realised }: Verdict, paint: Paint): string {
+  const good = picks.length - unserved.length;
+  if (unserved.length > 0) return paint("red", `${good} of ${picks.length} served`);
+  if (realised?.failure !== undefined) return paint("red", "looks served, but Nix does not get it");
+  return paint("green", "served");
 }
 
 function unservedLines({ pick, hole, chain, others }: Unserved, paint: Paint): string[] {
@@ -51,12 +53,16 @@ const PASSWORD_NOTE =
 /** Sentences after the verdicts: what the user should know or do. */
 export function verifyNotes(verdicts: readonly Verdict[]): string[] {
   const notes = new Set<string>();
-  for (const { areKeysKnown, cache, silent, unserved, wantsPassword } of verdicts) {
+  for (const verdict of verdicts) {
+    const { areKeysKnown, keylessUpstreams, cache, silent, unserved, wantsPassword } = verdict;
     if (wantsPassword) notes.add(`${cache}: ${PASSWORD_NOTE}`);
     if (!areKeysKnown) {
       notes.add(
         `${cache}: any signature counted, since nobody says which keys readers trust; set public-keys or give --public-key`,
       );
+    }
+    for (const url of keylessUpstreams) {
+      notes.add(`${cache}: of ${url} any signature counted, since nobody says its keys`);
     }
     for (const { message } of silent) notes.add(message);
     const isMissing = unserved.some(({ hole }) => mainFault(hole.faults)?.code === "missing");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, watch } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -18,9 +19,11 @@ async function privateCache() {
   const seen: unknown[] = [];
   const asked = Promise.withResolvers<void>();
   const held = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
   const server = createServer(async ({ url, headers }, response) => {
     seen.push([url, headers.authorization]);
     if (url === "/nix-cache-info") return response.end("StoreDir: /nix/store\n");
+    response.on("close", () => left.resolve());
     asked.resolve();
     await held.promise;
     return response.writeHead(404).end();
@@ -31,6 +34,8 @@ async function privateCache() {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
     asked: asked.promise,
+    /** Settles when the one that asked has gone, or has its answer. */
+    left: left.promise,
     answer: held.resolve,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
@@ -93,4 +98,25 @@ describe("realise()", { timeout: 60_000 }, () => {
     await assert.rejects(running, reason);
     assert.deepEqual(await readdir(temp.dir), []);
   });
+
+  it("ends Nix and leaves nothing when handpick is killed", async () => {
+    await using cache = await privateCache();
+    const emptied = emptyAgain(temp.dir);
+    const program = `
+      const { realise } = await import(${JSON.stringify(new URL("realise.ts", import.meta.url))});
+      const { signal } = new AbortController();
+      const options = { substituters: ["${cache.url}"], publicKeys: [], env: process.env, signal };
+      await realise(["${toyPath("lib")}"], options);`;
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", program]);
+    await cache.asked;
+    child.kill("SIGKILL");
+    await Promise.all([cache.left, emptied]);
+  });
 });
+
+/** Settles when a folder that something was put into has nothing again. */
+async function emptyAgain(dir: string): Promise<void> {
+  for await (const { eventType } of watch(dir)) {
+    if (eventType === "rename" && (await readdir(dir)).length === 0) return;
+  }
+}

@@ -1,16 +1,33 @@
 import { spawn } from "node:child_process";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 
 import { HandpickError } from "../error.ts";
-import { openUnnamed } from "../files/unnamed-file.ts";
+import { openUnnamed, temporaryFolder } from "../files/unnamed-file.ts";
 import type { StorePath } from "../nix/store-path.ts";
 
 /** How much of what Nix says is kept, in characters: its end says why it failed. */
 const MOST_WORDS = 4000;
 const MOST_LINES = 4;
 const NETRC_FD = 3;
+
+/**
+ * Runs Nix in place of the shell, beside a guard that waits for a line on descriptor 4. Its end without one means
+ * that handpick was killed: the guard then ends Nix, which would go on, and removes the folder.
+ */
+const GUARDED = `
+{
+  trap "" HUP INT TERM
+  read -r line <&4 && exit
+  kill -9 $$
+  chmod -R u+w "$PWD"
+  rm -rf "$PWD"
+} </dev/null >/dev/null 2>&1 3<&- &
+exec nix-store "$@" 4<&-
+`;
+/** The status by which a shell says that there is no such program. */
+const NOT_FOUND = 127;
 
 export interface RealiseOptions {
   /** The caches that the machine has, in their order. */
@@ -35,7 +52,7 @@ export async function realise(
   paths: Iterable<StorePath>,
   options: RealiseOptions,
 ): Promise<string | undefined> {
-  const dir = await mkdtemp(join(tmpdir(), "handpick-verify-"));
+  const dir = await mkdtemp(join(temporaryFolder(), "handpick-verify-"));
   try {
     for (const name of ["etc", "home"]) await mkdir(join(dir, name));
     await using netrc = await netrcIn(dir, options.netrc);
@@ -106,7 +123,7 @@ async function run(
   { dir, netrc, env, signal }: RunOptions,
 ): Promise<string | undefined> {
   const home = join(dir, "home");
-  const child = spawn("nix-store", args, {
+  const child = spawn("/bin/sh", ["-c", GUARDED, "sh", ...args], {
     cwd: dir,
     signal,
     env: {
@@ -121,19 +138,25 @@ async function run(
       NIX_STORE_DIR: undefined,
       NIX_STATE_DIR: undefined,
     },
-    // The last is NETRC_FD.
-    stdio: ["ignore", "ignore", "pipe", netrc.fd],
+    // The third is NETRC_FD, the last the guard's.
+    stdio: ["ignore", "ignore", "pipe", netrc.fd, "pipe"],
   });
+  const guard = child.stdio[4] as Writable;
+  guard.on("error", () => undefined); // it may not have started
   let failure: Error | undefined;
   child.on("error", (error) => (failure = error));
-  const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+  // The guard holds its end of the pipe until it is told, so this is not "close".
+  const closed = new Promise<number | null>((resolve) => {
+    child.on("exit", resolve);
+    child.on("error", () => resolve(null));
+  }).finally(() => guard.end("done\n"));
   let words = "";
   for await (const chunk of child.stderr?.setEncoding("utf8") ?? []) {
     words = (words + String(chunk)).slice(-MOST_WORDS);
   }
   const status = await closed;
   signal.throwIfAborted();
-  if (failure !== undefined) {
+  if (failure !== undefined || status === NOT_FOUND) {
     throw new HandpickError("INSTALLABLE_FAILED", "Cannot run nix-store", {
       cause: failure,
       hint: "Install Nix, or leave out --realise.",

@@ -2,7 +2,7 @@ import type { CacheConfig, Config } from "../config/config.ts";
 import type { HandpickError } from "../error.ts";
 import { withoutSecrets } from "../config/credentials.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
-import { compareStorePaths, type StorePath } from "../nix/store-path.ts";
+import { compareStorePaths, isDerivation, type StorePath } from "../nix/store-path.ts";
 import { orAborted } from "../or-aborted.ts";
 import { exclusionCheck, needsOf } from "../plan/needs.ts";
 import type { Members, PlannedPick } from "../run/gather.ts";
@@ -52,6 +52,8 @@ export interface Verdict {
   readonly areKeysKnown: boolean;
   /** True if the cache answers 401 to its readers, who have no password as far as its table says. */
   readonly wantsPassword: boolean;
+  /** URLs of upstreams that serve paths, and whose keys nobody says: any signature counts there, too. */
+  readonly keylessUpstreams: readonly string[];
   /** The picks that were looked at. */
   readonly picks: readonly PickRoots[];
   /** How many paths come from the cache, and how many from upstreams. */
@@ -93,6 +95,7 @@ export async function verifyCache(
   const { own } = sources;
   const realised =
     options.realises === true ? await realiseAll(picks, sources, options) : undefined;
+  const serving = new Set([...walked.served.values()].map(({ source }) => source));
   const fromOwn = [...walked.served.values()].filter(({ source }) => source === own).length;
   return {
     cache: config.name,
@@ -100,6 +103,9 @@ export async function verifyCache(
     publicKeys: sources.publicKeys,
     areKeysKnown: own.keys !== undefined,
     wantsPassword: own.reader.wantsPassword === true,
+    keylessUpstreams: sources.upstreams
+      .filter((source) => source.keys === undefined && serving.has(source))
+      .map(({ reader }) => reader.url),
     picks,
     served: { own: fromOwn - proof.holes.size, upstream: walked.served.size - fromOwn },
     proved: proof.proved,
@@ -189,7 +195,9 @@ async function realiseAll(
   { own, upstreams, publicKeys, netrc }: Sources,
   { env, config, signal }: VerifyOptions,
 ): Promise<{ readonly failure: string | undefined }> {
-  const paths = new Set(picks.flatMap(({ roots }) => [...roots]));
+  const roots = picks.flatMap((pick) => [...pick.roots]);
+  // To realise a derivation is to have all of its outputs, and nobody picked all.
+  const paths = new Set(roots.filter((path) => !isDerivation(path)));
   const substituters = [own, ...upstreams].map(({ reader }) => reader.url);
   const around = { substituters, publicKeys, netrc, signal };
   return { failure: await realise(paths, { ...around, env: withoutSecrets(env, config) }) };
