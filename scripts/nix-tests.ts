@@ -15,7 +15,7 @@ const STARTS_NIX = /\("nix(?:-[a-z]+)?", \[/;
  * nothing that its version could change.
  */
 const OF_ANY_NIX =
-  /^test\/(?:campaign\/|crash\/(?:keygen|kill|show-all)|faults\/|start-script|bad-input-server|sync\/(?:kill|turning))/;
+  /^test\/(?:campaign\/|crash\/(?:keygen|kill|show-all)|faults\/|kinds|start-script|bad-input-server|sync\/(?:kill|turning))/;
 
 /**
  * Tests of what users type, of our own files, of the loop of `sync` and of output: a Nix gives them

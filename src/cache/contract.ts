@@ -46,6 +46,15 @@ export interface PartTraits {
   readonly lifetimeMs: number | undefined;
 }
 
+/** For a cache that takes parts of any size and number, in any order. */
+export const ANY_PARTS: PartTraits = {
+  inOrder: false,
+  minBytes: 1,
+  maxParts: Number.MAX_SAFE_INTEGER,
+  md5: false,
+  lifetimeMs: undefined,
+};
+
 /** Facts that a cache tells of itself, asked once before anything is sent. */
 export interface CacheInfo {
   /** Where readers find it, without trailing slash. */
@@ -174,7 +183,7 @@ export interface MissingOptions {
   /** The records of our store, which narinfos are compared with. @default {none} */
   readonly records?: ReadonlyMap<HashPart, PathInfo>;
   /** Paths that readers do not get: an upload replaces all that the cache has of them. @default {none} */
-  readonly unread?: ReadonlySet<HashPart>;
+  readonly unread?: Iterable<HashPart>;
 }
 
 /** A binary cache we push to. Every backend runs the same conformance suite. */

@@ -8,7 +8,7 @@ import { generateSecretKey, publicKeyOf, type SecretKey } from "../nix/key.ts";
 import { type NarInfo, printNarInfo } from "../nix/narinfo.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { fingerprint, signFingerprint } from "../nix/signature.ts";
-import { fromBaseName, hashPartOf, parseStorePath } from "../nix/store-path.ts";
+import { fromBaseName, type HashPart, hashPartOf, parseStorePath } from "../nix/store-path.ts";
 import { narInfoOf } from "./binary-cache.ts";
 import { FoundNarInfos, type KnownKeys } from "./found-narinfos.ts";
 
@@ -171,9 +171,13 @@ describe("FoundNarInfos", () => {
   });
 
   describe("#withOthers()", () => {
-    const kept = (narInfo: NarInfo, keepsOthers = true): readonly string[] => {
+    const kept = (
+      narInfo: NarInfo,
+      { keepsOthers = true, unread = [] as HashPart[] } = {},
+    ): readonly string[] => {
       const found = new FoundNarInfos({ keys: { ...SIGNING, areAll: true, keepsOthers } });
       const asked = { hashPart: hashPartOf(RECORD.path), record: RECORD, verifies: true };
+      found.distrust(unread);
       found.read(printNarInfo(narInfo), asked);
       return found.withOthers({ ...request, signatures: ours.signatures }).signatures;
     };
@@ -181,7 +185,8 @@ describe("FoundNarInfos", () => {
     it("adds signatures by unknown keys over what is published again", () => {
       const theirs = signed(plain, STRANGER);
       assert.deepEqual(kept(theirs), [...ours.signatures, ...theirs.signatures]);
-      assert.deepEqual(kept(theirs, false), ours.signatures);
+      assert.deepEqual(kept(theirs, { keepsOthers: false }), ours.signatures);
+      assert.deepEqual(kept(theirs, { unread: [hashPartOf(RECORD.path)] }), ours.signatures);
     });
 
     it("adds none in the name of a known key, and none over something else", () => {

@@ -4,7 +4,7 @@ import type { PublicKey } from "../nix/key.ts";
 import { type NarCompression, type NarInfo, parseNarInfo } from "../nix/narinfo.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { fingerprint, parseSignature, verifyFingerprint } from "../nix/signature.ts";
-import { DEFAULT_STORE_DIR, type HashPart, hashPartOf } from "../nix/store-path.ts";
+import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import type { UploadRequest } from "./contract.ts";
 
 /** The keys by which a narinfo is judged that is in a cache already. */
@@ -54,6 +54,7 @@ export class FoundNarInfos {
   readonly #names: ReadonlySet<string | undefined>;
   /** Signatures by unknown keys over what our records say, too. */
   readonly #others = new Map<HashPart, readonly string[]>();
+  readonly #unread = new Set<HashPart>();
 
   constructor({
     storeDir = DEFAULT_STORE_DIR,
@@ -72,9 +73,19 @@ export class FoundNarInfos {
     return !this.#keys.signs;
   }
 
+  /** Takes note of paths that readers do not get, whatever we think of their narinfos. */
+  distrust(unread: Iterable<HashPart>): void {
+    for (const hashPart of unread) this.#unread.add(hashPart);
+  }
+
+  /** Returns true if nothing that the cache has of the path is to be kept. */
+  isDistrusted(path: StorePath): boolean {
+    return this.#unread.has(hashPartOf(path));
+  }
+
   /** Reads the narinfo that a cache has of a path; undefined if it counts for nothing. */
   read(text: string, asked: Asked): NarInfo | undefined {
-    const found = readNarInfo(text, this.#storeDir);
+    const found = tryParseNarInfo(text, this.#storeDir);
     if (found === undefined || hashPartOf(found.storePath) !== asked.hashPart) return undefined;
     const { record, hashPart } = asked;
     const agrees = record !== undefined && saysSame(found, record);
@@ -85,8 +96,9 @@ export class FoundNarInfos {
 
   /** Adds the signatures of others that the narinfo in the cache has, and that the one in its place is to keep. */
   withOthers(request: UploadRequest): UploadRequest {
-    const others = this.#others.get(hashPartOf(request.info.path));
-    if (others === undefined || !this.#keys.keepsOthers) return request;
+    const { path } = request.info;
+    const others = this.#others.get(hashPartOf(path));
+    if (others === undefined || !this.#keys.keepsOthers || this.isDistrusted(path)) return request;
     return { ...request, signatures: [...new Set([...request.signatures, ...others])] };
   }
 
@@ -126,7 +138,7 @@ export class FoundNarInfos {
 }
 
 /** Reads a narinfo; undefined if it is none. */
-export function readNarInfo(text: string, storeDir: string): NarInfo | undefined {
+export function tryParseNarInfo(text: string, storeDir: string): NarInfo | undefined {
   try {
     return parseNarInfo(text, { storeDir });
   } catch (error) {

@@ -27,10 +27,16 @@ export class DiskFaults implements Disk {
     this.#trace.clear();
   }
 
+  hear({ number: overAt, over }: DiskCall): void {
+    for (const number of over) {
+      const call = this.#trace.get(number);
+      if (call !== undefined) this.#trace.set(number, { ...call, overAt });
+    }
+  }
+
   async answer(asked: DiskCall): Promise<string | undefined> {
-    const { number, call, path, over } = asked;
+    const { number, call, path } = asked;
     this.#trace.set(number, { ...asked, overAt: Infinity });
-    for (const one of over) this.#setOver(one, number);
     if (call === "done") return this.#strike(this.#waiting.get(path));
     const fault = this.player.meet(call);
     const target = path.slice(this.folder.length + 1);
@@ -76,11 +82,6 @@ export class DiskFaults implements Disk {
           ...(hasNar ? [] : [`${path} gets its name before ${nar} has it for good`]),
         ];
       });
-  }
-
-  #setOver(number: number, overAt: number): void {
-    const call = this.#trace.get(number);
-    if (call !== undefined) this.#trace.set(number, { ...call, overAt });
   }
 
   /** Takes the disk away for a moment, as if it was not mounted. Files that are open stay so. */

@@ -85,6 +85,21 @@ for (const how of ["callback", "sync"] as const) {
   });
 }
 
+describe("DiskFaults", () => {
+  it("hears from questions about another disk which calls are over", async () => {
+    const disk = new DiskFaults("one", "/disk");
+    const from = "/disk/new";
+    await disk.answer({ number: 1, call: "write", path: from, over: [] });
+    disk.hear({ number: 2, call: "look", path: "/other", over: [1] });
+    await disk.answer({ number: 3, call: "sync", path: from, over: [] });
+    const unsafe = (): readonly string[] => disk.unsafeNames(() => undefined);
+    await disk.answer({ number: 5, call: "rename", path: "/disk/named", from, over: [] });
+    assert.equal(unsafe().length, 1);
+    disk.hear({ number: 4, call: "look", path: "/other", over: [3] });
+    assert.deepEqual(unsafe(), []);
+  });
+});
+
 function fault(operation: string, effect: string): FaultStep {
   return { cache: "one", operation, nth: 1, times: 1, effect };
 }

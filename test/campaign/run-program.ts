@@ -117,6 +117,7 @@ export async function runProgram(options: ProgramOptions): Promise<Ended> {
 export function attend(channel: Duplex, disks: readonly Disk[]): void {
   const onLine = (line: string): void => {
     const call = JSON.parse(line) as DiskCall;
+    for (const disk of disks) disk.hear(call);
     const disk = disks.find(({ folder }) => `${call.path}/`.startsWith(`${folder}/`));
     void disk?.answer(call).then((answer) => {
       if (answer !== undefined) channel.write(`${answer}\n`);

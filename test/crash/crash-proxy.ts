@@ -17,7 +17,8 @@ interface Trap {
  * come. It passes the `Host` header on, so that part URLs lead through it as well.
  */
 export class CrashProxy implements AsyncDisposable {
-  readonly counts: Map<Step, number> = new Map<Step, number>();
+  /** All requests are counted as "any" as well. */
+  readonly counts: Map<Step | "any", number> = new Map<Step | "any", number>();
   /** Requests wait for it before anything of them is passed on. */
   before: ((step: Step) => Promise<void>) | undefined;
   /** URL of the cache; requests wait while it is not there. */
@@ -72,16 +73,19 @@ export class CrashProxy implements AsyncDisposable {
     this.#agent.destroy();
   }
 
-  #count(step: Step): number {
+  #count(step: Step | "any"): number {
     return this.counts.get(step) ?? 0;
   }
 
   /** The trap that this request is to spring, if any. */
   #meet(step: Step): Trap | undefined {
-    this.counts.set(step, this.#count(step) + 1);
+    for (const counted of [step, "any"] as const) {
+      this.counts.set(counted, this.#count(counted) + 1);
+    }
     const trap = this.#trap;
-    const isIt =
-      trap?.moment.step === step && this.#count(step) === trap.seenBefore + trap.moment.nth;
+    if (trap === undefined || (trap.moment.step !== step && trap.moment.step !== "any"))
+      return undefined;
+    const isIt = this.#count(trap.moment.step) === trap.seenBefore + trap.moment.nth;
     return isIt ? trap : undefined;
   }
 

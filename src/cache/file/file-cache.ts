@@ -20,6 +20,7 @@ import type {
   Upload,
   UploadRequest,
 } from "../contract.ts";
+import { ANY_PARTS } from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import { FoundNarInfos } from "../found-narinfos.ts";
 import type { OpenCacheOptions } from "../kind.ts";
@@ -35,13 +36,7 @@ const TRAITS: CacheTraits = {
   compressions: new Set(["zstd", "xz", "none"]),
   closureRule: "client",
   signer: "client",
-  parts: {
-    inOrder: false,
-    minBytes: 1,
-    maxParts: Number.MAX_SAFE_INTEGER,
-    md5: false,
-    lifetimeMs: undefined,
-  },
+  parts: ANY_PARTS,
 };
 
 /** Looks at files at once: Node has four threads for them, and a share that hangs leaves one to other caches. */
@@ -114,8 +109,9 @@ class FileCache implements Cache {
   async missing(
     hashParts: Iterable<HashPart>,
     signal: AbortSignal,
-    { closeness = "narinfo", records }: MissingOptions = {},
+    { closeness = "narinfo", records, unread = [] }: MissingOptions = {},
   ): Promise<Set<HashPart>> {
+    this.#narInfos.distrust(unread);
     const verifies = closeness !== "narinfo";
     const asked = new Set(hashParts);
     const looking = { action: `look into ${this.#label}`, isReading: true, signal };

@@ -2,7 +2,7 @@ import { HandpickError } from "../../error.ts";
 import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
 import type { NarInfo } from "../../nix/narinfo.ts";
-import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../nix/store-path.ts";
+import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
 import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
 import type {
   Cache,
@@ -54,7 +54,6 @@ class LayoutCache implements Cache {
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
   readonly #narInfos: FoundNarInfos;
-  readonly #unread = new Set<HashPart>();
   readonly #abortMs: number;
   /** The store that the cache is of, once it says so. */
   #prepared: Promise<string> | undefined;
@@ -101,10 +100,10 @@ class LayoutCache implements Cache {
   async missing(
     hashParts: Iterable<HashPart>,
     signal: AbortSignal,
-    { closeness = "narinfo", records, unread = new Set() }: MissingOptions = {},
+    { closeness = "narinfo", records, unread = [] }: MissingOptions = {},
   ): Promise<Set<HashPart>> {
     const asked = new Set(hashParts);
-    for (const hashPart of unread) this.#unread.add(hashPart);
+    this.#narInfos.distrust(unread);
     const request = { action: `look into ${this.#label}`, signal };
     const listed = await listNarInfos(asked, this.#objects, request);
     const verifies = closeness !== "narinfo";
@@ -131,7 +130,7 @@ class LayoutCache implements Cache {
     const storeDir = await this.#prepare(signal);
     if (storeDirOf(request.info.path) === storeDir) {
       const [label, objects, abortMs] = [this.#label, this.#objects, this.#abortMs];
-      const replaces = this.#unread.has(hashPartOf(request.info.path));
+      const replaces = this.#narInfos.isDistrusted(request.info.path);
       const whole = this.#narInfos.withOthers(request);
       return await LayoutUpload.start(
         { label, objects, request: whole, replaces, abortMs },

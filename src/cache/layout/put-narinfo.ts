@@ -1,7 +1,7 @@
 import type { NarInfo } from "../../nix/narinfo.ts";
 import { fingerprint } from "../../nix/signature.ts";
 import { storeDirOf } from "../../nix/store-path.ts";
-import { isConsistent, readNarInfo } from "../found-narinfos.ts";
+import { isConsistent, tryParseNarInfo } from "../found-narinfos.ts";
 import type { ObjectRequest, ObjectStore, StoredObject } from "./object-store.ts";
 
 export interface PutNarInfoOptions {
@@ -29,7 +29,7 @@ export async function putNarInfo(
   }
   let isOurs = false;
   const isEnough = async (bytes: Buffer): Promise<boolean> => {
-    const found = readNarInfo(bytes.toString(), storeDirOf(narInfo.storePath));
+    const found = tryParseNarInfo(bytes.toString(), storeDirOf(narInfo.storePath));
     if (found === undefined || !saysAll(found, narInfo) || !isConsistent(found)) return false;
     // Ours may be there after an answer that was lost.
     isOurs = found.url === narInfo.url;

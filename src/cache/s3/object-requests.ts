@@ -35,8 +35,8 @@ interface Target {
 export class ObjectRequests {
   readonly #options: ObjectRequestsOptions;
   #target: Promise<Target> | undefined;
-  /** How far the clock of the server is ahead, once it took a signature for one of another time. */
-  #clockOffsetMs = 0;
+  /** How far the clock of the server is ahead of ours, once that was too far for a signature. */
+  #skewMs = 0;
 
   constructor(options: ObjectRequestsOptions) {
     this.#options = options;
@@ -69,8 +69,8 @@ export class ObjectRequests {
       body,
     });
     const response = await sendSigned(client, signed, options);
-    const serverMs = Date.parse(response.headers.date ?? "");
-    if (isSkewed(response) && !Number.isNaN(serverMs)) this.#clockOffsetMs = serverMs - Date.now();
+    const theirMs = Date.parse(response.headers.date ?? "");
+    if (isSkewed(response) && !Number.isNaN(theirMs)) this.#skewMs = theirMs - Date.now();
     return response;
   }
 
@@ -97,7 +97,7 @@ export class ObjectRequests {
     });
     const sign = async (request: SdkRequest): Promise<SdkRequest> =>
       await signer.sign(request as Parameters<typeof signer.sign>[0], {
-        signingDate: new Date(Date.now() + this.#clockOffsetMs),
+        signingDate: new Date(Date.now() + this.#skewMs),
         signingRegion,
         signingService: signingName,
       });

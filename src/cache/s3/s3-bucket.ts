@@ -172,7 +172,8 @@ export class S3Bucket implements Disposable {
     let outcome: T | undefined;
     const attempt = async (): Promise<HttpResponse> => {
       let { response, value } = await this.#send(request, send);
-      // The SDK goes by the clock of the server from now on, also after one that was wrong for a moment.
+      // From now on signatures are made for the clock of the server. That of the SDK goes by every answer, so one
+      // with a wrong date disturbs it until then.
       if (isSkewed(response)) ({ response, value } = await this.#send(request, send));
       outcome = value;
       failed = isSuccess(response) ? undefined : response;

@@ -148,14 +148,14 @@ export class S3Objects implements ObjectStore {
   ): Promise<HttpResponse | Failed> {
     const bucket = this.#bucket;
     const headers = { "content-type": contentType, ...bucket.storageHeaders(), ...condition };
-    const key = bucket.keyOf(name);
-    const outcome = await bucket.tryCall({ method: "PUT", key, headers, body: bytes }, request);
+    const call = { method: "PUT", key: bucket.keyOf(name), headers, body: bytes } as const;
+    const outcome = await bucket.tryCall(call, request);
     if (!isFailed(outcome) && outcome.headers.etag === undefined) throw withoutTag(name, request);
     return outcome;
   }
 }
 
-/** The SDK takes any success for one of S3, also that of a login page. */
+/** A success without it is none of S3, but may be that of a login page. */
 function withoutTag(name: string, { action }: ObjectRequest): HandpickError {
   return new HandpickError(
     "CACHE_PROTOCOL",

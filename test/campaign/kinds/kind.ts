@@ -85,6 +85,8 @@ export type CacheStriking = Pick<Striking, "signal" | "stepClock">;
 /** A disk whose calls may fail. */
 export interface Disk {
   readonly folder: string;
+  /** Hears of every question, be it about another disk: which calls it tells to be over. */
+  hear(call: DiskCall): void;
   /** Says what becomes of a call; undefined if the program does not live to hear it. */
   answer(call: DiskCall): Promise<string | undefined>;
 }
