@@ -182,6 +182,15 @@ for (const { kind, skip, unreadable, open } of KINDS) {
       },
     );
 
+    it("finds and repairs a cache without nix-cache-info, which Nix does not read", async () => {
+      await rm(join(kept.dir, "nix-cache-info"));
+      const found = await run("verify", "mine", app);
+      assert.equal(found.status, 1, found.stderr);
+      assert.match(found.stdout, /^mine: 0 of 1 served[^]*no nix-cache-info \(and 1 more path\)$/m);
+      const repaired = await run("verify", "--repair", "mine", app);
+      assert.equal(repaired.status, 0, repaired.stdout + repaired.stderr);
+    });
+
     for (const { name, code, args = [], damage } of DAMAGES) {
       it(`finds and repairs: ${name}`, async () => {
         await damage(await filesOf("lib-1"));

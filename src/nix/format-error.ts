@@ -8,6 +8,7 @@ export const UNPRINTABLE: RegExp = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 export type Format =
   | "base32"
   | "hash"
+  | "content-address"
   | "store-path"
   | "nar"
   | "narinfo"

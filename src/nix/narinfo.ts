@@ -1,3 +1,4 @@
+import { parseContentAddress } from "./content-address.ts";
 import { FormatError, quote } from "./format-error.ts";
 import { formatHash, parseHash, parseSha256, type Sha256 } from "./hash.ts";
 import { parseSignature } from "./signature.ts";
@@ -54,7 +55,6 @@ const LONGEST_TEXT = 2 ** 20;
 const URL = /^[^\s\p{Cc}]{1,4096}$/u;
 const SYSTEM = /^[^\s\p{Cc}]{1,255}$/u;
 const DECIMAL = /^\d{1,16}$/;
-const CONTENT_ADDRESS = /^(?:text:|fixed:(?:r:|git:)?)([a-z0-9]+:[0-9A-Za-z+/=]+)$/;
 const UNKNOWN_DERIVER = "unknown-deriver";
 /** The keys that are read, in Nix's order of writing. Only `Sig` may stand more than once. */
 const KEYS = [
@@ -100,7 +100,7 @@ export function parseNarInfo(text: string, options: { readonly storeDir?: string
     deriver: field("Deriver", (name) => parseDeriver(name, storeDir)),
     system: field("System", parseSystem),
     signatures: parseAll("Sig", lines, checkSignature),
-    ca: field("CA", parseContentAddress),
+    ca: field("CA", checkContentAddress),
   };
 }
 
@@ -132,7 +132,7 @@ export function printNarInfo(
     Deriver: [deriver === undefined ? undefined : baseNameOf(deriver)],
     System: [system === undefined ? undefined : parseSystem(system)],
     Sig: info.signatures.map(checkSignature),
-    CA: [ca === undefined ? undefined : parseContentAddress(ca)],
+    CA: [ca === undefined ? undefined : checkContentAddress(ca)],
   };
   const lines = KEYS.flatMap((key) =>
     values[key].filter((value) => value !== undefined).map((value) => `${key}: ${value}\n`),
@@ -220,10 +220,8 @@ function checkSignature(text: string): string {
   return text;
 }
 
-function parseContentAddress(text: string): string {
-  const [, hash] = CONTENT_ADDRESS.exec(text) ?? [];
-  if (hash === undefined) throw notA("content address", text);
-  parseHash(hash);
+function checkContentAddress(text: string): string {
+  parseContentAddress(text);
   return text;
 }
 

@@ -6,6 +6,7 @@ export type FaultCode =
   | "damaged" // something else is in the place of the narinfo
   | "unsigned" // no signature, and no content address
   | "untrusted" // no signature that verifies by a key that readers have
+  | "no-cache-info" // the server has no nix-cache-info, so Nix asks it for nothing
   | "nar-missing" // its NAR is not there
   | "nar-size" // its NAR has another size than the narinfo says
   | "nar-damaged" // its NAR was read, and is not what the narinfo says
@@ -31,6 +32,7 @@ const TEXTS: Readonly<Record<FaultCode, string>> = {
   damaged: "has something else in the place of its narinfo",
   unsigned: "has no signature",
   untrusted: "has no signature by a key that readers trust",
+  "no-cache-info": "is there, but Nix asks for nothing where there is no nix-cache-info",
   "nar-missing": "has a narinfo, but its NAR is not there",
   "nar-size": "has a NAR of another size than its narinfo says",
   "nar-damaged": "has a NAR that is not what its narinfo says",

@@ -93,11 +93,31 @@ describe("openSources()", () => {
     assert.deepEqual(server.seen, [undefined, undefined]);
   });
 
+  it("gives the token of another server with Cachix's protocol to none of Cachix", async () => {
+    const asked = { url: "cachix://mine", readUrl: "https://mine.cachix.org" };
+    const netrcOf = ({ netrc }: Sources): string | undefined => netrc;
+    const line = "machine mine.cachix.org login token password t0ken-of-ours\n";
+    assert.equal(await withSources(asked, netrcOf), line);
+    const host = "https://cache.company.example";
+    assert.equal(await withSources({ ...asked, credentials: { host } }, netrcOf), undefined);
+    const plain = { ...asked, readUrl: "http://mine.cachix.org" };
+    assert.equal(await withSources(plain, netrcOf), undefined);
+  });
+
   it("gives Nix a line for a private cache alone", async () => {
     const url = "https://cache.example/nix";
     const netrcOf = ({ netrc }: Sources): string | undefined => netrc;
     const line = "machine cache.example login token password t0ken-of-ours\n";
     assert.equal(await withSources({ url, readUrl: url }, netrcOf), line);
+    for (const [user, password, words] of [
+      ["me", "pw", "login me password pw"],
+      ["", "pw", "password pw"],
+      ["a b", 'p "w', 'login "a b" password "p \\"w"'],
+    ] as const) {
+      const login = { user, password: new Secret(password) };
+      const own = { url, readUrl: url, credentials: { token: undefined, login } };
+      assert.equal(await withSources(own, netrcOf), `machine cache.example ${words}\n`);
+    }
     const open = { url, readUrl: url, info: { isPublic: true } };
     assert.equal(await withSources(open, netrcOf), undefined);
   });

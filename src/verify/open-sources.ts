@@ -1,5 +1,6 @@
 import { authorizationOf } from "../cache/authorization.ts";
 import type { CacheInfo, CacheReader } from "../cache/contract.ts";
+import { netrcWord } from "../cache/http/netrc.ts";
 import { openHttpReader } from "../cache/http/http-reader.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { HandpickError } from "../error.ts";
@@ -91,9 +92,12 @@ function credentialsFor(readUrl: string, opened: OpenedCache): string | undefine
 function netrcFor(readUrl: string, opened: OpenedCache): string | undefined {
   if (!mayKnowUs(readUrl, opened)) return undefined;
   const { token, login } = opened.credentials;
-  const password = (token ?? login?.password)?.reveal();
+  const { user, password } =
+    token === undefined ? (login ?? {}) : { user: "token", password: token };
   if (password === undefined) return undefined;
-  return `machine ${new URL(readUrl).hostname} login ${login?.user ?? "token"} password ${password}\n`;
+  const host = new URL(readUrl).hostname.replace(/^\[(.*)\]$/, "$1");
+  const words = user === undefined || user === "" ? [] : ["login", netrcWord(user)];
+  return ["machine", host, ...words, "password", `${netrcWord(password.reveal())}\n`].join(" ");
 }
 
 /** Returns true for a server that pushes send our credentials to. */
@@ -107,6 +111,9 @@ function mayKnowUs(
   const target = new URL(readUrl);
   // Attic's URLs have no scheme of the web.
   const origin = server?.includes("://") === false ? `https://${server}` : server;
-  const isSame = origin !== undefined && new URL(origin).origin === target.origin;
-  return isSame || kind?.isOwnHost(target) === true;
+  const pushed = origin === undefined ? undefined : new URL(origin);
+  // The service of a kind has servers of several names, which know each other's tokens.
+  const isOfKind = (one: URL): boolean => kind?.isOwnHost(one) === true;
+  const isOwn = isOfKind(target) && (pushed === undefined || isOfKind(pushed));
+  return isOwn || pushed?.origin === target.origin;
 }

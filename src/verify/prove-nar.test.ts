@@ -9,6 +9,7 @@ import type { CacheReader } from "../cache/contract.ts";
 import { HandpickError } from "../error.ts";
 import { sha256FromDigest, type Sha256 } from "../nix/hash.ts";
 import type { NarCompression, NarInfo } from "../nix/narinfo.ts";
+import { parseStorePath } from "../nix/store-path.ts";
 import { proveNar } from "./prove-nar.ts";
 
 const { signal } = new AbortController();
@@ -26,7 +27,8 @@ function narOf(contents: Uint8Array): Buffer {
   return Buffer.concat([...words, contents, Buffer.from(")")].map(word));
 }
 
-const NAR = narOf(Buffer.alloc(300_000, "some text that repeats "));
+const TEXT = Buffer.alloc(300_000, "some text that repeats ");
+const NAR = narOf(TEXT);
 const hashOf = (bytes: Uint8Array): Sha256 =>
   sha256FromDigest(createHash("sha256").update(bytes).digest());
 
@@ -124,6 +126,36 @@ describe("proveNar()", () => {
       await proveNar({ ...narInfo, narHash: other }, readerOf(file), signal),
       "the NAR has another hash",
     );
+  });
+
+  describe("of a path with a content address", () => {
+    const digest = (algorithm: string, bytes: Uint8Array): string =>
+      `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`;
+    const faultOf = (change: Partial<NarInfo>, nar = NAR): Promise<string | undefined> => {
+      const { file, narInfo } = packed("none", nar);
+      return proveNar({ ...narInfo, ...change }, readerOf(file), signal);
+    };
+    const wrong = "its contents are not those of its content address";
+
+    it("compares the contents with it", async () => {
+      for (const ca of [
+        `text:${digest("sha256", TEXT)}`,
+        `fixed:${digest("sha512", TEXT)}`,
+        `fixed:r:${digest("sha1", NAR)}`,
+      ]) {
+        assert.equal(await faultOf({ ca }), undefined, ca);
+        assert.equal(await faultOf({ ca }, narOf(Buffer.from("other"))), wrong, ca);
+      }
+    });
+
+    it("reads its own hash as zeros, as Nix did when it made the path", async () => {
+      const path = "/tmp/own/store/9sd3c2y4rsy3mw1fy65nb53qnsll7gl3-selfy";
+      const storePath = parseStorePath(path, "/tmp/own/store");
+      const ca = "fixed:r:sha256:0qfajiq6jn4wyk1dwzk331b9p98wgrbg2q6bnjpyap1wp9x59wwz";
+      const own = { storePath, references: [storePath], ca };
+      assert.equal(await faultOf(own, narOf(Buffer.from(`${path}\n`))), undefined);
+      assert.equal(await faultOf(own, narOf(Buffer.from(path))), wrong);
+    });
   });
 
   it("says nothing of a NAR where the server gives no answer, or that it cannot unpack", async () => {

@@ -9,7 +9,7 @@ import { systemCode } from "../files/system-code.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { sha256FromDigest } from "../nix/hash.ts";
 import type { NarCompression, NarInfo } from "../nix/narinfo.ts";
-import { NarReader } from "../nix/nar-reader.ts";
+import { contentCheck } from "./content-check.ts";
 
 /** xz refuses files that need more; its highest preset needs 65 MiB. */
 const XZ_MEMORY = "256MiB";
@@ -27,7 +27,7 @@ const PROGRAMS: Partial<Record<NarCompression, readonly string[]>> = {
 
 /**
  * Reads the NAR of a path to its end, unpacks it and compares it with its narinfo: sizes and hashes of the file
- * and of the NAR, and that it is well-formed.
+ * and of the NAR, that it is well-formed, and its contents, where it has a content address.
  *
  * @returns Why it is not what the narinfo says, for people; undefined if it is.
  * @throws {HandpickError} Where the server gives no answer, or `COMPRESSOR_FAILED` if this machine cannot unpack it.
@@ -39,23 +39,22 @@ export async function proveNar(
 ): Promise<string | undefined> {
   const file = new Measure(narInfo.fileSize ?? Infinity);
   const nar = new Measure(narInfo.narSize);
-  const grammar = new NarReader();
+  const check = contentCheck(narInfo);
   // Ends whatever unpacks when the rest of it is not wanted.
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   try {
     const packed = file.measured(reader.nar(narInfo.url, { signal: either }));
     for await (const chunk of nar.measured(unpacked(packed, narInfo.compression, either))) {
-      grammar.write(chunk);
+      check.write(chunk);
     }
-    grammar.end();
+    return difference(narInfo, { file, nar }) ?? check.end();
   } catch (error) {
     signal.throwIfAborted();
     return damageOf(error);
   } finally {
     stop.abort();
   }
-  return difference(narInfo, { file, nar });
 }
 
 function difference(

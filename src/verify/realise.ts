@@ -1,14 +1,16 @@
 import { spawn } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { HandpickError } from "../error.ts";
+import { openUnnamed } from "../files/unnamed-file.ts";
 import type { StorePath } from "../nix/store-path.ts";
 
 /** How much of what Nix says is kept, in characters: its end says why it failed. */
 const MOST_WORDS = 4000;
 const MOST_LINES = 4;
+const NETRC_FD = 3;
 
 export interface RealiseOptions {
   /** The caches that the machine has, in their order. */
@@ -36,9 +38,9 @@ export async function realise(
   const dir = await mkdtemp(join(tmpdir(), "handpick-verify-"));
   try {
     for (const name of ["etc", "home"]) await mkdir(join(dir, name));
-    await writeFile(join(dir, "netrc"), options.netrc ?? "", { mode: 0o600 });
-    await writeFile(join(dir, "etc/nix.conf"), configuration(dir, options));
-    return await run(["--realise", ...paths], dir, options);
+    await using netrc = await netrcIn(dir, options.netrc);
+    await writeFile(join(dir, "etc/nix.conf"), configuration(netrc.path, options));
+    return await run(["--realise", ...paths], { ...options, dir, netrc });
   } finally {
     await makeFoldersWritable(dir);
     await rm(dir, { recursive: true, force: true });
@@ -53,11 +55,37 @@ async function makeFoldersWritable(dir: string): Promise<void> {
   }
 }
 
-function configuration(dir: string, { substituters, publicKeys }: RealiseOptions): string {
+interface NetrcFile extends AsyncDisposable {
+  /** Where Nix finds it. */
+  readonly path: string;
+  /** Open for reading; Nix inherits it. */
+  readonly fd: number;
+}
+
+/** Writes the secret where no crash leaves it behind, as far as the system has files that Nix opens without a name. */
+async function netrcIn(dir: string, text = ""): Promise<NetrcFile> {
+  const isNameless = process.platform === "linux";
+  const path = join(dir, "netrc");
+  const file = isNameless ? await openUnnamed(dir) : await open(path, "wx+", 0o600);
+  await file.write(text);
+  return {
+    path: isNameless ? `/proc/self/fd/${NETRC_FD}` : path,
+    fd: file.fd,
+    async [Symbol.asyncDispose]() {
+      await file.close();
+      await rm(path, { force: true });
+    },
+  };
+}
+
+function configuration(
+  netrcFile: string,
+  { substituters, publicKeys }: Pick<RealiseOptions, "substituters" | "publicKeys">,
+): string {
   return [
     `substituters = ${substituters.join(" ")}`,
     `trusted-public-keys = ${publicKeys.join(" ")}`,
-    `netrc-file = ${join(dir, "netrc")}`,
+    `netrc-file = ${netrcFile}`,
     "require-sigs = true",
     "max-jobs = 0",
     "builders =",
@@ -68,10 +96,14 @@ function configuration(dir: string, { substituters, publicKeys }: RealiseOptions
   ].join("\n");
 }
 
+interface RunOptions extends Pick<RealiseOptions, "env" | "signal"> {
+  readonly dir: string;
+  readonly netrc: NetrcFile;
+}
+
 async function run(
   args: readonly string[],
-  dir: string,
-  { env, signal }: RealiseOptions,
+  { dir, netrc, env, signal }: RunOptions,
 ): Promise<string | undefined> {
   const home = join(dir, "home");
   const child = spawn("nix-store", args, {
@@ -89,13 +121,14 @@ async function run(
       NIX_STORE_DIR: undefined,
       NIX_STATE_DIR: undefined,
     },
-    stdio: ["ignore", "ignore", "pipe"],
+    // The last is NETRC_FD.
+    stdio: ["ignore", "ignore", "pipe", netrc.fd],
   });
   let failure: Error | undefined;
   child.on("error", (error) => (failure = error));
   const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
   let words = "";
-  for await (const chunk of child.stderr.setEncoding("utf8")) {
+  for await (const chunk of child.stderr?.setEncoding("utf8") ?? []) {
     words = (words + String(chunk)).slice(-MOST_WORDS);
   }
   const status = await closed;

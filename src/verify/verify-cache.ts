@@ -1,5 +1,6 @@
 import type { CacheConfig, Config } from "../config/config.ts";
-import { type HandpickError, isOutage } from "../error.ts";
+import type { HandpickError } from "../error.ts";
+import { withoutSecrets } from "../config/credentials.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
 import { compareStorePaths, type StorePath } from "../nix/store-path.ts";
 import { orAborted } from "../or-aborted.ts";
@@ -9,10 +10,11 @@ import { infoOf, openConfigured, type OpenedCache, type OpenOptions } from "../r
 import { withMissingToken } from "../run/with-missing-token.ts";
 import type { Hole } from "./fault.ts";
 import { openSources, type Sources } from "./open-sources.ts";
+import { patiently } from "./patiently.ts";
 import { proveNar } from "./prove-nar.ts";
 import { realise } from "./realise.ts";
 import { type PickRoots, type Unserved, unserved } from "./unserved.ts";
-import { type Served, walk, type Walked } from "./walk.ts";
+import { walk, type Walked } from "./walk.ts";
 
 /** NARs that are read at once: each takes a connection and some threads. */
 const NARS_AT_ONCE = 4;
@@ -172,7 +174,8 @@ async function prove(
   const holes = new Map<StorePath, Hole>();
   let done = 0;
   await forEachConcurrent(chosen, { limit: NARS_AT_ONCE, signal }, async ([path, one], signal) => {
-    const detail = await proveWithPatience(one, signal);
+    const { narInfo, source } = one;
+    const detail = await patiently(signal, () => proveNar(narInfo, source.reader, signal));
     const fault = { code: "nar-damaged", server: own.reader.url, detail } as const;
     if (detail !== undefined) holes.set(path, { path, faults: [{ ...fault, detail }] });
     done++;
@@ -184,28 +187,12 @@ async function prove(
 async function realiseAll(
   picks: readonly PickRoots[],
   { own, upstreams, publicKeys, netrc }: Sources,
-  { env, signal }: VerifyOptions,
+  { env, config, signal }: VerifyOptions,
 ): Promise<{ readonly failure: string | undefined }> {
   const paths = new Set(picks.flatMap(({ roots }) => [...roots]));
   const substituters = [own, ...upstreams].map(({ reader }) => reader.url);
-  return { failure: await realise(paths, { substituters, publicKeys, netrc, env, signal }) };
-}
-
-const TRIES = 3;
-
-/** A connection that is cut says nothing of a NAR. */
-async function proveWithPatience(
-  { narInfo, source: { reader } }: Served,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await proveNar(narInfo, reader, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (tries === TRIES || !isOutage((error as HandpickError).code)) throw error;
-    }
-  }
+  const around = { substituters, publicKeys, netrc, signal };
+  return { failure: await realise(paths, { ...around, env: withoutSecrets(env, config) }) };
 }
 
 function sample<T>(all: readonly T[], size: number, random: () => number): T[] {

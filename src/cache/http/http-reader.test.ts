@@ -171,4 +171,15 @@ describe("openHttpReader()", () => {
     }
     assert.deepEqual(rig.asked, []);
   });
+
+  it("refuses addresses that one Nix finds elsewhere than another", async () => {
+    await using rig = await serve(file({ knowsRanges: true }));
+    const { port } = new URL(rig.reader.url);
+    for (const url of ["/x", `//127.0.0.1:${port}/x`, "http:x", "nar\\x", "\\x", "mailto:x"]) {
+      await assert.rejects(read(rig.reader, url), { code: "CACHE_PROTOCOL" }, url);
+      await assert.rejects(rig.reader.narSize(url, signal), { code: "CACHE_PROTOCOL" }, url);
+    }
+    assert.deepEqual(rig.asked, []);
+    assert.ok((await read(rig.reader, "nar/x?a:b//c")).equals(FILE));
+  });
 });

@@ -154,9 +154,13 @@ class HttpReader implements CacheReader {
     this.#client.close();
   }
 
-  /** Nix follows addresses of other servers as well. */
+  /**
+   * Nix follows addresses of other servers as well. Up to 2.31 it puts all that does not begin as one behind the
+   * address of the cache, and later versions resolve it as a browser does: what this makes a difference to is refused.
+   */
   #narUrl(text: string): URL {
-    const url = URL.parse(text, this.#base.href);
+    const isPlain = /^(?:https?:\/\/|(?![a-z][a-z0-9+.-]*:|\/))[^\\]*$/i.test(text);
+    const url = isPlain ? URL.parse(text, this.#base.href) : null;
     const isWeb = url?.protocol === "https:" || url?.protocol === this.#base.protocol;
     if (url !== null && isWeb && url.username === "" && url.password === "") return url;
     throw new HandpickError(

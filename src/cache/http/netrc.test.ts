@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 
 import { FormatError } from "../../nix/format-error.ts";
-import { findLogin } from "./netrc.ts";
+import { findLogin, netrcWord } from "./netrc.ts";
 
 /** User and password as Basic authentication has them. */
 function found(text: string, host = "h.example"): string | undefined {
@@ -81,6 +81,26 @@ describe("findLogin()", () => {
         } catch (error) {
           assert.ok(error instanceof FormatError);
         }
+      }),
+    );
+  });
+});
+
+describe("netrcWord()", () => {
+  it("leaves plain words as they are, which every curl reads", () => {
+    for (const word of ["t0ken", 'a"b', "a\\b", "password", "a#b"])
+      assert.equal(netrcWord(word), word);
+  });
+
+  it("is read back as it was", () => {
+    const word = fc
+      .string({ unit: "grapheme" })
+      .filter((text) => !/[\p{Cc}\u2028\u2029]/u.test(text));
+    fc.assert(
+      fc.property(word, word, (user, password) => {
+        fc.pre(!user.includes(":"));
+        const text = `machine h.example login ${netrcWord(user)} password ${netrcWord(password)}\n`;
+        assert.equal(found(text), `${user}:${password}`);
       }),
     );
   });

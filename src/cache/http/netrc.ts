@@ -36,6 +36,11 @@ export function findLogin(text: string, host: string): Login | undefined {
   return { user, password: new Secret(password) };
 }
 
+/** Spells a user or password for a `netrc`. Only curl of 2022 and later knows quotes, so a plain word has none. */
+export function netrcWord(text: string): string {
+  return /^[^\s"#]\S*$/.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
 function readEntries(text: string): Entry[] {
   const entries: Entry[] = [];
   let before: string | undefined;
