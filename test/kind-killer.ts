@@ -56,7 +56,7 @@ class RequestKiller implements Killer {
   }
 
   length(): Length {
-    return this.#proxies.map(({ counts }) => counts.get("any") ?? 0);
+    return this.#proxies.map(({ requests }) => requests);
   }
 
   arm(random: SeededRandom, length: Length, kill: () => void): Armed {

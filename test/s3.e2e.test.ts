@@ -87,6 +87,7 @@ describe("a cache that is a bucket", { skip: whyNoVersitygw, timeout: 180_000 },
       /bucket: access: signed with credentials of the variables AWS_ACCESS_KEY_ID/,
     );
     assert.match(stdout, /bucket: cache: .*whether we may write is tried below/);
+    assert.match(stdout, /bucket: credentials: those that access tells of, below, signing key/);
     assert.match(stdout, /bucket: access: .*, may write/);
     assert.match(stdout, /extra-trusted-public-keys = bucket-1:/);
     assert.match(stdout, /readers need http\(s\)/);

@@ -17,8 +17,7 @@ interface Trap {
  * come. It passes the `Host` header on, so that part URLs lead through it as well.
  */
 export class CrashProxy implements AsyncDisposable {
-  /** All requests are counted as "any" as well. */
-  readonly counts: Map<Step | "any", number> = new Map<Step | "any", number>();
+  readonly counts: Map<Step, number> = new Map<Step, number>();
   /** Requests wait for it before anything of them is passed on. */
   before: ((step: Step) => Promise<void>) | undefined;
   /** URL of the cache; requests wait while it is not there. */
@@ -73,15 +72,18 @@ export class CrashProxy implements AsyncDisposable {
     this.#agent.destroy();
   }
 
+  /** How many requests there were, of all steps. */
+  get requests(): number {
+    return [...this.counts.values()].reduce((sum, count) => sum + count, 0);
+  }
+
   #count(step: Step | "any"): number {
-    return this.counts.get(step) ?? 0;
+    return step === "any" ? this.requests : (this.counts.get(step) ?? 0);
   }
 
   /** The trap that this request is to spring, if any. */
   #meet(step: Step): Trap | undefined {
-    for (const counted of [step, "any"] as const) {
-      this.counts.set(counted, this.#count(counted) + 1);
-    }
+    this.counts.set(step, this.#count(step) + 1);
     const trap = this.#trap;
     if (trap === undefined || (trap.moment.step !== step && trap.moment.step !== "any"))
       return undefined;
