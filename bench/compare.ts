@@ -1,7 +1,7 @@
 import type { Bench } from "./bench.ts";
 import { seconds } from "./lines.ts";
 import type { Missing } from "./lines.ts";
-import type { Nix } from "./nix-versions.ts";
+import type { Nix, Nixes } from "./nix-versions.ts";
 import { race } from "./race.ts";
 import type { Contender } from "./race.ts";
 
@@ -54,7 +54,7 @@ export interface NixContender extends Pick<Contender, "mostRuns"> {
 
 /** The other side of a comparison with Nix, in all its versions. */
 export function otherNixes(
-  { nixes }: Bench,
+  nixes: Nixes,
   { name, run, ...rest }: NixContender,
 ): Pick<Comparison, "theirs" | "missing"> {
   return {

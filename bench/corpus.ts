@@ -57,7 +57,7 @@ export interface CorpusPath {
 
 /** Store paths to measure with, made of files of this machine. */
 export interface Corpus extends Readonly<
-  Record<"large" | "small" | "piece" | "huge" | "tiny" | "many", CorpusPath>
+  Record<"large" | "small" | "piece" | "huge" | "tiny" | "shallow" | "many", CorpusPath>
 > {
   /** Independent paths. */
   readonly several: readonly CorpusPath[];
@@ -76,26 +76,31 @@ export interface CorpusOptions {
 const RECIPE = 2;
 const MOST_FILES = 300_000;
 
-/** Opens the corpus in the folder, or makes it, which takes minutes in full size. */
+/** Opens the corpus in the folder, or makes what it lacks: all of it takes minutes in full size. */
 export async function openCorpus(
   options: CorpusOptions,
 ): Promise<{ readonly store: BenchStore; readonly corpus: Corpus }> {
   const { dir, sizes, signal } = options;
   const file = join(dir, "corpus.json");
   const wanted = JSON.stringify({ recipe: RECIPE, sizes });
-  const kept = await readFile(file, "utf8").catch(() => "");
-  const [recipe, paths] = kept.split("\n");
-  if (recipe === wanted && paths !== undefined) {
-    return { store: await openStore(dir), corpus: JSON.parse(paths) as Corpus };
-  }
-  await removeStore(dir, signal);
+  const text = await readFile(file, "utf8").catch(() => "");
+  const [recipe, paths] = text.split("\n");
+  const kept = recipe === wanted && paths !== undefined ? (JSON.parse(paths) as Kept) : undefined;
+  if (kept === undefined) await removeStore(dir, signal);
   const store = await openStore(dir);
-  const corpus = await makeCorpus(store, options);
-  await writeFile(file, `${wanted}\n${JSON.stringify(corpus)}\n`);
+  const files = kept ?? (await makeFiles(store, options));
+  const corpus = { ...files, ...(await makeClosures(store, { ...options, kept })) };
+  const made = `${wanted}\n${JSON.stringify(corpus)}\n`;
+  if (made !== text) await writeFile(file, made);
   return { store, corpus };
 }
 
-async function makeCorpus(store: BenchStore, options: CorpusOptions): Promise<Corpus> {
+type Closures = Pick<Corpus, "tiny" | "shallow" | "many">;
+type Files = Omit<Corpus, keyof Closures>;
+/** What another version made may lack closures, which take seconds. */
+type Kept = Files & Partial<Closures>;
+
+async function makeFiles(store: BenchStore, options: CorpusOptions): Promise<Files> {
   const { sizes, roots, signal, say } = options;
   say(`Making the corpus in ${store.dir}, once`);
   await store.nix("nix-store", ["--init"], signal);
@@ -111,10 +116,26 @@ async function makeCorpus(store: BenchStore, options: CorpusOptions): Promise<Co
     huge: await makeOne("huge", async (tree) => {
       await writeLargeFile(tree, sizes.hugeBytes, { ...material, from: 0 });
     }),
-    tiny: await makeClosure(store, sizes.tinyPaths, signal),
-    many: await makeClosure(store, sizes.manyPaths, signal),
   };
 }
+
+async function makeClosures(
+  store: BenchStore,
+  { sizes, signal, kept }: CorpusOptions & { readonly kept: Kept | undefined },
+): Promise<Closures> {
+  const make = (count: number, references: readonly [string, string]): Promise<CorpusPath> =>
+    makeClosure(store, { count, references, signal });
+  return {
+    tiny: kept?.tiny ?? (await make(sizes.tinyPaths, DEEP)),
+    shallow: kept?.shallow ?? (await make(sizes.tinyPaths, SHALLOW)),
+    many: kept?.many ?? (await make(sizes.manyPaths, DEEP)),
+  };
+}
+
+/** References of the n-th path: chains of 15 among 500 paths. */
+const DEEP = ["n / 2", "n * 2 / 3"] as const;
+/** The same with chains of 5. */
+const SHALLOW = ["n / 6", "n / 5"] as const;
 
 type Write = (path: string) => Promise<void>;
 type MakeOne = (name: string, write: Write) => Promise<CorpusPath>;
@@ -166,16 +187,23 @@ async function writeLargeTree(
   }
 }
 
+interface ClosureOptions {
+  readonly count: number;
+  /** Nix code for the numbers of the two paths that the n-th refers to. */
+  readonly references: readonly [string, string];
+  readonly signal: AbortSignal;
+}
+
 /** Paths of up to some KiB, each with two references, and one that refers to all of them. */
 async function makeClosure(
   store: BenchStore,
-  count: number,
-  signal: AbortSignal,
+  { count, references, signal }: ClosureOptions,
 ): Promise<CorpusPath> {
+  const [one, other] = references;
   const expression = `
     let
       lines = n: builtins.concatStringsSep "\\n" (builtins.genList (x: "line \${toString (x * n)}") (n / 2));
-      needs = n: if n == 0 then "" else "\${path (n / 2)} \${path (n * 2 / 3)}";
+      needs = n: if n == 0 then "" else "\${path (${one})} \${path (${other})}";
       path = builtins.elemAt paths;
       paths = builtins.genList (n: builtins.toFile "tiny-\${toString n}" "\${lines n}\\n\${needs n}") ${count - 1};
     in builtins.toFile "closure-${count}" (builtins.concatStringsSep "\\n" paths)`;

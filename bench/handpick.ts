@@ -1,9 +1,10 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { ROOT } from "../scripts/command.ts";
 import type { Bench } from "./bench.ts";
 import { pathsIn } from "./nix-copy.ts";
+import type { EmptyCache } from "./places.ts";
 import { run } from "./process.ts";
 import type { Finished } from "./process.ts";
 import type { SinkMode } from "./sink.ts";
@@ -95,8 +96,59 @@ export async function pushInto(
   return finished;
 }
 
+/** Writes a configuration whose caches are these, whole closures. */
+export async function writeConfigOf(
+  { workDir }: Bench,
+  caches: readonly EmptyCache[],
+): Promise<ConfigOf> {
+  const folder = await mkdtemp(join(workDir, "config-"));
+  const config = join(folder, "handpick.toml");
+  const names = caches.map((_, index) => `bench-${index}`);
+  const tables = caches.map(({ url }, index) =>
+    cacheTable(names[index] ?? "", { url, upstreams: [] }),
+  );
+  await writeFile(config, tables.join(""));
+  return {
+    config,
+    names,
+    env: Object.assign({}, ...caches.map(({ env }) => env)) as ConfigOf["env"],
+  };
+}
+
+/** A configuration, and the environment that it needs. */
+export interface ConfigOf {
+  readonly config: string;
+  /** Of its caches. */
+  readonly names: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * Pushes closures to places, as a user would.
+ *
+ * @throws {Error} If not as many paths are in each of them then.
+ */
+export async function pushTo(
+  bench: Bench,
+  path: string | readonly string[],
+  { caches, paths }: { readonly caches: readonly EmptyCache[]; readonly paths: number },
+): Promise<Finished> {
+  const { config, names, env } = await writeConfigOf(bench, caches);
+  const to = names.flatMap((name) => ["--to", name]);
+  const args = [PROGRAM, "push", "-c", config, ...to, ...[path].flat()];
+  const finished = await runNode(bench, args, env);
+  for (const { dir } of caches) {
+    const found = await pathsIn(dir);
+    if (found !== paths) throw new Error(`Expected ${paths} paths pushed, got ${found}`);
+  }
+  return finished;
+}
+
 /** The table of a cache in `handpick.toml`. */
-export function cacheTable(name: string, settings: Readonly<Record<string, string>>): string {
+export function cacheTable(
+  name: string,
+  settings: Readonly<Record<string, string | readonly string[]>>,
+): string {
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   return `[caches.${name}]\n${lines.join("\n")}\n`;
 }

@@ -2,7 +2,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Bench } from "./bench.ts";
-import type { Nix } from "./nix-versions.ts";
+import type { Nix, Nixes } from "./nix-versions.ts";
+import type { EmptyCache, Scheme } from "./places.ts";
 import { run } from "./process.ts";
 import type { Finished } from "./process.ts";
 import type { SinkMode } from "./sink.ts";
@@ -32,6 +33,42 @@ export async function copyInto(bench: Bench, request: CopyRequest, dir: string):
   const finished = await copy(bench, request, `file://${dir}${request.parameters}`);
   checkPaths(request, await pathsIn(dir));
   return finished;
+}
+
+/** `nix copy` to a place. */
+export async function copyTo(
+  bench: Bench,
+  request: CopyRequest,
+  { url, dir, env }: EmptyCache,
+): Promise<Finished> {
+  const parameters = url.includes("?") ? request.parameters.replace("?", "&") : request.parameters;
+  const nix = { ...request.nix, env: { ...request.nix.env, ...env } };
+  const finished = await copy(bench, { ...request, nix }, url + parameters);
+  checkPaths(request, await pathsIn(dir));
+  return finished;
+}
+
+/** The versions of Nix that write to such places. */
+export async function nixesFor(bench: Bench, scheme: Scheme): Promise<Nixes> {
+  if (scheme !== "s3") return bench.nixes;
+  const found: Nix[] = [];
+  const missing = [...bench.nixes.missing];
+  for (const nix of bench.nixes.found) {
+    if (await knowsS3(bench, nix)) found.push(nix);
+    else missing.push({ version: nix.version, reason: "this build of Nix knows no s3://" });
+  }
+  return { found, missing };
+}
+
+async function knowsS3({ workDir: cwd, signal }: Bench, { env }: Nix): Promise<boolean> {
+  const store = "s3://bucket?endpoint=127.0.0.1:1&scheme=http";
+  try {
+    await run("nix", ["path-info", "--store", store, "--all"], { env, cwd, signal });
+    return true;
+  } catch (error) {
+    signal.throwIfAborted();
+    return !/don't know how to open Nix store/.test(String(error));
+  }
 }
 
 /** How many paths a folder has. */

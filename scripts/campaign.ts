@@ -4,6 +4,8 @@ import { parseArgs } from "node:util";
 
 import { campaign, describeFailure } from "../test/campaign/campaign.ts";
 import type { CampaignSummary } from "../test/campaign/campaign.ts";
+import type { KindName } from "../test/campaign/kinds/kind.ts";
+import { KIND_NAMES } from "../test/campaign/kinds/kinds.ts";
 import { createMachine } from "../test/campaign/machine.ts";
 import type { Machine } from "../test/campaign/machine.ts";
 import { play } from "../test/campaign/play.ts";
@@ -16,6 +18,7 @@ Run push, sync and exec among random faults: of the cache, the network, the
 clock and the token, signals and kills; check every promise after each run.
 
   --minutes <n>       Begin no round later than this (default: 2)
+  --kinds <names>     Only caches of these kinds, such as file,s3 (default: all)
   --rounds <n>        Play at most so many rounds (default: no limit)
   --seed <n>          Seed of the first round; the next ones count on (default: random)
   --lanes <n>         Rounds at once, 1 or 2 (default: 2)
@@ -55,6 +58,7 @@ interface Values {
   readonly seed: number;
   readonly lanes: number;
   readonly shrink: number;
+  readonly kinds: readonly KindName[] | undefined;
   readonly replay: string | undefined;
   readonly help: boolean | undefined;
 }
@@ -69,10 +73,14 @@ function parse(): Values {
       lanes: text,
       shrink: text,
       replay: text,
+      kinds: text,
       help: { type: "boolean" },
     },
   });
-  const number = (name: Exclude<keyof typeof values, "help">, otherwise: number): number => {
+  const number = (
+    name: Exclude<keyof typeof values, "help" | "kinds">,
+    otherwise: number,
+  ): number => {
     const found = Number(values[name] ?? otherwise);
     if (!(found > 0)) throw new RangeError(`Cannot use --${name}: expected a number above 0`);
     return found;
@@ -84,12 +92,13 @@ function parse(): Values {
     lanes: Math.min(number("lanes", 2), 2),
     shrink: number("shrink", 1),
     replay: values.replay,
+    kinds: values.kinds?.split(",").map(kindNamed),
     help: values.help,
   };
 }
 
 async function playRounds(values: Values, machine: Machine): Promise<number> {
-  const { minutes, rounds, seed, lanes, shrink } = values;
+  const { minutes, rounds, seed, lanes, shrink, kinds } = values;
   say(`seed ${seed}`);
   const stopped = new AbortController();
   // A second signal ends it at once.
@@ -98,6 +107,7 @@ async function playRounds(values: Values, machine: Machine): Promise<number> {
     machine,
     seed,
     rounds,
+    kinds,
     lanes,
     lengthMs: minutes * 60_000,
     shrinkMs: shrink * 60_000,
@@ -109,9 +119,16 @@ async function playRounds(values: Values, machine: Machine): Promise<number> {
   return summary.failures > 0 ? 1 : 0;
 }
 
-function inWords({ rounds, runs, requests, disturbed, failures }: CampaignSummary): string {
+function inWords({ rounds, runs, requests, disturbed, failures, kinds }: CampaignSummary): string {
   const faults = `${requests} requests, ${disturbed} of them disturbed`;
-  return `${rounds} rounds, ${runs} runs, ${faults}: ${failures} rounds failed`;
+  const caches = KIND_NAMES.map((kind) => `${kind} in ${kinds.get(kind) ?? 0}`).join(", ");
+  return `${rounds} rounds (${caches}), ${runs} runs, ${faults}: ${failures} rounds failed`;
+}
+
+function kindNamed(text: string): KindName {
+  const kind = KIND_NAMES.find((name) => name === text);
+  if (kind !== undefined) return kind;
+  throw new RangeError(`Cannot use --kinds: expected some of ${KIND_NAMES.join(", ")}`);
 }
 
 async function replay(given: string, machine: Machine): Promise<number> {

@@ -15,14 +15,14 @@ const STARTS_NIX = /\("nix(?:-[a-z]+)?", \[/;
  * nothing that its version could change.
  */
 const OF_ANY_NIX =
-  /^test\/(?:campaign\/|crash\/(?:keygen|kill|show-all)|faults\/|start-script|bad-input-server|sync\/(?:kill|turning))/;
+  /^test\/(?:campaign\/|crash\/(?:keygen|kill|show-all)|faults\/|kinds|start-script|bad-input-server|sync\/(?:kill|turning))/;
 
 /**
- * Tests of what users type, of our own files, of the loop of `sync` and of output: a Nix gives them
- * store paths, and one Nix is as good as another for nearly all of them.
+ * Tests of what users type, of our own files, of the loop of `sync` and of output, and of kinds of caches that Nix
+ * reads in tests beside their sources: one Nix is as good as another for nearly all of them.
  */
 const OF_NEARLY_ANY_NIX =
-  /^(?:src\/(?:push\/pack-pool|nix\/nix\.fuzz)|test\/(?:bad-input-(?:config|machine)|built-manifests|inputs|install|push-ends|readme|rules|secrets|state-folder|terminal|trust|sync\/(?!builds|picked)))/;
+  /^(?:src\/(?:push\/pack-pool|nix\/nix\.fuzz|suggest\/)|test\/(?:bad-input-(?:config|machine)|built-manifests|(?:file|http|s3|suggest|why|prune)\.e2e|inputs|live\/exec-signals|install|push-ends|readme|rules|secrets|state-folder|terminal|trust|sync\/(?!builds|picked)))/;
 
 export interface Choice {
   /** Leaves out what nearly any Nix serves as well as another. */

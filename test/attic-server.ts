@@ -39,12 +39,16 @@ export class AtticServer implements AsyncDisposable {
     this.#child = child;
   }
 
-  static async start(program: string): Promise<AtticServer> {
+  /** @param disk A folder for what is stored; one of its own by default. */
+  static async start(program: string, disk?: string): Promise<AtticServer> {
     const temp = await tempDir();
     const port = await freePort();
     const secret = randomBytes(64);
     const file = join(temp.dir, "server.toml");
-    await writeFile(file, configuration({ dir: temp.dir, port, secret }));
+    await writeFile(
+      file,
+      configuration({ dir: temp.dir, port, secret, disk: disk ?? join(temp.dir, "storage") }),
+    );
     const child = spawn(program, ["--config", file], {
       env: { HOME: temp.dir },
       stdio: ["ignore", "ignore", "pipe"],
@@ -116,8 +120,10 @@ function configuration({
   dir,
   port,
   secret,
+  disk,
 }: {
   readonly dir: string;
+  readonly disk: string;
   readonly port: number;
   readonly secret: Buffer;
 }): string {
@@ -128,7 +134,7 @@ allowed-hosts = []
 url = "sqlite://${dir}/server.db?mode=rwc"
 [storage]
 type = "local"
-path = "${dir}/storage"
+path = "${disk}"
 [chunking]
 nar-size-threshold = 65536
 min-size = 16384

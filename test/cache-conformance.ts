@@ -1,58 +1,39 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { truncate, unlink, writeFile } from "node:fs/promises";
+import { readFile, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { narInfoName, narInfoOf } from "../src/cache/binary-cache.ts";
 import type { Cache } from "../src/cache/contract.ts";
-import type { NarInfo } from "../src/nix/narinfo.ts";
-import { hashPartOf, storeDirOf } from "../src/nix/store-path.ts";
-import type { HashPart, StorePath } from "../src/nix/store-path.ts";
-import { sampleUpload } from "./sample-upload.ts";
-import type { SampleOptions, SampleUpload } from "./sample-upload.ts";
-
-/** A cache of the backend under test, empty, with credentials that may write. */
-export interface ConformanceRig extends AsyncDisposable {
-  readonly cache: Cache;
-  /** Whether readers of the cache get the narinfo of this path now. */
-  isServed(hashPart: HashPart): Promise<boolean>;
-  /** The narinfo that readers get of a path that is served. */
-  readonly narInfo?: (path: StorePath) => Promise<NarInfo | undefined>;
-  /** The small file that readers get under a name; absent where the kind has none. */
-  readonly companion?: (name: string) => Promise<Uint8Array | undefined>;
-  /** True if readers get another file than the one that was uploaded. @default {false} */
-  readonly recompresses?: boolean;
-  /** The folder with the files of the cache, if it has one in Nix's layout. */
-  readonly dir?: string;
-}
-
-export interface ConformanceOptions {
-  /** The backend, for the titles. */
-  readonly name: string;
-  readonly setup: () => Promise<ConformanceRig>;
-  /** Why the backend cannot be tried here. */
-  readonly skip?: string | false | undefined;
-}
+import { type HashPart, hashPartOf, storeDirOf } from "../src/nix/store-path.ts";
+import {
+  type ConformanceOptions,
+  hashOf,
+  isMissing,
+  sampleFor,
+  type Setup,
+  signal,
+} from "./conformance-rig.ts";
+import { testTrouble } from "./conformance-trouble.ts";
+import { publishSample, type SampleUpload } from "./sample-upload.ts";
 
 /** What every backend does alike; see the contract in `src/cache/contract.ts`. */
-export function cacheConformance({ name, setup, skip }: ConformanceOptions): void {
+export function cacheConformance({ name, setup, disk, skip }: ConformanceOptions): void {
   describe(`${name} as a cache`, { skip: skip ?? false }, () => {
     testInfo(setup);
     testMissing(setup);
     testPublish(setup);
     testReaders(setup);
     testCompanions(setup);
+    testPruner(setup);
     testOrder(setup);
     testAbort(setup);
     testPin(setup);
+    testTrouble(setup, disk);
   });
 }
-
-type Setup = ConformanceOptions["setup"];
-
-const { signal } = new AbortController();
 
 function testInfo(setup: Setup): void {
   it("tells where it is read, and not that we may only read", async () => {
@@ -91,7 +72,7 @@ function testMissing(setup: Setup): void {
   it("does not lack a path that it was asked for twice and has", async () => {
     await using rig = await setup();
     const sample = sampleFor(rig.cache, { name: "twice" });
-    await publish(rig.cache, sample);
+    await publishSample(rig.cache, sample);
     const hash = hashOf(sample);
     assert.deepEqual(await rig.cache.missing([hash, hash, hash], signal), new Set());
   });
@@ -126,14 +107,31 @@ function testPublish(setup: Setup): void {
     const samples = Array.from({ length: 12 }, (_, index) =>
       sampleFor(rig.cache, { name: `n${index}` }),
     );
-    await Promise.all(samples.map((sample) => publish(rig.cache, sample)));
+    await Promise.all(samples.map((sample) => publishSample(rig.cache, sample)));
     assert.deepEqual(await rig.cache.missing(samples.map(hashOf), signal), new Set());
   });
 
   it("takes the same path from two uploads at once", async () => {
     await using rig = await setup();
     const sample = sampleFor(rig.cache, { name: "race" });
-    await Promise.all([publish(rig.cache, sample), publish(rig.cache, sample)]);
+    await Promise.all([publishSample(rig.cache, sample), publishSample(rig.cache, sample)]);
+    assert.equal(await rig.isServed(hashOf(sample)), true);
+  });
+
+  it("takes every name that a path may have", async () => {
+    await using rig = await setup();
+    for (const name of ["a", "0+plus.dot_under-?what=it", "C++", "x".repeat(211)]) {
+      const sample = sampleFor(rig.cache, { name });
+      await publishSample(rig.cache, sample);
+      assert.equal(await rig.isServed(hashOf(sample)), true, name);
+      assert.equal(await isMissing(rig.cache, sample), false, name);
+    }
+  });
+
+  it("takes a path with nothing in it", async () => {
+    await using rig = await setup();
+    const sample = sampleFor(rig.cache, { name: "nothing", contents: Buffer.alloc(0) });
+    await publishSample(rig.cache, sample);
     assert.equal(await rig.isServed(hashOf(sample)), true);
   });
 
@@ -142,8 +140,8 @@ function testPublish(setup: Setup): void {
     const lib = sampleFor(rig.cache, { name: "lib" });
     const own = sampleFor(rig.cache, { name: "app" }).storePath;
     const app = sampleFor(rig.cache, { name: "app", references: [own, lib.storePath] });
-    await publish(rig.cache, lib);
-    await publish(rig.cache, app);
+    await publishSample(rig.cache, lib);
+    await publishSample(rig.cache, app);
     assert.equal(await rig.isServed(hashOf(app)), true);
   });
 }
@@ -153,7 +151,7 @@ function testReaders(setup: Setup): void {
     await using rig = await setup();
     for (const compression of rig.cache.traits.compressions) {
       const sample = sampleFor(rig.cache, { name: compression, compression });
-      await publish(rig.cache, sample);
+      await publishSample(rig.cache, sample);
       assert.equal(await rig.isServed(hashOf(sample)), true, compression);
     }
   });
@@ -166,8 +164,8 @@ function testReaders(setup: Setup): void {
     const own = sampleFor(rig.cache, { name: "app" }).storePath;
     const references = [lib.storePath, own];
     const app = sampleFor(rig.cache, { name: "app", references, signatures });
-    await publish(rig.cache, lib);
-    await publish(rig.cache, app);
+    await publishSample(rig.cache, lib);
+    await publishSample(rig.cache, app);
     const found = await rig.narInfo(app.storePath);
     assert.equal(found?.storePath, app.storePath);
     assert.equal(found.narHash, app.request.info.narHash);
@@ -181,8 +179,8 @@ function testReaders(setup: Setup): void {
     if (rig.narInfo === undefined) return t.skip("the rig reads no narinfo of this backend");
     const sample = sampleFor(rig.cache, { name: "again" });
     const signatures = signedBy(rig.cache, "late-1");
-    await publish(rig.cache, sample);
-    await publish(rig.cache, sampleFor(rig.cache, { name: "again", signatures }));
+    await publishSample(rig.cache, sample);
+    await publishSample(rig.cache, sampleFor(rig.cache, { name: "again", signatures }));
     const found = await rig.narInfo(sample.storePath);
     if (rig.cache.traits.signer === "client") assert.deepEqual(found?.signatures, signatures);
   });
@@ -191,28 +189,55 @@ function testReaders(setup: Setup): void {
     it(`lacks a path whose ${damage}, and serves it once it is published again`, async (t) => {
       await using rig = await setup();
       if (rig.dir === undefined) return t.skip("the files of this backend are out of reach");
-      const sample = sampleFor(rig.cache, { name: "damaged" });
-      await publish(rig.cache, sample);
-      await harm(rig.dir, sample);
+      const other = sampleFor(rig.cache, { name: "other" });
+      const sample = sampleFor(rig.cache, { name: "damaged", references: [other.storePath] });
+      for (const each of [other, sample]) await publishSample(rig.cache, each);
+      const records = new Map([[hashOf(sample), sample.request.info]]);
+      await harm(rig.dir, sample, other);
       const asked = [hashOf(sample)];
       const missing = async (): Promise<Set<HashPart>> =>
-        await rig.cache.missing(asked, signal, { looksAtNars: true });
+        await rig.cache.missing(asked, signal, { closeness: "nar", records });
       assert.deepEqual(await missing(), new Set(asked));
-      await publish(rig.cache, sample);
+      await publishSample(rig.cache, sample);
       assert.deepEqual(await missing(), new Set());
-      assert.equal((await rig.narInfo?.(sample.storePath))?.fileHash, sample.packed.fileHash);
+      const narInfo = await rig.narInfo?.(sample.storePath);
+      assert.deepEqual(narInfo, narInfoOf(sample.request, sample.packed));
     });
   }
 }
 
 /** What a power cut or a careless hand leaves of a path, in a folder of Nix's layout. */
-const DAMAGES: Readonly<Record<string, (dir: string, sample: SampleUpload) => Promise<void>>> = {
+const DAMAGES: Readonly<
+  Record<string, (dir: string, sample: SampleUpload, other: SampleUpload) => Promise<void>>
+> = {
   "narinfo is empty": (dir, sample) => truncate(join(dir, narInfoName(hashOf(sample)))),
   "narinfo is something else": (dir, sample) =>
     writeFile(join(dir, narInfoName(hashOf(sample))), "<html>"),
   "NAR is gone": (dir, sample) => unlink(join(dir, narOf(sample))),
   "NAR is cut": (dir, sample) => truncate(join(dir, narOf(sample)), 10),
+  "narinfo names another NAR": (dir, sample, other) =>
+    edit(dir, sample, (text) => text.replace(/^URL: .*$/m, `URL: ${narOf(other)}`)),
+  "narinfo names another method": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^Compression: .*$/m, "Compression: bzip2")),
+  "narinfo has another size": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^FileSize: .*$/m, "$&0")),
+  "narinfo has lost references": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^References: .*$/m, "References: ")),
+  "narinfo has another NAR size": (dir, sample) =>
+    edit(dir, sample, (text) => text.replace(/^NarSize: .*$/m, "$&0")),
 };
+
+async function edit(
+  dir: string,
+  sample: SampleUpload,
+  change: (text: string) => string,
+): Promise<void> {
+  const file = join(dir, narInfoName(hashOf(sample)));
+  const text = await readFile(file, "utf8");
+  const edited = change(text);
+  assert.notEqual(edited, text);
+  await writeFile(file, edited);
+}
 
 function narOf({ request, packed }: SampleUpload): string {
   return narInfoOf(request, packed).url;
@@ -229,7 +254,12 @@ function testCompanions(setup: Setup): void {
     await using rig = await setup();
     const { companions } = rig.cache;
     if (companions === undefined) return t.skip("this kind has no small files");
-    const names = ["beside.ls", "log/beside.drv", `realisations/sha256:${"0".repeat(64)}!out.doi`];
+    const realisation = `realisations/sha256:${"0".repeat(64)}`;
+    const names = [
+      "beside.ls",
+      "log/a+b?c=d_e.drv",
+      ...["out", "a+b?c=d"].map((output) => `${realisation}!${output}.doi`),
+    ];
     assert.deepEqual(await companions.missing(names, signal), new Set(names));
     for (const text of ["first", "second"]) {
       const bytes = new TextEncoder().encode(text);
@@ -248,6 +278,53 @@ function testCompanions(setup: Setup): void {
   });
 }
 
+function testPruner(setup: Setup): void {
+  it("lists what it has, removes it as it was listed, and takes it back", async (t) => {
+    await using rig = await setup();
+    const { pruner, companions } = rig.cache;
+    if (pruner === undefined) return t.skip("nothing is removed from this kind");
+    const sample = sampleFor(rig.cache, { name: "pruned" });
+    await publishSample(rig.cache, sample);
+    const put = async (name: string, text: string): Promise<void> =>
+      companions?.put(
+        { name, contentType: "text/plain", bytes: new TextEncoder().encode(text) },
+        signal,
+      );
+    for (const name of ["log/x.drv", "realisations/x.doi"]) await put(name, "first");
+    const { nowMs, files } = await pruner.list(signal);
+    assert.ok(Math.abs(nowMs - Date.now()) < 60_000);
+    const narInfo = narInfoName(hashOf(sample));
+    const nar = narInfoOf(sample.request, sample.packed).url;
+    const names = [narInfo, nar, "nix-cache-info", "log/x.drv", "realisations/x.doi"];
+    assert.deepEqual(files.map(({ name }) => name).toSorted(), names.toSorted());
+    for (const { name, modifiedMs, sizeBytes } of files) {
+      assert.ok(Math.abs(modifiedMs - nowMs) < 60_000, name);
+      const found = await pruner.read(name, signal);
+      assert.equal(found?.length, sizeBytes, name);
+    }
+    const listed = (name: string) => files.find((file) => file.name === name) ?? assert.fail(name);
+    await put("log/x.drv", "another text");
+    assert.equal(await pruner.remove(listed("log/x.drv"), signal), false);
+    const text = await pruner.read(narInfo, signal);
+    for (let times = 0; times < 2; times++) {
+      assert.equal(await pruner.remove(listed(narInfo), signal), true);
+      assert.equal(await rig.isServed(hashOf(sample)), false);
+    }
+    await pruner.settle(signal);
+    assert.equal(await pruner.read(narInfo, signal), undefined);
+    await pruner.putBack(narInfo, new Uint8Array(text ?? []), signal);
+    await pruner.putBack(narInfo, new Uint8Array(1), signal);
+    assert.deepEqual(await pruner.read(narInfo, signal), text);
+    assert.equal(await isMissing(rig.cache, sample), false);
+    const reason = new Error("stop");
+    const stopped = AbortSignal.abort(reason);
+    await assert.rejects(pruner.list(stopped), reason);
+    await assert.rejects(pruner.read(narInfo, stopped), reason);
+    await assert.rejects(pruner.remove(listed(narInfo), stopped), reason);
+    assert.equal(await isMissing(rig.cache, sample), false);
+  });
+}
+
 function testOrder(setup: Setup): void {
   it("hides a path whose reference is missing, if that is the cache's own rule", async (t) => {
     await using rig = await setup();
@@ -256,10 +333,10 @@ function testOrder(setup: Setup): void {
     if (isOurs) return t.skip("the client publishes in order here");
     const lib = sampleFor(rig.cache, { name: "lib" });
     const app = sampleFor(rig.cache, { name: "app", references: [lib.storePath] });
-    await publish(rig.cache, app);
+    await publishSample(rig.cache, app);
     assert.equal(await isMissing(rig.cache, app), false);
     assert.equal(await rig.isServed(hashOf(app)), false);
-    await publish(rig.cache, lib);
+    await publishSample(rig.cache, lib);
     assert.equal(await rig.isServed(hashOf(app)), true);
   });
 
@@ -283,7 +360,7 @@ function testOrder(setup: Setup): void {
         }
       } while (!over.signal.aborted);
     })();
-    for (const sample of chain) await publish(rig.cache, sample);
+    for (const sample of chain) await publishSample(rig.cache, sample);
     over.abort();
     await watched;
     assert.deepEqual(await rig.cache.missing(chain.map(hashOf), signal), new Set());
@@ -299,14 +376,14 @@ function testAbort(setup: Setup): void {
     await upload.abort();
     await upload.abort();
     assert.equal(await isMissing(rig.cache, sample), true);
-    await publish(rig.cache, sample);
+    await publishSample(rig.cache, sample);
     assert.equal(await isMissing(rig.cache, sample), false);
   });
 
   it("keeps what is published when the upload is given up afterwards", async () => {
     await using rig = await setup();
     const sample = sampleFor(rig.cache, { name: "late" });
-    const upload = await publish(rig.cache, sample);
+    const upload = await publishSample(rig.cache, sample);
     await upload.abort();
     assert.equal(await rig.isServed(hashOf(sample)), true);
   });
@@ -328,32 +405,8 @@ function testPin(setup: Setup): void {
     await using rig = await setup();
     if (rig.cache.pins === undefined) return t.skip("this backend has no pins");
     const { storePath } = sampleFor(rig.cache, { name: "pinned" });
-    await publish(rig.cache, sampleFor(rig.cache, { name: "pinned" }));
+    await publishSample(rig.cache, sampleFor(rig.cache, { name: "pinned" }));
     await rig.cache.pins.set({ name: "release", storePath }, signal);
     await rig.cache.pins.set({ name: "release", storePath, keep: { revisions: 2 } }, signal);
   });
-}
-
-async function publish(
-  cache: Cache,
-  sample: SampleUpload,
-): Promise<Awaited<ReturnType<Cache["beginUpload"]>>> {
-  const upload = await cache.beginUpload(sample.request, signal);
-  for (const part of sample.parts) await upload.putPart(part, signal);
-  await upload.publish(sample.packed, signal);
-  return upload;
-}
-
-/** A path in a form that the cache takes. */
-function sampleFor({ traits }: Cache, options: SampleOptions): SampleUpload {
-  const compression = traits.compressions.has("zstd") ? "zstd" : "none";
-  return sampleUpload({ compression, ...options });
-}
-
-function hashOf({ storePath }: SampleUpload): HashPart {
-  return hashPartOf(storePath);
-}
-
-async function isMissing(cache: Cache, sample: SampleUpload): Promise<boolean> {
-  return (await cache.missing([hashOf(sample)], signal)).has(hashOf(sample));
 }

@@ -142,7 +142,7 @@ describe("a cache that is a folder", { timeout: 180_000 }, () => {
     await using own = await createTestNix();
     const [app = ""] = await own.build(TOY_PACKAGES, { attr: "app" });
     const warning =
-      /^(?:handpick: )?warning: \S+: lib-1 and \d more go there without a signature, so Nix will refuse/m;
+      /^(?:handpick: )?warning: lib-1 and \d more go to \S+ without a signature, so Nix will refuse/m;
     for (const command of ["plan", "push"]) {
       const { status, stderr } = await handpick(own, [command, "--to", `${url}%20x`, app]);
       assert.equal(status, 0, stderr);

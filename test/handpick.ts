@@ -33,7 +33,12 @@ export interface StartOptions {
   readonly detached?: boolean;
   /** For Node, before the program: its start scripts drop `NODE_OPTIONS`. */
   readonly nodeArgs?: readonly string[];
+  /** Give it a pipe both ways at descriptor {@link CHANNEL}. @default {false} */
+  readonly hasChannel?: boolean;
 }
+
+/** Where a program finds the pipe of `hasChannel`; the end here is in `stdio` at the same place. */
+export const CHANNEL = 3;
 
 /** Where compiled sources are kept for the next process; the environment of a Nix does not name it. */
 const compiled = process.env["NODE_COMPILE_CACHE"];
@@ -45,9 +50,11 @@ export function startHandpick(
   options: StartOptions = {},
 ): ChildProcessWithoutNullStreams {
   const { env = {}, cwd = nix.dir, uncovered = false, detached = false, nodeArgs = [] } = options;
+  const channel = options.hasChannel === true ? ["pipe" as const] : [];
   return spawn(process.execPath, [...nodeArgs, uncovered ? BUNDLE : program, ...args], {
     cwd,
     detached,
+    stdio: ["pipe", "pipe", "pipe", ...channel],
     // Node hands the variable down by itself unless it is named here.
     env: {
       ...nix.env,

@@ -133,6 +133,22 @@ describe("a cache on a web server", { timeout: 180_000, skip: nginxSkip() }, () 
     assert.match(url.stdout, /neither token nor password, selections need a table for it/);
   });
 
+  it("is told by doctor and verify to want a password of readers, until the table says so", async () => {
+    const { lib } = await rig.select("home", [{ packages: ["lib"] }]);
+    await done("push", lib);
+    const advice = /answers 401 to readers without a password[^]*set public = false/;
+    assert.match((await done("doctor")).stdout, advice);
+    const unread = await run("verify", "web", lib);
+    assert.equal(unread.status, 1);
+    assert.match(unread.stderr, advice);
+    await configure(`netrc-file = "${netrc}"`, "public = false");
+    assert.doesNotMatch((await done("doctor")).stdout, advice);
+    assert.match(
+      (await done("verify", "web", lib)).stdout,
+      /^web: served: 1 path from the cache$/m,
+    );
+  });
+
   it("refuses a key that readers do not have, before anything is sent", async () => {
     const { data } = await rig.select("home", [{ packages: ["data"] }]);
     const strange = `public-keys = ["web-2:${randomBytes(32).toString("base64")}"]`;

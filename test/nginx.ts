@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { accepting, freePort } from "./listening.ts";
@@ -32,6 +32,8 @@ export interface NginxOptions {
   readonly server?: readonly string[];
   /** Lines `USER:PASSWORD`, for `auth_basic_user_file users`. */
   readonly users?: readonly string[];
+  /** A folder for the cache and for bodies on their way. @default {one of its own} */
+  readonly disk?: string | undefined;
 }
 
 /** A real nginx. */
@@ -43,6 +45,8 @@ export interface Nginx extends AsyncDisposable {
   readonly dir: string;
   /** The lines of its log, `METHOD PATH STATUS`, from the start or from the last call on. */
   requests(): Promise<string[]>;
+  /** Changes who may log in, from the next request on. */
+  setUsers(users: readonly string[]): Promise<void>;
   /** Writes a file where the server finds it by its name. */
   write(name: string, text: string): Promise<void>;
 }
@@ -60,8 +64,12 @@ export async function startNginx(options: NginxOptions = {}): Promise<Nginx> {
   const conf = join(temp.dir, "nginx.conf");
   const log = join(temp.dir, "access.log");
   const dir = join(temp.dir, "www/cache");
-  await mkdir(dir, { recursive: true });
-  await writeFile(join(temp.dir, "users"), (options.users ?? []).map(plainUser).join(""));
+  await mkdir(join(temp.dir, "www"));
+  if (options.disk !== undefined) await symlink(join(options.disk, "cache"), dir);
+  await mkdir(options.disk === undefined ? dir : join(options.disk, "cache"));
+  const setUsers = (users: readonly string[]): Promise<void> =>
+    writeFile(join(temp.dir, "users"), users.map(plainUser).join(""));
+  await setUsers(options.users ?? []);
   await writeFile(conf, configuration(temp.dir, port, options));
   await appendFile(log, "");
   if (program === undefined) throw new Error("Cannot start nginx: there is none");
@@ -81,6 +89,7 @@ export async function startNginx(options: NginxOptions = {}): Promise<Nginx> {
       seen += lines.length;
       return lines;
     },
+    setUsers,
     write: (name, text) => writeFile(join(dir, name), text),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
@@ -98,9 +107,9 @@ function plainUser(line: string): string {
 function configuration(
   dir: string,
   port: number,
-  { location = DAV, server = [] }: NginxOptions,
+  { location = DAV, server = [], disk = dir }: NginxOptions,
 ): string {
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  const temporary = ["proxy", "fastcgi", "uwsgi", "scgi"];
   return `
     daemon off;
     master_process off;
@@ -108,6 +117,8 @@ function configuration(
     error_log stderr;
     events { worker_connections 512; }
     http {
+      # Moved to its name from another disk, a body that has no room there would leave a part of it.
+      client_body_temp_path ${disk}/client_body;
       ${temporary.map((name) => `${name}_temp_path ${dir}/${name};`).join("\n")}
       log_format short "$request_method $request_uri $status";
       access_log ${dir}/access.log short;

@@ -367,6 +367,14 @@ describe("handpick on a store and a cache", { timeout: 120_000 }, () => {
       unpacked.stdout,
       /^failed\s+programs: Cannot compress for mine: xz is not on PATH$/m,
     );
+    const logging = join(nix.dir, "logging.toml");
+    await writeFile(logging, `[caches.usb]\nurl = "file://${nix.dir}/usb"\nbuild-logs = true\n`);
+    const logless = ["doctor", "--config", logging];
+    const unlogged = await handpick(nix, logless, { env: { PATH: "/nowhere" } });
+    assert.match(
+      unlogged.stdout,
+      /^warning programs: no build logs go to usb: bzip2 is not on PATH$/m,
+    );
     const failing = await handpick(nix, ["doctor", "--json", "nowhere"]);
     const { checks } = JSON.parse(failing.stdout) as { checks: { status: string }[] };
     assert.deepEqual([failing.status, checks.at(-1)?.status], [2, "failed"]);

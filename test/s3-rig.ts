@@ -4,7 +4,6 @@ import { createS3Cache } from "../src/cache/s3/s3-cache.ts";
 import type { RetryNotice } from "../src/http/retry.ts";
 import { createFakeClock, type FakeClock } from "./fakes/clock.ts";
 import { type FakeS3, FAKE_SIGNER, startFakeS3 } from "./fakes/s3.ts";
-import type { SampleUpload } from "./sample-upload.ts";
 
 /** The variables that give this process the credentials of the fake. */
 export const FAKE_S3_ENV: Readonly<Record<string, string>> = {
@@ -50,20 +49,4 @@ export async function createS3Rig(
       await fake[Symbol.asyncDispose]();
     },
   };
-}
-
-/** Uploads a sample as a push does: it gives up what fails. */
-export async function publishSample(
-  cache: Cache,
-  sample: SampleUpload,
-  signal: AbortSignal = new AbortController().signal,
-): Promise<void> {
-  const upload = await cache.beginUpload(sample.request, signal);
-  try {
-    for (const part of sample.parts) await upload.putPart(part, signal);
-    await upload.publish(sample.packed, signal);
-  } catch (error) {
-    await upload.abort();
-    throw error;
-  }
 }

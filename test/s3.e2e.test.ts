@@ -87,13 +87,17 @@ describe("a cache that is a bucket", { skip: whyNoVersitygw, timeout: 180_000 },
       /bucket: access: signed with credentials of the variables AWS_ACCESS_KEY_ID/,
     );
     assert.match(stdout, /bucket: cache: .*whether we may write is tried below/);
+    assert.match(stdout, /bucket: credentials: those that access tells of, below, signing key/);
     assert.match(stdout, /bucket: access: .*, may write/);
     assert.match(stdout, /extra-trusted-public-keys = bucket-1:/);
     assert.match(stdout, /readers need http\(s\)/);
     assert.ok(stdout.includes(`read at ${server.url}/${name}/nix`), stdout);
     const refused = await run(["doctor"], { AWS_SECRET_ACCESS_KEY: "another" });
     assert.equal(refused.status, 3);
-    assert.match(refused.stdout, /SignatureDoesNotMatch/);
+    assert.match(
+      refused.stdout,
+      /bucket: access: .*SignatureDoesNotMatch; signed with credentials of the variables AWS_ACCESS_KEY_ID/,
+    );
     assert.doesNotMatch(refused.stdout + refused.stderr, /another/);
   });
 

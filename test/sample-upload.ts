@@ -2,7 +2,14 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { zstdCompressSync } from "node:zlib";
 
-import type { Compression, PackedFile, UploadPart, UploadRequest } from "../src/cache/contract.ts";
+import type {
+  Cache,
+  Compression,
+  PackedFile,
+  Upload,
+  UploadPart,
+  UploadRequest,
+} from "../src/cache/contract.ts";
 import { encodeBase32 } from "../src/nix/base32.ts";
 import { sha256FromDigest } from "../src/nix/hash.ts";
 import { NAR_MAGIC, narFileHead, narFileTail } from "../src/nix/nar-encode.ts";
@@ -90,6 +97,23 @@ export function sampleUpload({
     },
     packed: { fileHash, fileSize: file.length },
   };
+}
+
+/** Uploads a sample as a push does: it gives up what fails. */
+export async function publishSample(
+  cache: Cache,
+  sample: SampleUpload,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Upload> {
+  const upload = await cache.beginUpload(sample.request, signal);
+  try {
+    for (const part of sample.parts) await upload.putPart(part, signal);
+    await upload.publish(sample.packed, signal);
+    return upload;
+  } catch (error) {
+    await upload.abort();
+    throw error;
+  }
 }
 
 /** A line; or as many bytes as are asked for, the same each time, which no compression makes less. */

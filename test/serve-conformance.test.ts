@@ -9,7 +9,7 @@ import { parseNarInfo } from "../src/nix/narinfo.ts";
 import { hashPartOf } from "../src/nix/store-path.ts";
 import { startServer } from "../src/serve/server.ts";
 import { cacheConformance } from "./cache-conformance.ts";
-import type { ConformanceRig } from "./cache-conformance.ts";
+import type { ConformanceRig, SetupOptions } from "./conformance-rig.ts";
 import { sampleUpload } from "./sample-upload.ts";
 import { tempDir } from "./temp.ts";
 import { Secret } from "../src/secret.ts";
@@ -21,9 +21,9 @@ interface ServeRig extends ConformanceRig {
 }
 
 /** Our client and our server, each with its own reading of the service. */
-async function setup(): Promise<ServeRig> {
+async function setup({ clock, disk }: SetupOptions = {}): Promise<ServeRig> {
   await using cleanup = new AsyncDisposableStack();
-  const { dir } = cleanup.use(await tempDir());
+  const dir = disk ?? cleanup.use(await tempDir()).dir;
   const place = { dir, host: "127.0.0.1", port: 0, name: "acme", isPrivate: false };
   const server = cleanup.use(await startServer(place));
   const token = (await readFile(server.tokenFile, "utf8")).trim();
@@ -34,6 +34,7 @@ async function setup(): Promise<ServeRig> {
       url: "cachix://acme",
       host: url,
       token: new Secret(token),
+      clock,
       env: {},
     }),
   );
@@ -43,6 +44,7 @@ async function setup(): Promise<ServeRig> {
   return {
     cache,
     url,
+    checksNars: true,
     isServed: async (hashPart) => {
       const answer = await fetch(`${url}/${hashPart}.narinfo`);
       const text = await answer.text();
@@ -53,7 +55,11 @@ async function setup(): Promise<ServeRig> {
   };
 }
 
-cacheConformance({ name: "startServer() behind createCachixCache()", setup });
+cacheConformance({
+  name: "startServer() behind createCachixCache()",
+  setup,
+  disk: { isHeld: true },
+});
 
 describe("startServer() and createCachixCache()", () => {
   it("agree on keys and on what readers get", async () => {

@@ -241,6 +241,20 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     assert.deepEqual(sent(), { ours: nobody, theirs: nobody });
   });
 
+  row("would serve prune", async (title) => {
+    const folder = join(project, "cache");
+    await writeFile(file, `[caches.its]\nurl = "${fileUrl(folder)}"\n`);
+    assert.equal((await run(["push", path])).status, 0);
+    const before = await readdir(folder, { recursive: true });
+    for (const name of ["its", fileUrl(folder)]) {
+      const args = ["prune", name, "--keep-wanted", "--this-is-the-only-writer", "--yes"];
+      const result = await run([...args, "--keep-days", "0"]);
+      assert.equal(result.status, 2, result.stderr);
+      assertSaid(title, result);
+      assert.match(result.stderr, /--config '[^\n]*it'\\''s a project/);
+    }
+    assert.deepEqual(await readdir(folder, { recursive: true }), before);
+  });
   row("has [builds]", async () => {
     await found(atTheirs(), 'token-file = "token"', "[builds]", 'include = ["*"]');
     await writeFile(join(project, "token"), OWN, { mode: 0o600 });

@@ -150,6 +150,22 @@ for (const { kind, skip, unreadable, open } of KINDS) {
       assert.equal(stdout, "mine: served: 2 paths from the cache, 2 NARs read and right\n");
     });
 
+    it("tells which path cannot be selected, and takes a folder's name for that of a cache", async () => {
+      await mkdir(join(rig.nix.dir, "mine"), { recursive: true });
+      const found = await run("verify", "mine", app, "./nothing", "--json");
+      assert.equal(found.status, 1, found.stderr);
+      const { caches, rejected } = JSON.parse(found.stdout);
+      assert.deepEqual([caches.length, caches[0].unserved], [1, []]);
+      assert.deepEqual(
+        rejected.map(({ input }: { input: string }) => input),
+        ["./nothing"],
+      );
+      assert.match(found.stderr, /Cannot select ".\/nothing": it does not exist/);
+      const pushed = await run("push", "mine", app);
+      assert.equal(pushed.status, 2, pushed.stderr);
+      assert.match(pushed.stderr, /"mine": it is a cache, and not a path/);
+    });
+
     it(
       "has Nix fetch it into an empty store, and tells what Nix says",
       { skip: unreadable ?? false },

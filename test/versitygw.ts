@@ -54,13 +54,18 @@ export const whyNoVersitygw: string | false = findVersitygw();
 /** Starts the server on a free port; it answers when the promise resolves. */
 export async function startVersitygw({
   args = [],
-}: { args?: readonly string[] } = {}): Promise<Versitygw> {
+  disk,
+}: {
+  readonly args?: readonly string[];
+  /** A folder for the buckets. @default {one of its own} */
+  readonly disk?: string | undefined;
+} = {}): Promise<Versitygw> {
   const temp = await tempDir();
-  const [dir, meta] = [join(temp.dir, "buckets"), join(temp.dir, "meta")];
-  await Promise.all([mkdir(dir), mkdir(meta)]);
+  const [dir, meta] = [disk ?? join(temp.dir, "buckets"), join(temp.dir, "meta")];
+  await Promise.all([mkdir(dir, { recursive: true }), mkdir(meta)]);
   const port = await freePort();
   const listen = ["--port", `127.0.0.1:${port}`, "--quiet", "--keep-alive"];
-  const server = spawn(program(), [...listen, ...args, "posix", "--sidecar", meta, dir], {
+  const server = spawn(versitygwFile(), [...listen, ...args, "posix", "--sidecar", meta, dir], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY },
   });
@@ -117,7 +122,8 @@ function findVersitygw(): string | false {
   return reason;
 }
 
-function program(): string {
+/** The program, which is there unless {@link whyNoVersitygw} says why not. */
+export function versitygwFile(): string {
   return process.env["HANDPICK_TEST_VERSITYGW"] ?? built();
 }
 

@@ -64,15 +64,28 @@ describe("handpick why", { timeout: 120_000 }, () => {
     assert.deepEqual(picks, [{ name: "app", chain: [paths.app, paths.lib] }]);
   });
 
-  it("says which of the inputs it cannot look at, and fails", async () => {
-    const gone = join(rig.nix.dir, "gone");
-    const args = ["why", "--to", "disk", "--for", paths.app, "--for", gone, paths.lib];
-    const { status, stdout, stderr } = await run(...args);
-    assert.equal(status, 1);
-    assert.match(stdout, /-lib-1 /);
-    assert.match(stderr, /Cannot select "[^"]*gone"/);
-    const told = JSON.parse((await run(...args, "--json")).stdout);
-    assert.deepEqual([told.paths.length, told.rejected[0].input], [1, gone]);
+  it("tells which path of --for cannot be selected, and explains by the others", async () => {
+    const { status, stdout, stderr } = await run(
+      "why",
+      "--json",
+      "--to",
+      "disk",
+      "lib",
+      "--for",
+      paths.app,
+      "--for",
+      "./nothing",
+    );
+    const { paths: explained, rejected } = JSON.parse(stdout);
+    assert.deepEqual([status, explained[0].path], [1, paths.lib], stderr);
+    assert.deepEqual(
+      rejected.map(({ input, error }: { input: string; error: { code: string } }) => [
+        input,
+        error.code,
+      ]),
+      [["./nothing", "NOT_A_STORE_PATH"]],
+    );
+    assert.match(stderr, /Cannot select ".\/nothing": it does not exist/);
   });
 
   it("says that nothing needs a path, and guesses what was meant", async () => {

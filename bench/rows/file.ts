@@ -3,10 +3,10 @@ import { join } from "node:path";
 
 import type { Bench, Row } from "../bench.ts";
 import { compare, otherNixes } from "../compare.ts";
+import { syncDisk } from "../disk.ts";
 import { pushInto } from "../handpick.ts";
 import { type Line, missingLines, speedLine } from "../lines.ts";
 import { copyInto } from "../nix-copy.ts";
-import { run } from "../process.ts";
 
 const ZSTD = "?compression=zstd";
 /** `f_type` of tmpfs, by statfs(2). */
@@ -57,12 +57,12 @@ async function measureIn(bench: Bench, one: FolderCase): Promise<Line[]> {
     budgetSeconds: 120,
     ours: () =>
       inFolder(bench, one, async (dir) => (await pushInto(bench, path, { dir, paths })).seconds),
-    ...otherNixes(bench, {
+    ...otherNixes(bench.nixes, {
       name: (version) => `nix copy ${version} to file:// (zstd)${isSynced ? ", sync -f" : ""}`,
       run: (nix) =>
         inFolder(bench, one, async (dir) => {
           const copied = await copyInto(bench, { nix, path, parameters: ZSTD, paths }, dir);
-          return copied.seconds + (isSynced ? await sync(bench, dir) : 0);
+          return copied.seconds + (isSynced ? await syncDisk(bench, dir) : 0);
         }),
     }),
   });
@@ -80,14 +80,9 @@ async function inFolder(
 ): Promise<number> {
   const folder = await mkdtemp(join(parent, "handpick-bench-"));
   try {
-    if (isSynced) await sync(bench, folder);
+    if (isSynced) await syncDisk(bench, folder);
     return await task(join(folder, "cache"));
   } finally {
     await rm(folder, { recursive: true });
   }
-}
-
-async function sync({ store, workDir, signal }: Bench, dir: string): Promise<number> {
-  const options = { env: store.env, cwd: workDir, signal };
-  return (await run("sync", ["-f", dir], options)).seconds;
 }

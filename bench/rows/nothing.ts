@@ -20,7 +20,7 @@ export const nothingRow: Row = {
         requests.push(bench.sink.counts().requests);
         return finished.seconds;
       },
-      ...otherNixes(bench, {
+      ...otherNixes(bench.nixes, {
         name: (version) => `nix path-info ${version} -r`,
         run: async (nix) => await pathInfo(bench, nix, path),
       }),

@@ -35,7 +35,7 @@ async function pushOne(bench: Bench, one: PushCase): Promise<Line[]> {
   await bench.store.warm(path.path, bench.signal);
   const { ours, theirs, missing } = await compare(bench, what, {
     ours: async () => (await push(bench, path.path, { paths: 1 })).seconds,
-    ...otherNixes(bench, {
+    ...otherNixes(bench.nixes, {
       name: (version) => `nix copy ${version} to file:// (${label})`,
       run: async (nix) => {
         const request = { nix, path: path.path, parameters, paths: 1 };

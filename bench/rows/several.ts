@@ -27,7 +27,7 @@ async function measure(bench: Bench): Promise<Line[]> {
   const paths = corpus.several.map(({ path }) => path);
   for (const path of paths) await store.warm(path, signal);
   const files = paths.map((path) => store.physical(path));
-  const copies = otherNixes(bench, {
+  const copies = otherNixes(bench.nixes, {
     name: (version) => `nix copy ${version} to file:// (zstd 3, parallel)`,
     run: async (nix) => {
       const request = { nix, path: paths, parameters: ZSTD, paths: paths.length };

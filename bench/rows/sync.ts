@@ -1,10 +1,8 @@
-import { mkdir, rm, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-
-import type { Bench, Row } from "../bench.ts";
+import type { Row } from "../bench.ts";
 import { compare } from "../compare.ts";
 import { PROGRAM, runNode, writeConfig } from "../handpick.ts";
 import { boundLine, seconds } from "../lines.ts";
+import { wantMany } from "../selection.ts";
 
 const MOST_SECONDS = 0.15;
 
@@ -13,13 +11,9 @@ export const syncRow: Row = {
   name: "sync",
   about: "a sync that has nothing to do",
   async measure(bench) {
-    const { sizes, sink, workDir } = bench;
+    const { sizes, sink } = bench;
     const what = `sync with nothing to do, selection of ${sizes.manyPaths} paths`;
-    const state = join(workDir, "state");
-    await rm(state, { recursive: true, force: true });
-    await mkdir(join(state, "wanted"), { recursive: true, mode: 0o700 });
-    await symlink(await addManifest(bench), join(state, "wanted/bench"));
-    const env = { BENCH_TOKEN: "token", HANDPICK_STATE_DIR: state };
+    const env = { BENCH_TOKEN: "token", ...(await wantMany(bench)) };
     const sync = [PROGRAM, "sync", "-q", "-c", await writeConfig(bench)];
     sink.reset({ hasAll: true });
     await runNode(bench, sync, env);
@@ -40,10 +34,3 @@ export const syncRow: Row = {
     ];
   },
 };
-
-async function addManifest({ store, corpus, workDir, signal }: Bench): Promise<string> {
-  const picks = [{ name: "many", paths: [corpus.many.path] }];
-  const file = join(workDir, "bench-manifest.json");
-  await writeFile(file, JSON.stringify({ version: 1, name: "bench", picks }));
-  return await store.nix("nix-store", ["--add", file], signal);
-}

@@ -60,7 +60,7 @@ async function compareTiny(bench: Bench, one: TinyCase): Promise<Compared> {
     rounds,
     budgetSeconds: 240,
     ours: async () => (await push(bench, path, { mode: { delayMs }, paths })).seconds,
-    ...otherNixes(bench, {
+    ...otherNixes(bench.nixes, {
       ...rest,
       name: (version) => `nix copy ${version} to http:// (zstd 3)`,
       run: async (nix) => {

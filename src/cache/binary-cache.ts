@@ -1,7 +1,7 @@
 import type { NarInfo } from "../nix/narinfo.ts";
 import { printRealisation, type Realisation } from "../nix/realisation.ts";
 import { baseNameOf, compareStorePaths, type HashPart, type StorePath } from "../nix/store-path.ts";
-import type { CompanionKey } from "./kind.ts";
+import type { CacheKind, CompanionKey } from "./kind.ts";
 import type { Companion, Compression, PackedFile, UploadRequest } from "./contract.ts";
 
 /** The file at the root of a cache that says which store it is of. */
@@ -9,6 +9,14 @@ export const CACHE_INFO_NAME: string = "nix-cache-info";
 
 /** The settings that add small files beside the paths of a cache in this layout. */
 export const COMPANION_KEYS: readonly CompanionKey[] = ["listings", "build-logs", "realisations"];
+
+/** Such a cache does not sign itself. */
+export const SIGNED_BY_US: Pick<CacheKind, "key" | "noKeysHint"> = {
+  // Readers find a key by its name, so it has to have one.
+  key: { variable: undefined, defaultName: () => undefined },
+  noKeysHint:
+    "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
+};
 
 /** How the names of NARs end. */
 export const NAR_SUFFIXES: Readonly<Record<Compression, string>> = {

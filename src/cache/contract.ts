@@ -46,6 +46,15 @@ export interface PartTraits {
   readonly lifetimeMs: number | undefined;
 }
 
+/** For a cache that takes parts of any size and number, in any order. */
+export const ANY_PARTS: PartTraits = {
+  inOrder: false,
+  minBytes: 1,
+  maxParts: Number.MAX_SAFE_INTEGER,
+  md5: false,
+  lifetimeMs: undefined,
+};
+
 /** Facts that a cache tells of itself, asked once before anything is sent. */
 export interface CacheInfo {
   /** Where readers find it, without trailing slash. */
@@ -158,12 +167,64 @@ export interface CacheCompanions {
   put(companion: Companion, signal: AbortSignal): Promise<void>;
 }
 
-export interface MissingOptions {
+/** A file of a cache, as its list has it. */
+export interface CacheFile {
+  /** Where it lies below the root of the cache, such as `nar/HASH.nar.zst`. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** When it came there, in milliseconds since 1970 by the clock of the cache; NaN where that does not say. */
+  readonly modifiedMs: number;
+  /** Another one for a file that was written in its place. */
+  readonly version: string;
+}
+
+export interface CacheFiles {
+  /** The time by the clock of the cache, not after the list was begun. */
+  readonly nowMs: number;
+  readonly files: readonly CacheFile[];
+}
+
+/** Lists and removes the files of a cache, in the layout that Nix reads. */
+export interface CachePruner {
+  /** How many calls may be under way at once. */
+  readonly atOnce: number;
   /**
-   * True to look at NARs too where that takes a request for each: a path whose NAR is gone, or has another size than
-   * its narinfo says, is missing. @default {false}
+   * Lists the files at the root and below it.
+   *
+   * @throws {HandpickError} `CACHE_PROTOCOL` if something else has the name of a narinfo.
    */
-  readonly looksAtNars?: boolean;
+  list(signal: AbortSignal): Promise<CacheFiles>;
+  /** Reads a small file; undefined if it is gone. */
+  read(name: string, signal: AbortSignal): Promise<Buffer | undefined>;
+  /**
+   * Removes a file, unless it was written again since it was listed.
+   *
+   * @returns False if it was.
+   */
+  remove(file: CacheFile, signal: AbortSignal): Promise<boolean>;
+  /** Writes a small file that was removed, unless there is one of its name. */
+  putBack(name: string, bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<void>;
+  /** Settles once all that was removed stays so, whatever happens. */
+  settle(signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * How closely a cache looks at the paths that it has, where the layout of the cache lets us look at all. A path
+ * whose narinfo or NAR is damaged is missing.
+ *
+ * - "narinfo": as closely as the question for a path costs nothing more.
+ * - "nar": it verifies signatures, and looks at the size of each NAR, which may take a request.
+ * - "bytes": it reads NARs too where they are on a disk.
+ */
+export type Closeness = "narinfo" | "nar" | "bytes";
+
+export interface MissingOptions {
+  /** @default {"narinfo"} */
+  readonly closeness?: Closeness;
+  /** The records of our store, which narinfos are compared with. @default {none} */
+  readonly records?: ReadonlyMap<HashPart, PathInfo>;
+  /** Paths that readers do not get: an upload replaces all that the cache has of them. @default {none} */
+  readonly unread?: Iterable<HashPart>;
 }
 
 /** A binary cache we push to. Every backend runs the same conformance suite. */
@@ -204,6 +265,9 @@ export interface Cache extends AsyncDisposable {
   /** Absent where the cache has no small files. */
   readonly companions?: CacheCompanions;
 
+  /** Absent where nothing can be removed, or the service does it. */
+  readonly pruner?: CachePruner;
+
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;
 }
@@ -212,6 +276,8 @@ export interface Cache extends AsyncDisposable {
 export interface CacheReader extends AsyncDisposable {
   /** Without trailing slash. */
   readonly url: string;
+  /** True once the server has answered 401 to a request without credentials. @default {false} */
+  readonly wantsPassword?: boolean;
 
   /**
    * @throws {FormatError} If it is none.

@@ -3,6 +3,7 @@ import type { Timeouts } from "../http/http-message.ts";
 import type { RetryNotice } from "../http/retry.ts";
 import type { Secret } from "../secret.ts";
 import type { Cache } from "./contract.ts";
+import type { KnownKeys } from "./found-narinfos.ts";
 
 /** A kind of cache: a row of `kinds.ts`, and all that the rest of the program asks about it. */
 export interface CacheKind {
@@ -59,6 +60,8 @@ export interface CacheKind {
   readonly ownUpstreams?: readonly string[];
   /** Says what to do where we may not write to it. */
   readonly readOnlyHint: string;
+  /** Says why nothing is removed from it, and what to do; undefined where `prune` removes. */
+  readonly noPruneHint: string | undefined;
   /** Says how readers come to trust our key; undefined where keys are registered with the cache. */
   readonly noKeysHint: string | undefined;
   /** Opens a cache; nothing is sent yet. A kind that is slow to load loads its parts here. */
@@ -157,11 +160,8 @@ export interface OpenCacheOptions {
   readonly login?: Login | undefined;
   /** The store that a cache is of which does not say, or is yet to be made. @default {"/nix/store"} */
   readonly storeDir?: string | undefined;
-  /**
-   * True if we sign: of a cache that does not, a path that has no signature and needs one counts as missing.
-   * @default {false}
-   */
-  readonly signs?: boolean | undefined;
+  /** Judges paths that are there by their signatures, where the cache itself does not sign. @default {none} */
+  readonly keys?: KnownKeys | undefined;
   /** Where proxies and certificate files are looked up. @default {process.env} */
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly clock?: Clock | undefined;

@@ -5,6 +5,7 @@ import type { Io } from "./io.ts";
 import { keygenCommand } from "./keygen.ts";
 import { pinCommand } from "./pin.ts";
 import { planCommand } from "./plan.ts";
+import { pruneCommand } from "./prune.ts";
 import { pushCommand } from "./push.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
@@ -27,6 +28,7 @@ export function allCommands(io: Io): readonly NamedCommand[] {
     execCommandSpec(io),
     watchCommand(io),
     pinCommand(io),
+    pruneCommand(io),
     keygenCommand(io),
     doctorCommand(io),
     serveCommand(io),

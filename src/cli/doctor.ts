@@ -28,7 +28,7 @@ export function doctorCommand(io: Io): NamedCommand {
     examples: [
       ["handpick doctor", "check all there is"],
       ["handpick doctor cachix://mycache", "check a cache before configuring it"],
-      ["handpick doctor file:///mnt/usb/cache", "the same for a folder"],
+      ["handpick doctor file:///srv/cache", "the same for a folder"],
     ],
     action: async (args, options) => {
       const checks: Check[] = [];

@@ -12,7 +12,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, type PathOptions, quietly, withGathered } from "./prepare-run.ts";
-import { printRejected, rejectedJson } from "./rejected-inputs.ts";
+import { printRejected, rejectedMember } from "./rejected.ts";
 
 interface PlanOptions extends PathOptions {
   readonly full?: boolean;
@@ -25,10 +25,11 @@ export function planCommand(io: Io): NamedCommand {
     summary: "Show what push would do and why; send nothing",
     description:
       "Show what push would do and why; send nothing but the question which paths\n" +
-      "the cache lacks. Paths that readers have are only counted. Exit code 1 if a\n" +
-      "path is held or cannot be selected.",
+      "the cache lacks. Paths that readers have are only counted, and so are all but\n" +
+      "the ten largest that would be pushed. Exit code 1 if a path is held or cannot\n" +
+      "be selected.",
     options: [
-      ["--full", "Also list paths that the cache or an upstream has (default: count them)"],
+      ["--full", "List every path, in the order of a push (default: count most of them)"],
       ...PATH_OPTIONS,
     ],
     examples: [
@@ -60,8 +61,9 @@ interface PlannedBeside extends Planned {
 }
 
 function print({ plan, rejected }: Planned, { full }: PlanOptions, io: Io): void {
-  const paint = painter(io.stdout);
-  for (const line of planLines(plan, { paint, isFull: full === true })) writeText(io.stdout, line);
+  const { stdout } = io;
+  const paint = painter(stdout);
+  for (const line of planLines(plan, { paint, isFull: full === true })) writeText(stdout, line);
   printRejected(rejected, io);
 }
 
@@ -73,7 +75,7 @@ function printJson({ plan, rejected, failures }: PlannedBeside, { stdout }: Io):
     wantedBy: decision.picks,
   }));
   const wrong = {
-    ...rejectedJson(rejected),
+    ...rejectedMember(rejected),
     ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
   };
   stdout.write(`${JSON.stringify({ ...plan, paths, ...wrong })}\n`);

@@ -11,7 +11,7 @@ import { quote, quoteUrl } from "../nix/format-error.ts";
 import { isStorePath, type StorePath } from "../nix/store-path.ts";
 import { printable } from "../report/format.ts";
 import { writeText } from "../report/output.ts";
-import { exists } from "../select/locate.ts";
+import { mayBeSelected } from "../select/locate.ts";
 import { stateFolder } from "../state/state-folder.ts";
 import { readWanted, type WantedLink } from "../state/wanted.ts";
 import { openStore } from "../store/open-store.ts";
@@ -95,7 +95,7 @@ export async function withGathered(
   }
   const onWarning = once((warning) => note(`warning: ${warning}`));
   const assumeMissing = options.assumeMissing === true;
-  const run = { ...common, assumeMissing, looksAtNars: true, onWarning };
+  const run = { ...common, assumeMissing, closeness: "nar", onWarning } as const;
   return await work({ config, gathered, options: run });
 }
 
@@ -143,7 +143,7 @@ async function assertNoCaches(
 ): Promise<void> {
   for (const word of words) {
     const isCache = isCacheUrl(word) || caches.some(({ name }) => name === word);
-    if (!isCache || (await exists(resolve(cwd, word)))) continue;
+    if (!isCache || (await mayBeSelected(resolve(cwd, word)))) continue;
     const message = `Cannot select ${quoteUrl(word)}: it is a cache, and not a path`;
     throw new HandpickError("USAGE", message, {
       hint: `Name the cache by an option: --to ${printable(word)}.`,

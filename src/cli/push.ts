@@ -22,7 +22,7 @@ export function pushCommand(io: Io): NamedCommand {
     examples: [
       ["handpick push ./result", "push one build"],
       ["handpick push --to cachix://mycache .#foo", "build, then push to a cache"],
-      ["handpick push --to file:///mnt/usb/cache .#foo", "the same for a folder"],
+      ["handpick push --to file:///srv/cache .#foo", "the same for a folder"],
       ["nix path-info .#a .#b | handpick push --stdin", "push what another tool lists"],
       ["handpick push --wanted", "push all that is wanted, and wait"],
     ],

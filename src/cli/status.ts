@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 
+import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
 import { EXIT, type Failure, HandpickError, toFailure } from "../error.ts";
@@ -13,18 +14,21 @@ import type { Io } from "./io.ts";
 import { quietly } from "./prepare-run.ts";
 
 /**
- * Returns why the configuration cannot be used, by which the next sync may fail. It hides nothing of the
- * state, unless it was named here.
+ * Reads the configuration of the next sync, or why it cannot be used: that hides nothing of the state, unless
+ * the file was named here.
  */
-async function configRisk(options: CommonOptions, io: Io): Promise<Failure | undefined> {
+async function readConfig(
+  options: CommonOptions,
+  io: Io,
+): Promise<{ readonly config?: Config; readonly risk?: Failure }> {
   const { env, cwd, uid } = io;
   const note = quietly(options, io);
   try {
-    await loadConfig({ file: options.config, env, cwd, uid, serves: "wanted", note });
-    return undefined;
+    const found = { file: options.config, env, cwd, uid, serves: "wanted", note } as const;
+    return { config: await loadConfig(found) };
   } catch (error) {
     if (options.config !== undefined || !(error instanceof HandpickError)) throw error;
-    return toFailure(error);
+    return { risk: toFailure(error) };
   }
 }
 
@@ -52,9 +56,9 @@ export function statusCommand(io: Io): NamedCommand {
     ],
     action: async (_, options) => {
       const { env, uid, cwd, stdout } = io;
-      const risk = await configRisk(options, io);
+      const configured = await readConfig(options, io);
       const folder = stateFolder(resolve(cwd, stateDirectory(env, uid)));
-      const status = await readStatus(folder, env, { risk });
+      const status = await readStatus(folder, env, configured);
       if (options.json === true) stdout.write(`${JSON.stringify({ version: 1, ...status })}\n`);
       else if (options.check !== true || options.quiet !== true) {
         const lines = statusLines(status, Date.now(), painter(stdout));

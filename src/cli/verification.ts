@@ -5,8 +5,9 @@ import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { openStatusLine, type StatusLine } from "../report/status-line.ts";
 import { verdictLines, verifyNotes } from "../report/verify-lines.ts";
-import type { Gathered, Members } from "../run/gather.ts";
+import type { Members } from "../run/gather.ts";
 import { pushAll } from "../run/push-all.ts";
+import type { RejectedInput } from "../select/select.ts";
 import { faultText, mainFault } from "../verify/fault.ts";
 import { type Progress, type Verdict, verifyCache } from "../verify/verify-cache.ts";
 import { canRedraw, chooseReport } from "./choose-report.ts";
@@ -14,7 +15,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, quietly } from "./prepare-run.ts";
-import { printRejected, rejectedJson } from "./rejected-inputs.ts";
+import { printRejected, rejectedMember } from "./rejected.ts";
 
 /** Options of `handpick verify`. */
 export interface VerifyCommandOptions extends PathOptions {
@@ -37,8 +38,8 @@ export interface Readied {
 }
 
 export interface VerificationOptions extends Readied {
-  /** Inputs that cannot be selected. @default {[]} */
-  readonly rejected?: Gathered["rejected"];
+  /** Inputs that cannot be selected. @default {none} */
+  readonly rejected?: readonly RejectedInput[];
   /** Absent where nothing can be pushed. */
   readonly run?: GatheredRun;
   readonly proofs: number;
@@ -64,11 +65,9 @@ export class Verification {
     }
     const { verdicts, failures } = answer;
     for (const failure of failures) printError(failure, io);
+    printRejected(rejected, io);
     if (options.json === true) this.#printJson(answer);
-    else {
-      this.#print(verdicts);
-      printRejected(rejected, io);
-    }
+    else this.#print(verdicts);
     const faults = verdicts.reduce((sum, verdict) => sum + countFaults(verdict), 0);
     return exitCodeAfter(failures, faults + rejected.length);
   }
@@ -132,7 +131,6 @@ export class Verification {
   }
 
   #printJson({ verdicts, failures }: Answer): void {
-    const { io, rejected = [] } = this.#around;
     const caches = verdicts.map(({ cache, readUrl, served, proved, ...verdict }) => ({
       cache,
       readUrl,
@@ -154,9 +152,12 @@ export class Verification {
         faults: faults.map((fault) => ({ ...fault, text: faultText(fault) })),
       })),
     }));
-    const errors = failures.length > 0 ? { errors: failures.map(toFailure) } : {};
-    const answer = { version: 1, caches, ...rejectedJson(rejected), ...errors };
-    io.stdout.write(`${JSON.stringify(answer)}\n`);
+    const { rejected = [], io } = this.#around;
+    const wrong = {
+      ...rejectedMember(rejected),
+      ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
+    };
+    io.stdout.write(`${JSON.stringify({ version: 1, caches, ...wrong })}\n`);
   }
 }
 

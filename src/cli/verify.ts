@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 
 import { cacheUrlFault } from "../cache/cache-url.ts";
@@ -11,13 +10,14 @@ import { quote } from "../nix/format-error.ts";
 import { parsePublicKey } from "../nix/key.ts";
 import type { PlannedPick } from "../run/gather.ts";
 import { evaluateInstallable } from "../select/installable.ts";
+import { mayBeSelected } from "../select/locate.ts";
 import { openStore } from "../store/open-store.ts";
 import { defineCommand, type NamedCommand, type OptionSpec } from "./command.ts";
 import type { Io } from "./io.ts";
 import { PATH_OPTIONS, quietly, rarely, withGathered } from "./prepare-run.ts";
 import { type Readied, Verification, type VerifyCommandOptions } from "./verification.ts";
 
-const SHARED = new Set(["--to", "--stdin", "--store"]);
+const SHARED = new Set(["--stdin", "--store"]);
 const isShared = ([flags]: OptionSpec): boolean =>
   flags.split(/[ ,]+/).some((word) => SHARED.has(word));
 
@@ -45,6 +45,11 @@ export function verifyCommand(io: Io): NamedCommand {
       [
         "--public-key <key>",
         "A key that readers trust besides, name:base64; may be given more than once (default: those that the cache or its table names)",
+        "repeatable",
+      ],
+      [
+        "-t, --to <cache>",
+        "Another cache to look at, by name or URL; may be given more than once (default: each that it goes to)",
         "repeatable",
       ],
       ...PATH_OPTIONS.filter(isShared),
@@ -184,14 +189,11 @@ function assertKey(text: string): void {
   }
 }
 
-/** Returns true if the first word of a command line means a cache: it is a URL of one, or no path by its looks. */
+/** Returns true if the first word of a command line means a cache: it is a URL of one, or a name of nothing that may be selected. */
 async function namesCache(word: string, cwd: string): Promise<boolean> {
   if (kindOf(word) !== undefined && cacheUrlFault(word) === undefined) return true;
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(word)) return false;
-  return !(await stat(resolve(cwd, word)).then(
-    () => true,
-    () => false,
-  ));
+  return !(await mayBeSelected(resolve(cwd, word)));
 }
 
 function nothingGoesThere(to: readonly string[]): HandpickError {

@@ -18,7 +18,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, withGathered } from "./prepare-run.ts";
-import { printRejected, rejectedJson } from "./rejected-inputs.ts";
+import { printRejected, rejectedMember } from "./rejected.ts";
 
 interface WhyOptions extends PathOptions {
   readonly for?: readonly string[];
@@ -67,6 +67,11 @@ interface Around {
   readonly io: Io;
 }
 
+/** What an answer is to tell besides. */
+interface Wrong extends Pick<Gathered, "rejected"> {
+  readonly errors: readonly unknown[];
+}
+
 async function why(
   words: readonly string[],
   { gathered, options: run }: GatheredRun,
@@ -84,16 +89,15 @@ async function why(
   }
   const explanations = explain(paths, input);
   const unneeded = unknown.map((word) => noNeed(word, input));
-  for (const failure of [...failures, ...unneeded]) printError(failure, io);
   const { rejected } = gathered;
-  if (options.json === true) {
-    printJson({ explanations, rejected, errors: [...failures, ...unneeded] }, io);
-  } else {
-    print(explanations, io);
-    printRejected(rejected, io);
-  }
-  if (unneeded.length > 0) return EXIT.somePathsFailed;
-  return exitCodeAfter(failures, rejected.length);
+  const errors = [...failures, ...unneeded];
+  for (const failure of errors) printError(failure, io);
+  printRejected(rejected, io);
+  if (options.json === true) printJson(explanations, { rejected, errors }, io);
+  else print(explanations, io);
+  // What is wrong with selections is no answer to the question, unlike a path of --for.
+  const unselected = options.for === undefined ? 0 : rejected.length;
+  return unneeded.length > 0 ? EXIT.somePathsFailed : exitCodeAfter(failures, unselected);
 }
 
 /** The store path that a word is or leads to; undefined for a name. */
@@ -125,12 +129,11 @@ function print(explanations: readonly Explanation[], { stdout }: Io): void {
   }
 }
 
-interface Told extends Pick<Gathered, "rejected"> {
-  readonly explanations: readonly Explanation[];
-  readonly errors: readonly unknown[];
-}
-
-function printJson({ explanations, rejected, errors }: Told, { stdout }: Io): void {
+function printJson(
+  explanations: readonly Explanation[],
+  { rejected, errors }: Wrong,
+  { stdout }: Io,
+): void {
   const paths = explanations.map(({ path, decisions, ways }) => ({
     path,
     caches: decisions.map(({ cache, action, reason, narSize }) => ({
@@ -141,6 +144,9 @@ function printJson({ explanations, rejected, errors }: Told, { stdout }: Io): vo
     })),
     picks: ways.map(({ pick, chain }) => ({ ...pick, chain })),
   }));
-  const wrong = errors.length > 0 ? { errors: errors.map(toFailure) } : {};
-  stdout.write(`${JSON.stringify({ version: 1, paths, ...rejectedJson(rejected), ...wrong })}\n`);
+  const wrong = {
+    ...rejectedMember(rejected),
+    ...(errors.length > 0 ? { errors: errors.map(toFailure) } : {}),
+  };
+  stdout.write(`${JSON.stringify({ version: 1, paths, ...wrong })}\n`);
 }

@@ -1,4 +1,5 @@
 import type { CacheDiagnosis } from "../cache/contract.ts";
+import { HandpickError } from "../error.ts";
 import { type Outcome, ok, warning } from "./check.ts";
 
 /**
@@ -7,7 +8,13 @@ import { type Outcome, ok, warning } from "./check.ts";
  * @throws {HandpickError} `CACHE_REFUSED` if they may not.
  */
 export function accessOutcome({ credentials, refusal, advice }: CacheDiagnosis): Outcome {
-  if (refusal !== undefined) throw refusal;
+  if (refusal !== undefined) {
+    const { code, message, hint } = refusal;
+    throw new HandpickError(code, `${message}; signed with ${credentials}`, {
+      cause: refusal,
+      hint,
+    });
+  }
   const text = `signed with ${credentials}, may write`;
   return advice === undefined ? ok(text) : warning(text, advice);
 }

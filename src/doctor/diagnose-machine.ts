@@ -26,6 +26,15 @@ export async function* checkPrograms(
     const hint = "It builds installables such as .#foo; everything else works without it.";
     yield { name: "programs", ...warning("nix is not on PATH", hint) };
   }
+  const logged = caches.filter(({ companions }) => companions.has("build-logs"));
+  if (logged.length > 0 && !(await isOnPath("bzip2", env))) {
+    const names = logged.map(({ name }) => name).join(", ");
+    const hint = "Install bzip2: Nix keeps the logs of builds compressed by it.";
+    yield {
+      name: "programs",
+      ...warning(`no build logs go to ${names}: bzip2 is not on PATH`, hint),
+    };
+  }
   const users = caches.filter(({ compression }) => compression === "xz").map(({ name }) => name);
   if (users.length === 0 || (await isOnPath("xz", env))) return;
   yield await check("programs", () => {

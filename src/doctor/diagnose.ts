@@ -172,7 +172,7 @@ async function* checkCache(
   });
   const found = info;
   if (found !== undefined)
-    yield await check(`${name}: readers`, () => readersOutcome(about, found));
+    yield await check(`${name}: readers`, () => readersOutcome(about, found, request));
   const diagnose = about.cache.diagnose?.bind(about.cache);
   if (diagnose === undefined) return;
   yield await check(`${name}: access`, async () => accessOutcome(await diagnose(request.signal)));
@@ -210,7 +210,7 @@ function sentText({ cache, config, credentials }: OpenedCache): string {
   if (login !== undefined) {
     return `user ${quote(login.user)} and password from ${loginSource ?? "configuration"}`;
   }
-  if (cache.diagnose !== undefined) return "credentials that its kind finds by itself";
+  if (cache.diagnose !== undefined) return "those that access tells of, below";
   if (!isAnonymous(config, credentials)) return "no token needed";
   return ["neither token nor password", ...credentials.doubts].join("; ");
 }

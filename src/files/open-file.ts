@@ -82,7 +82,7 @@ export function readRegularSync(path: string, maxBytes: number): string {
  */
 export function assertFit(status: Stats, { regularOnly, owners }: OpenFileOptions): void {
   const isUsual = status.isFile() || (regularOnly !== true && isStream(status));
-  if (!isUsual) throw new UnfitFileError(`it is ${kindOf(status)}`);
+  if (!isUsual) throw new UnfitFileError(`it is ${fileKind(status)}`);
   if (owners === undefined || owners.has(status.uid)) return;
   throw new UnfitFileError(`it belongs to user ${status.uid}`);
 }
@@ -92,7 +92,7 @@ function isStream(status: Stats): boolean {
 }
 
 /** Names the kind of a file in words. */
-export function kindOf(status: Stats): string {
+export function fileKind(status: Stats): string {
   if (status.isSymbolicLink()) return "a link";
   if (status.isDirectory()) return "a folder";
   if (status.isFIFO()) return "a pipe";

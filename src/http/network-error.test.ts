@@ -32,7 +32,7 @@ describe("networkError()", () => {
     await assert.rejects(cache.info(new AbortController().signal), {
       code: "NETWORK",
       message: `Cannot look up cache "mine": expected an answer from 127.0.0.1:${port}, but the server does not speak TLS there`,
-      hint: /^Write http:/,
+      hint: /write http:\/\/ in place of https:\/\/; .*scheme=http/,
     });
     assert.deepEqual(clock.sleeps, []);
     await cache[Symbol.asyncDispose]();

@@ -93,13 +93,17 @@ function hintFor(cause: unknown, { proxy, env }: Circumstances): string {
   if (isOutOfFiles(cause)) return OPEN_FILES_HINT;
   const code = systemCode(cause) ?? "";
   if (code === NO_TUNNEL) return proxyHint(statusOf(cause), proxy);
-  if (isPlain(cause)) return "Write http:// in place of https:// if that server is the right one.";
+  if (isPlain(cause)) return PLAIN_HINT;
   if (NO_HTTP.test(code)) return "Check name and port in the setting host of this cache.";
   if (CERTIFICATE.test(code)) return CERTIFICATE_HINTS[code] ?? authorityHint(env);
   return proxy === undefined
     ? "Check the network, the proxy variables, and the host of this cache, with its http:// or https://."
     : `Check the network, the proxy in ${proxy.variable}, and the host of this cache.`;
 }
+
+/** Not every URL of a cache has https:// to replace. */
+const PLAIN_HINT =
+  "If that server is the right one, write http:// in place of https://; an attic:// cache has that in host, an s3:// cache as scheme=http.";
 
 function proxyHint(status: number, proxy: Proxy | undefined): string {
   if (proxy === undefined) {

@@ -14,6 +14,11 @@ export function isRefusal({ status }: HttpResponse): boolean {
   return status === 401 || status === 403;
 }
 
+/** Returns true if the server says that it has no such file. */
+export function isAbsent({ status }: HttpResponse): boolean {
+  return status === 404 || status === 410;
+}
+
 /** Tells whether an answer is a page for people: that of a gateway in between, not of a cache. */
 export function isPage({ headers, body }: HttpResponse): boolean {
   if (/html/i.test(headers["content-type"] ?? "")) return true;

@@ -58,6 +58,16 @@ export function givesPath(address: ContentAddress, path: Addressed): boolean {
   return baseNameOf(storePath).startsWith(`${folded(createHash("sha256").update(full).digest())}-`);
 }
 
+/** Returns true if a text is a content address, and gives this very path; see {@link givesPath}. */
+export function isContentAddressed(path: Addressed & { readonly ca: string }): boolean {
+  try {
+    return givesPath(parseContentAddress(path.ca), path);
+  } catch (error) {
+    if (error instanceof FormatError) return false;
+    throw error;
+  }
+}
+
 /** The kind of a path and its hash, as Nix describes them; undefined where it knows no such path. */
 function describe(
   { method, hash }: ContentAddress,

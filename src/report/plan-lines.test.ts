@@ -35,11 +35,11 @@ describe("planLines()", () => {
       lines[0],
       "mine: 6 selected, 2 to push (3.0 KiB), 1 already there, 1 upstream, 1 held, 1 excluded",
     );
-    assert.equal(lines[7], "other: 1 selected, nothing to push, 1 already there");
+    assert.equal(lines[9], "other: 1 selected, nothing to push, 1 already there");
   });
 
   it("gives each path a line with action, size, name, reason and picks", () => {
-    const [, line] = linesOf(decision("words-1.0", "push"));
+    const line = linesOf(decision("words-1.0", "push")).at(-1);
     assert.equal(
       line,
       "  push        1.5 KiB  words-1.0                        missing from the cache (for app, tool)",
@@ -52,15 +52,47 @@ describe("planLines()", () => {
     const lines = planLines({ version: 1, paths, totals }, { paint: NO_PAINT, isFull: false });
     assert.deepEqual(
       lines.map((line) => line.split(/ +/, 3).join(" ")),
-      ["mine: 122 selected,", " push 1.5", " held 1.5", " 120 that"],
+      ["mine: 122 selected,", " for app:", " for tool:", " held 1.5", " push 1.5", " 120 that"],
     );
     assert.equal(lines.at(-1), "  120 that readers have already: see --full");
-    assert.equal(linesOf(...paths).length, 123);
+    assert.equal(linesOf(...paths).length, 125);
+  });
+
+  it("lists the largest of many pushes, and counts the others", () => {
+    const paths = Array.from({ length: 30 }, (_, n) => ({
+      ...decision(`p${n}`, "push"),
+      narSize: 1024 * ((n * 7) % 30),
+      picks: [{ name: "app" }],
+    }));
+    const lines = planLines({ version: 1, paths, totals }, { paint: NO_PAINT, isFull: false });
+    const sizes = lines.slice(1, -1).map((line) => Number(/ (\d+)\.0 KiB /.exec(line)?.[1]));
+    assert.deepEqual(sizes, [29, 28, 27, 26, 25, 24, 23, 22, 21, 20]);
+    assert.equal(lines.at(-1), "  20 smaller ones to push (190.0 KiB): see --full");
+    const few = planLines(
+      { version: 1, paths: paths.slice(0, 10), totals },
+      { paint: NO_PAINT, isFull: false },
+    );
+    assert.deepEqual(
+      few.slice(1).map((line) => / (p\d+) /.exec(line)?.[1]),
+      paths.slice(0, 10).map((_, n) => `p${n}`),
+    );
+  });
+
+  it("says what each of several picks needs", () => {
+    const app = { ...decision("a", "push"), picks: [{ name: "app", selection: "home" }] };
+    const other = {
+      ...decision("b", "held"),
+      picks: [...app.picks, { name: "app", selection: "work" }],
+    };
+    const [, home, work, ...rest] = linesOf(app, other);
+    assert.equal(home, "  for app of home: 1 to push (1.5 KiB), 1 held");
+    assert.equal(work, "  for app of work: nothing to push, 1 held");
+    assert.equal(rest.length, 2);
   });
 
   it("lets no reason or name steer the terminal", () => {
     const hostile = { ...decision("a", "push"), picks: [{ name: "\u001b[2J" }] };
-    assert.match(linesOf(hostile)[1] ?? "", /\(for \[2J\)$/);
+    assert.match(linesOf(hostile).at(-1) ?? "", /\(for \[2J\)$/);
   });
 });
 

@@ -15,6 +15,7 @@ const NOTHING: Status = {
   notice: undefined,
   idle: [],
   unread: 0,
+  unreadCaches: [],
   trouble: undefined,
   risk: undefined,
   starter: { by: "nobody" },

@@ -29,7 +29,7 @@ function placeLine(status: Status, paint: Paint): string {
   return paint("green", `everything is where it should be${counts}${rules}`);
 }
 
-function missing({ selections, caches, unread, trouble, ...status }: Status): string {
+function missing({ selections, caches, unread, unreadCaches, trouble, ...status }: Status): string {
   const isUnusable = selections.filter((one) => one.trouble !== undefined).length;
   const isUnread = selections.filter((one) => one.isUnread).length;
   const perCache = caches.flatMap(({ name, paths, ...cache }) => {
@@ -46,6 +46,7 @@ function missing({ selections, caches, unread, trouble, ...status }: Status): st
     trouble === undefined ? "" : `sync fails (${trouble.code})`,
     isUnread === 0 ? "" : `no sync has looked at ${counted(isUnread, "selection")}`,
     unread === 0 ? "" : `no sync has looked at ${counted(unread, "build")}`,
+    unreadCaches.length === 0 ? "" : `no sync has looked at ${unreadCaches.join(", ")}`,
     isUnusable === 0 ? "" : `${counted(isUnusable, "selection")} cannot be used`,
     ...perCache,
   ].filter((part) => part !== "");

@@ -11,6 +11,7 @@ const SERVED: Verdict = {
   publicKeys: [],
   areKeysKnown: true,
   keylessUpstreams: [],
+  wantsPassword: false,
   picks: [],
   served: { own: 1, upstream: 1 },
   proved: 0,

@@ -11,9 +11,9 @@ import { namesOf } from "./plan-lines.ts";
 export function verdictLines(verdict: Verdict, paint: Paint): string[] {
   const { unserved, served, proved, realised } = verdict;
   const counts = [
-    `${served.own} paths from the cache`,
+    `${served.own} ${served.own === 1 ? "path" : "paths"} from the cache`,
     ...(served.upstream > 0 ? [`${served.upstream} from upstreams`] : []),
-    ...(proved > 0 ? [`${proved} NARs read and right`] : []),
+    ...(proved > 0 ? [`${proved} ${proved === 1 ? "NAR" : "NARs"} read and right`] : []),
     ...(realised !== undefined && realised.failure === undefined ? ["fetched by Nix"] : []),
   ];
   return [
@@ -47,10 +47,15 @@ export function holeText({ path, faults }: Hole): string {
   return fault === undefined ? nameOf(path) : `${nameOf(path)} ${faultText(fault)}`;
 }
 
+const PASSWORD_NOTE =
+  "the server answers 401 to readers without a password; if readers have one, set public = false in the table of the cache";
+
 /** Sentences after the verdicts: what the user should know or do. */
 export function verifyNotes(verdicts: readonly Verdict[]): string[] {
   const notes = new Set<string>();
-  for (const { areKeysKnown, keylessUpstreams, cache, silent, unserved } of verdicts) {
+  for (const verdict of verdicts) {
+    const { areKeysKnown, keylessUpstreams, cache, silent, unserved, wantsPassword } = verdict;
+    if (wantsPassword) notes.add(`${cache}: ${PASSWORD_NOTE}`);
     if (!areKeysKnown) {
       notes.add(
         `${cache}: any signature counted, since nobody says which keys readers trust; set public-keys or give --public-key`,

@@ -1,5 +1,7 @@
+import type { Closeness } from "../cache/contract.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
+import type { PathInfo } from "../nix/path-info.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { type PlanCache, queryPaths } from "../plan/make-plan.ts";
 import type { Members } from "./gather.ts";
@@ -18,8 +20,8 @@ export interface AskOptions extends OpenOptions {
   readonly remembered?: ReadonlySet<StorePath>;
   /** True to push what an upstream may have that does not answer. @default {false} */
   readonly assumeMissing?: boolean;
-  /** True to look whether the NARs of paths are there too. @default {false} */
-  readonly looksAtNars?: boolean;
+  /** How closely the cache looks at paths that it has. @default {"narinfo"} */
+  readonly closeness?: Closeness;
   /** Paths that readers do not get from a cache, by its name: they are missing, whatever the cache says. */
   readonly unread?: ReadonlyMap<string, ReadonlySet<StorePath>>;
 }
@@ -35,7 +37,7 @@ export async function askCache(
   options: AskOptions,
 ): Promise<CacheAnswer> {
   const paths = queryPaths({ closed: planned, infos });
-  const { missing, upstreams } = await askAbout(paths, opened, options);
+  const { missing, upstreams } = await askAbout({ paths, infos }, opened, options);
   return { name: opened.cache.name, missing, ...countUpstreams(upstreams, options) };
 }
 
@@ -46,19 +48,27 @@ export interface PlainAnswer {
   readonly upstreams: UpstreamAnswer;
 }
 
+/** Paths, and what the store says of them: a cache that says something else is damaged. */
+export interface Asked {
+  readonly paths: ReadonlySet<StorePath>;
+  readonly infos?: ReadonlyMap<StorePath, PathInfo>;
+}
+
 /** Asks a cache which of `paths` it lacks, and the upstreams of its settings for those. */
 export async function askAbout(
-  paths: ReadonlySet<StorePath>,
+  { paths, infos = new Map() }: Asked,
   opened: OpenedCache,
   options: Omit<AskOptions, "remembered" | "assumeMissing">,
 ): Promise<PlainAnswer> {
   const { cache, config } = opened;
-  const { env, signal, notify, looksAtNars = false } = options;
+  const { env, signal, notify, closeness = "narinfo" } = options;
+  const records = new Map([...infos].map(([path, info]) => [hashPartOf(path), info]));
+  const unreadPaths = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
+  const unread = new Set([...unreadPaths].map(hashPartOf));
   const found = await withMissingToken(opened, () =>
-    cache.missing(new Set([...paths].map(hashPartOf)), signal, { looksAtNars }),
+    cache.missing(new Set([...paths].map(hashPartOf)), signal, { closeness, records, unread }),
   );
-  const unread = options.unread?.get(config.name)?.intersection(paths) ?? new Set();
-  const missing = found.union(new Set([...unread].map(hashPartOf)));
+  const missing = found.union(unread);
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
   const urls = config.upstreams ?? kindOf(config.url)?.upstreams ?? [];
   const onRetry = retryNotice(cache.name, notify);

@@ -12,6 +12,7 @@ import { HandpickError } from "../error.ts";
 import { printPublicKey, publicKeyOf } from "../nix/key.ts";
 import type { SecretKey } from "../nix/key.ts";
 import type { Pick } from "../nix/manifest.ts";
+import { knownKeys } from "./known-keys.ts";
 
 /** An interrupted run ends within two seconds, and tells the cache before. */
 const ABORT_MS = 1_200;
@@ -90,7 +91,7 @@ export async function openConfigured(
     token: credentials.token,
     login: credentials.login,
     storeDir,
-    signs: credentials.signingKey !== undefined && config.sign !== "none",
+    keys: knownKeys(config, credentials),
     env,
     onRetry: retryNotice(config.name, notify),
     abortMs: ABORT_MS,

@@ -64,7 +64,7 @@ describe("unsignedWarning()", () => {
 
   it("names what readers will refuse, and says what to set", () => {
     assert.deepEqual(warn(bare), [
-      "usb: lib goes there without a signature, so Nix will refuse to read it; " +
+      "lib goes to usb without a signature, so Nix will refuse to read it; " +
         "set signing-key-file (handpick keygen makes a key)",
     ]);
   });

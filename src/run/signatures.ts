@@ -90,7 +90,7 @@ export function unsignedWarning(
   const [rest, them] =
     unsigned.length === 1 ? ["goes", "it"] : [`and ${unsigned.length - 1} more go`, "them"];
   return [
-    `${opened.cache.name}: ${nameOf(first.path)} ${rest} there without a signature, so Nix will refuse to ` +
+    `${nameOf(first.path)} ${rest} to ${opened.cache.name} without a signature, so Nix will refuse to ` +
       `read ${them}; ${remedy(options)}`,
   ];
 }

@@ -2,7 +2,7 @@ import { lstat, realpath } from "node:fs/promises";
 import { HandpickError } from "../error.ts";
 import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
-import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import { DEFAULT_STORE_DIR, isStorePath, type StorePath } from "../nix/store-path.ts";
 import type { Store } from "../store/store.ts";
 
 /** A store path, or something elsewhere, and where its files are. */
@@ -31,6 +31,17 @@ export async function exists(file: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/**
+ * Returns true if there is something of that name that may stand for a path of a store: anything but a folder
+ * outside of stores, which may have the name of a cache.
+ */
+export async function mayBeSelected(file: string): Promise<boolean> {
+  const stats = await lstat(file).catch(() => undefined);
+  if (stats?.isDirectory() !== true) return stats !== undefined;
+  const parts = (await realpath(file)).split("/");
+  return parts.some((part) => isStorePath(`${DEFAULT_STORE_DIR}/${part}`));
 }
 
 /** The error for an input that stands for no store path. */

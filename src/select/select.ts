@@ -1,7 +1,7 @@
 import { lstat, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type ErrorCode, HandpickError } from "../error.ts";
-import { kindOf } from "../files/open-file.ts";
+import { fileKind } from "../files/open-file.ts";
 import { quote } from "../nix/format-error.ts";
 import { type Pick, picksOf } from "../nix/manifest.ts";
 import { packageNameOf } from "../nix/package-name.ts";
@@ -143,7 +143,7 @@ async function findPiped(
   const status = await stat(file).catch(() => undefined);
   if (status === undefined || status.isFile() || status.isDirectory()) return undefined;
   if (!status.isFIFO()) {
-    const reason = `it is ${kindOf(status)}, and a manifest has to be a file or come through a pipe`;
+    const reason = `it is ${fileKind(status)}, and a manifest has to be a file or come through a pipe`;
     throw notAStorePath(input, reason, "Write the manifest to a file, and name that.");
   }
   const manifest = await readPipedManifest(file, { storeDir: store.storeDir, signal });

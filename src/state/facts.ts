@@ -66,6 +66,7 @@ const READERS: Readonly<Record<string, (fact: string) => unknown>> = {
   gone: parseStrings,
   idle: parseStrings,
   credentials: parseTexts,
+  configured: parseTexts,
   unusable: parseTroubles,
   read: parseReadSelections,
   syncStarted: parseTime,

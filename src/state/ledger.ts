@@ -28,6 +28,8 @@ type Fact =
   | "read"
   | "watchMark"
   | "idle"
+  | "configFile"
+  | "configured"
   | "credentials";
 
 /** Returns true if an error is the ledger's: of a full disk, as a rule. Every other one has been put into words. */

@@ -3,7 +3,7 @@ import { lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { HandpickError, writeFailure } from "../error.ts";
-import { kindOf } from "../files/open-file.ts";
+import { fileKind } from "../files/open-file.ts";
 import { readBounded } from "../files/read-bounded.ts";
 import { systemCode } from "../files/system-code.ts";
 import { quote } from "../nix/format-error.ts";
@@ -40,7 +40,7 @@ export async function assertOwnFolder(dir: string, purpose: Purpose): Promise<vo
   const status = await statusOf(dir);
   const uid = process.geteuid?.();
   if (status === undefined || uid === undefined) return;
-  if (!status.isDirectory()) throw refused(dir, `expected a folder, found ${kindOf(status)}`);
+  if (!status.isDirectory()) throw refused(dir, `expected a folder, found ${fileKind(status)}`);
   // Where only owners remove their files, as on a disk mounted there, parts of others are found by their owner.
   if ((status.mode & STICKY) === 0) assertModeOf(dir, dir, status);
   const mayRead = purpose === "read" && (uid === ROOT || status.uid === ROOT);
@@ -59,7 +59,7 @@ export async function assertOwnParts(dir: string): Promise<void> {
   for (const name of FILES) {
     const status = await partOf(dir, name);
     if (status === undefined) continue;
-    if (!status.isFile()) throw refusedPart(dir, name, ["a file", kindOf(status)]);
+    if (!status.isFile()) throw refusedPart(dir, name, ["a file", fileKind(status)]);
     assertOwnerOf(dir, name, { status, owners });
   }
 }
@@ -74,7 +74,7 @@ export async function assertOwnFolders(dir: string): Promise<void> {
   for (const name of FOLDERS) {
     const status = await partOf(dir, name);
     if (status === undefined) continue;
-    if (!status.isDirectory()) throw refusedPart(dir, name, ["a folder", kindOf(status)]);
+    if (!status.isDirectory()) throw refusedPart(dir, name, ["a folder", fileKind(status)]);
     assertOwnerOf(dir, name, { status, owners });
     assertModeOf(dir, join(dir, name), status);
   }

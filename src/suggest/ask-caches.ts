@@ -53,7 +53,7 @@ export async function askCaches(
     try {
       const opened = await orAborted(openConfigured(config, options), options.signal);
       await using _cache = opened.cache;
-      const answer = await askAbout(paths, opened, options);
+      const answer = await askAbout({ paths }, opened, options);
       for (const path of paths) if (isServed(path, answer)) lacking.delete(path);
       for (const text of [...opened.credentials.warnings, ...warningsOf(answer.upstreams)])
         warnings.add(text);

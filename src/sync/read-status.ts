@@ -1,10 +1,12 @@
 import {
   parseReadSelections,
   parseStrings,
+  parseTexts,
   parseTime,
   parseTroubles,
   type ReadSelection,
 } from "../state/facts.ts";
+import type { Config } from "../config/config.ts";
 import { ledgerDamaged } from "../state/ledger-file.ts";
 import type { CacheEntry, Entry } from "../state/ledger-entry.ts";
 import { isLedgerError, Ledger } from "../state/ledger.ts";
@@ -23,6 +25,8 @@ import type { CacheStatus, Status } from "./status.ts";
 import { type StatusFacts, isInPlace, toDo } from "./to-do.ts";
 
 export interface StatusOptions {
+  /** The configuration that a sync would take, if it can be used. */
+  readonly config?: Config | undefined;
   /** Why syncs may fail that the folder does not tell, as for its configuration. */
   readonly risk?: Failure | undefined;
   /** Milliseconds since 1970. @default {Date.now()} */
@@ -38,13 +42,14 @@ export interface StatusOptions {
 export async function readStatus(
   folder: StateFolder,
   env: NodeJS.ProcessEnv = process.env,
-  { risk, now = Date.now() }: StatusOptions = {},
+  { config, risk, now = Date.now() }: StatusOptions = {},
 ): Promise<Status> {
-  const state = await readState(folder, now);
+  const { configured, ...state } = await readState(folder, now);
   const starter = await findStarter(folder, { env });
   const sync = await syncCommand(folder.dir);
   const found = {
     ...state,
+    unreadCaches: unreadCaches(state, configured, config),
     risk: state.risk ?? risk,
     starter,
     ...(sync === OWN_SYNC ? { tryNow: `${sync} --recheck` } : {}),
@@ -56,7 +61,26 @@ export async function readStatus(
   };
 }
 
-async function readState(folder: StateFolder, now: number): Promise<Omit<StatusFacts, "starter">> {
+/**
+ * Returns the names of caches that the last sync did not know, where something is wanted. Another file than that of
+ * the sync tells nothing of it: a service has its own.
+ */
+function unreadCaches(
+  { selections, caches }: Pick<StatusFacts, "selections" | "caches">,
+  known: Configured | undefined,
+  config: Config | undefined,
+): string[] {
+  if (selections.every(({ isEnded }) => isEnded) && caches.length === 0) return [];
+  if (config === undefined || known?.file !== config.file) return [];
+  return config.caches.flatMap(({ name, url }) => (known?.urls.get(name) === url ? [] : [name]));
+}
+
+/** The folder's part of the facts, and the configuration that the last sync went by. */
+interface FolderFacts extends Omit<StatusFacts, "starter" | "unreadCaches"> {
+  readonly configured: Configured | undefined;
+}
+
+async function readState(folder: StateFolder, now: number): Promise<FolderFacts> {
   const links = await readWanted(folder, "read");
   const notice = await readNotice(folder);
   const { paths, known, times, trouble, ...ledger } = readLedger(folder, now);
@@ -82,12 +106,20 @@ async function readState(folder: StateFolder, now: number): Promise<Omit<StatusF
       nextTry: nextTry > 0 ? nextTry : undefined,
     })),
     idle: ledger.idle,
+    configured: ledger.configured,
     paths,
     notice,
     unread: await countBuilds(folder),
     trouble: plausibleFailure((await findTrouble(folder)) ?? trouble, now),
     risk: await findRisk(folder),
   };
+}
+
+/** The configuration that a sync went by. */
+interface Configured {
+  readonly file: string;
+  /** URLs of caches, by their names. */
+  readonly urls: ReadonlyMap<string, string>;
 }
 
 /** Reads the ledger; gives nothing but the reason if it cannot be used. */
@@ -97,6 +129,7 @@ interface LedgerView extends Pick<Status, "lastSync" | "builds" | "idle" | "path
   readonly read: ReadonlyMap<string, ReadSelection>;
   readonly known: ReadonlyMap<string, CacheEntry>;
   readonly times: ReadonlyMap<string, number>;
+  readonly configured?: Configured | undefined;
   readonly trouble?: SyncFailure;
 }
 
@@ -126,11 +159,18 @@ function readLedger(folder: StateFolder, now: number): LedgerView {
       read: parseReadSelections(ledger.fact("read")),
       known: new Map(ledger.caches().map((cache) => [cache.name, cache])),
       times: dueTimes(ledger, now),
+      configured: configuredBy(ledger),
     };
   } catch (error) {
     const found = isLedgerError(error) ? ledgerDamaged(folder.dir, error) : error;
     return { ...NOTHING, trouble: toFailure(found) };
   }
+}
+
+/** Undefined if no sync recorded it, as those of older versions. */
+function configuredBy(ledger: Ledger): Configured | undefined {
+  const file = ledger.fact("configFile") ?? "";
+  return file === "" ? undefined : { file, urls: parseTexts(ledger.fact("configured")) };
 }
 
 function plausibleFailure(failure: SyncFailure | undefined, now: number): SyncFailure | undefined {

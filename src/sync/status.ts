@@ -44,6 +44,8 @@ export interface Status {
   readonly notice: string | undefined;
   /** Builds that were told of, and that no sync has looked at. */
   readonly unread: number;
+  /** Caches that the configuration got since the last sync looked at it. */
+  readonly unreadCaches: readonly string[];
   /** Why syncs fail as a whole. */
   readonly trouble: SyncFailure | undefined;
   /** Why they may fail soon. */

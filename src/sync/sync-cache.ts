@@ -1,3 +1,4 @@
+import type { Closeness } from "../cache/contract.ts";
 import { wantedCache } from "../config/choose-cache.ts";
 import { type Failure, isOutage, toFailure } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
@@ -22,6 +23,7 @@ export interface CacheWork extends Omit<CacheRunOptions, "onDecided" | "onWarnin
   readonly members: Members;
   /** True if paths that failed are tried before their time. */
   readonly isForced: boolean;
+  readonly closeness: Closeness;
   readonly tally: Tally;
   /** The time in milliseconds since 1970. */
   readonly now: () => number;
@@ -79,7 +81,6 @@ async function runRecorded(name: string, work: CacheWork): Promise<Failure | und
   using record = new CacheRecord(name, work);
   const outage = await runCache(wantedCache(config, name), members, {
     ...work,
-    looksAtNars: work.isForced,
     remembered: rememberedUpstream(name, ledger),
     onWarning: (text) => work.onEvent({ event: "note", text: `${name}: ${text}` }),
     onDecided: (decided) => record.decide(decided),

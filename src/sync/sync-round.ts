@@ -38,6 +38,8 @@ export interface RoundRequest extends OpenOptions {
   readonly now: () => number;
   /** Ask all caches now, whatever was known, and try again what failed. */
   readonly recheck: boolean;
+  /** With `recheck`, read NARs that are on a disk. */
+  readonly readsNars: boolean;
 }
 
 /** A request with the packer of all rounds. */
@@ -89,7 +91,7 @@ export async function startRound(request: PackedRound, workers: CacheWorkers): P
   if (!isKnown) ledger.setFact("digest", "");
   for (const text of wanted.notes) request.onEvent({ event: "note", text });
   tell(wanted.troubles, request);
-  record(input, wanted, ledger);
+  record(input, wanted, request);
   ledger.want(membersByCache(wanted), now());
   await keepUnsettled(request, { store, wanted });
   tellPassedOver(request);
@@ -100,7 +102,8 @@ export async function startRound(request: PackedRound, workers: CacheWorkers): P
     )
     .map(([name]) => name);
   const idle = names.filter((name) => !workers.isBusyWith(name));
-  const work = { ...request, store, members: wanted, isForced: recheck };
+  const closeness = recheck ? (request.readsNars ? "bytes" : "nar") : "narinfo";
+  const work = { ...request, store, members: wanted, isForced: recheck, closeness } as const;
   const begun = idle.map((name) => workers.start(name, () => syncCache(name, work)));
   stack.defer(async () => void (await Promise.all(begun)));
   const kept = stack.move();
@@ -128,13 +131,20 @@ function tell(troubles: Wanted["troubles"], { onEvent }: RoundRequest): void {
 }
 
 /** Writes down what links led to, for `status` and for the next look. */
-function record({ links, idle }: SyncInput, wanted: Wanted, ledger: Ledger): void {
+function record(
+  { links, idle }: SyncInput,
+  wanted: Wanted,
+  { ledger, config }: Pick<RoundRequest, "ledger" | "config">,
+): void {
   const read = links.map(({ name, target }): [string, ReadSelection] => {
     const picks = wanted.selections.find(({ manifest }) => manifest === target)?.picks ?? [];
     const caches = [...new Set(picks.flatMap((pick) => pick.caches))].toSorted();
     return [name, { target, caches }];
   });
   ledger.setFact("read", JSON.stringify(Object.fromEntries(read)));
+  const configured = config.caches.map(({ name, url }) => [name, url] as const);
+  ledger.setFact("configFile", config.file ?? "");
+  ledger.setFact("configured", JSON.stringify(Object.fromEntries(configured)));
   ledger.setFact("unusable", JSON.stringify(Object.fromEntries(wanted.troubles)));
   ledger.setFact("idle", JSON.stringify([...idle]));
   ledger.setFact("ended", JSON.stringify(wanted.ended));

@@ -14,12 +14,14 @@ import { noticeOf } from "./notice-of.ts";
 import { type Fault, type Unpushed, type Standing, standing } from "./standing.ts";
 import { syncRounds } from "./sync-rounds.ts";
 
-export interface SyncRequest extends Omit<RoundRequest, "ledger"> {
+export interface SyncRequest extends Omit<RoundRequest, "ledger" | "readsNars"> {
   /** Go on until nothing is left that may yet go well. */
   readonly wait: boolean;
   /** Hears what is not where it is wanted when there is no more to do now, if that changed. */
   readonly onUnpushed?: (left: readonly Unpushed[]) => void;
 }
+
+type LockedRequest = Omit<RoundRequest, "ledger">;
 
 /** How a sync ended: something is `left` if not all that is wanted is where it is wanted. */
 export interface SyncEnd {
@@ -44,12 +46,15 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
   await makeStateFolder(folder);
   // A user who waits wants to know now: a token that was missing may be there.
   let isForced = request.recheck || wait;
+  const readsNars = request.recheck;
   let told = "[]";
   for (;;) {
     signal.throwIfAborted();
-    const end = await syncLocked({ ...request, recheck: isForced }).catch((error: unknown) => {
-      throw isLedgerError(error) ? stateUnusable(folder.dir, error) : error;
-    });
+    const end = await syncLocked({ ...request, readsNars, recheck: isForced }).catch(
+      (error: unknown) => {
+        throw isLedgerError(error) ? stateUnusable(folder.dir, error) : error;
+      },
+    );
     if (end !== undefined) isForced = false;
     else if (!wait && !isForced) return { isOtherAtWork: true, isLeft: false, fault: undefined };
     if (end !== undefined && !(await hasNews(folder, passedOver))) {
@@ -63,7 +68,7 @@ export async function sync(request: SyncRequest): Promise<SyncEnd> {
 }
 
 /** Undefined if another sync has the lock. */
-async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
+async function syncLocked(request: LockedRequest): Promise<Standing | undefined> {
   const { folder } = request;
   using lock = tryLock(folder);
   if (lock === undefined) return undefined;
@@ -77,7 +82,7 @@ async function syncLocked(request: SyncRequest): Promise<Standing | undefined> {
   }
 }
 
-async function syncOnce(request: SyncRequest): Promise<Standing> {
+async function syncOnce(request: LockedRequest): Promise<Standing> {
   const { folder, now } = request;
   using ledger = Ledger.open(folder);
   // The clock may be set while it runs, so the two times tell no order.

@@ -14,10 +14,12 @@ export type StatusFacts = Omit<Status, "isInPlace" | "toDo">;
 const OVERDUE_MS = 10 * 60_000;
 
 /** Returns true if all that is wanted is where it should be, but for what the user's own rules hold back. */
-export function isInPlace({ trouble, selections, unread, caches, paths }: StatusFacts): boolean {
+export function isInPlace(found: StatusFacts): boolean {
+  const { trouble, selections, unread, unreadCaches, caches, paths } = found;
   return (
     trouble === undefined &&
     unread === 0 &&
+    unreadCaches.length === 0 &&
     selections.every((one) => !one.isUnread && one.trouble === undefined) &&
     caches.every((cache) => cache.trouble === undefined) &&
     !paths.some(isUnsettled)
@@ -77,7 +79,7 @@ function recheck(sync: string): string | undefined {
 }
 
 async function startSync(
-  { starter, selections, caches, unread: builds }: StatusFacts,
+  { starter, selections, caches, unread: builds, unreadCaches }: StatusFacts,
   folder: StateFolder,
   { now, sync }: { readonly now: number; readonly sync: string },
 ): Promise<string | undefined> {
@@ -87,10 +89,11 @@ async function startSync(
   );
   const isOverdue = (await Promise.all(ages)).some((age) => age > OVERDUE_MS);
   // The hook of a shell looks at its own selection only.
-  const isLeftAlone = starter.by === "shell" && builds > 0;
+  const isLeftAlone = starter.by === "shell" && (builds > 0 || unreadCaches.length > 0);
   if (starter.by !== "nobody" && !isOverdue && !isLeftAlone) return undefined;
   const isLater = caches.some(({ nextTry = 0 }) => nextTry > now);
-  return unread.length === 0 && builds === 0 && isLater ? (recheck(sync) ?? sync) : sync;
+  const isNew = unread.length > 0 || builds > 0 || unreadCaches.length > 0;
+  return !isNew && isLater ? (recheck(sync) ?? sync) : sync;
 }
 
 async function changedAt(link: string, now: number): Promise<number> {

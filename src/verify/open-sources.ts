@@ -4,14 +4,12 @@ import { netrcWord } from "../cache/http/netrc.ts";
 import { openHttpReader } from "../cache/http/http-reader.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { HandpickError } from "../error.ts";
-import { parsePublicKey } from "../nix/key.ts";
+import { NIXOS_KEY, parsePublicKey } from "../nix/key.ts";
 import { type OpenedCache, retryNotice } from "../run/open-caches.ts";
 import { readerKeys } from "../run/reader-keys.ts";
 import type { Source } from "./source.ts";
 
 const NIXOS_CACHE = "https://cache.nixos.org";
-/** Every Nix trusts it. */
-const NIXOS_KEY = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
 /** Each path takes two: thousands of them would else be a matter of round trips. */
 const REQUESTS_AT_ONCE = 128;
 /** How long a server is waited for before it counts as silent. */

@@ -50,6 +50,8 @@ export interface Verdict {
   readonly publicKeys: readonly string[];
   /** False where nobody says which keys these are: then any signature counts. */
   readonly areKeysKnown: boolean;
+  /** True if the cache answers 401 to its readers, who have no password as far as its table says. */
+  readonly wantsPassword: boolean;
   /** URLs of upstreams that serve paths, and whose keys nobody says: any signature counts there, too. */
   readonly keylessUpstreams: readonly string[];
   /** The picks that were looked at. */
@@ -100,6 +102,7 @@ export async function verifyCache(
     readUrl: info.readUrl,
     publicKeys: sources.publicKeys,
     areKeysKnown: own.keys !== undefined,
+    wantsPassword: own.reader.wantsPassword === true,
     keylessUpstreams: sources.upstreams
       .filter((source) => source.keys === undefined && serving.has(source))
       .map(({ reader }) => reader.url),

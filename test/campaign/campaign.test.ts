@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
+import type { NixRecord } from "../crash/cache-check.ts";
 import { describeFailure } from "./campaign.ts";
+import { hashPartOf } from "./evidence.ts";
 import type { Evidence } from "./evidence.ts";
+import type { FaultStep } from "./fault-step.ts";
+import { KIND_NAMES } from "./kinds/kinds.ts";
 import { createMachine } from "./machine.ts";
 import type { Machine } from "./machine.ts";
 import { CHECKS, play } from "./play.ts";
 import { Round } from "./round.ts";
 import { parseSchedule } from "./schedule.ts";
-import type { FaultStep, RunCommand, Schedule } from "./schedule.ts";
+import type { RunCommand, Schedule } from "./schedule.ts";
 
 describe("a round of the campaign", { timeout: 120_000 }, () => {
   let machine: Machine;
@@ -20,18 +24,24 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
   it("goes through outage, refusal, kill and a clock that jumps, and finds nothing", async () => {
     const { findings, runs, disturbed, transcript } = await play(machine, {
       ...scheduleOf("sync", "push", "sync"),
-      caches: 2,
+      kinds: ["cachix", "file"],
       upstream: true,
       runs: [
         {
           command: "sync",
-          faults: [fault("put", 2, "server gone"), fault("complete", 3, "SIGKILL")],
+          faults: [fault("put", 2, "cache gone"), fault("complete", 3, "SIGKILL")],
         },
         {
           command: "push",
           faults: [fault("begin", 2, "clock +10 years"), fault("any", 12, "502, a page")],
         },
-        { command: "sync", faults: [fault("put", 1, "token revoked")] },
+        {
+          command: "sync",
+          faults: [
+            fault("put", 1, "token revoked"),
+            { ...fault("rename", 3, "SIGTERM"), cache: "two" },
+          ],
+        },
       ],
     });
     assert.deepEqual(findings, [], transcript);
@@ -39,20 +49,23 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
     assert.ok(disturbed > 0);
   });
 
-  it("notices what is planted in a cache and in the state folder", async () => {
-    await using round = await Round.start(machine, scheduleOf("sync"));
-    const [step] = scheduleOf("sync").runs;
-    assert.ok(step);
-    assert.deepEqual(found(await round.run(step, "faults")), []);
-    const [cache] = round.caches;
-    assert.ok(cache);
-    // The first has no references, and something refers to it.
-    const [evicted = ""] = cache.fake.service.published.keys();
-    cache.fake.service.published.delete(evicted);
-    await round.leave("state/planted", `seen: ${cache.token}`);
-    const planted = await round.run({ command: "status", faults: [] }, "faults");
-    assert.deepEqual(found(planted), ["closureIsVisible", "ledgerIsTrue", "secretsAreKept"]);
-  });
+  for (const kind of KIND_NAMES) {
+    it(`notices what is planted in a cache and in the state folder (${kind})`, async () => {
+      await using round = await Round.start(machine, { ...scheduleOf("sync"), kinds: [kind] });
+      const [step] = scheduleOf("sync").runs;
+      assert.ok(step);
+      const evidence = await round.run(step, "faults");
+      assert.deepEqual(found(evidence), [], evidence.ended.stdout + evidence.ended.stderr);
+      const isLeaf = ({ references, path }: NixRecord): boolean =>
+        references.length === 0 && path.endsWith("-base");
+      const leaf = evidence.records.values().find(isLeaf);
+      const isLost = await round.caches[0]?.evict(hashPartOf(leaf?.path ?? ""));
+      await round.leave("state/planted", `seen: ${evidence.secrets.at(-1)?.text}`);
+      const planted = await round.run({ command: "status", faults: [] }, "faults");
+      const lost = isLost === true ? ["closureIsVisible", "ledgerIsTrue"] : [];
+      assert.deepEqual(found(planted), [...lost, "secretsAreKept"]);
+    });
+  }
 
   it("notices an upload that the program leaves open", async () => {
     await using round = await Round.start(machine, scheduleOf("push"));
@@ -60,9 +73,10 @@ describe("a round of the campaign", { timeout: 120_000 }, () => {
     assert.ok(cache);
     // The service forgets that the upload was published.
     const evidence = await round.run({ command: "push", faults: [] }, "faults");
-    const narId = cache.log.find(({ operation }) => operation === "put")?.narId ?? "";
-    const log = cache.log.filter((one) => one.operation !== "complete");
-    const caches = evidence.caches.map((one) => ({ ...one, log, openUploads: [narId] }));
+    const { log: all } = cache.player;
+    const upload = all.find(({ operation }) => operation === "put")?.upload ?? "";
+    const log = all.filter((one) => one.operation !== "complete");
+    const caches = evidence.caches.map((one) => ({ ...one, log, open: [upload] }));
     assert.deepEqual(found({ ...evidence, caches }), ["uploadsAreEnded"]);
   });
 
@@ -86,7 +100,15 @@ function found(evidence: Evidence): string[] {
 
 function scheduleOf(...commands: RunCommand[]): Schedule {
   const runs = commands.map((command) => ({ command, faults: [] }));
-  return { caches: 1, hides: false, upstream: false, token: "file", heal: "day", runs };
+  return {
+    kinds: ["cachix"],
+    hides: false,
+    upstream: false,
+    token: "file",
+    signs: false,
+    heal: "day",
+    runs,
+  };
 }
 
 function fault(operation: FaultStep["operation"], nth: number, effect: string): FaultStep {

@@ -1,7 +1,8 @@
+import type { KindName } from "./kinds/kind.ts";
 import type { Machine } from "./machine.ts";
 import { play } from "./play.ts";
 import type { Finding, Played } from "./play.ts";
-import { drawSchedule, formatSchedule } from "./schedule.ts";
+import { cachesOf, drawSchedule, formatSchedule } from "./schedule.ts";
 import type { RunCommand, Schedule } from "./schedule.ts";
 import { shrinkSchedule } from "./shrink.ts";
 
@@ -14,6 +15,8 @@ export interface CampaignOptions {
   readonly rounds: number;
   /** Rounds at once. */
   readonly lanes: number;
+  /** The kinds of caches. @default {every kind} */
+  readonly kinds?: readonly KindName[] | undefined;
   /** Time to make one failure smaller. */
   readonly shrinkMs: number;
   readonly onFailure: (failure: CampaignFailure) => void;
@@ -33,6 +36,8 @@ export interface CampaignFailure {
 /** Counts of a campaign. */
 export interface CampaignSummary {
   readonly rounds: number;
+  /** Rounds with a cache of a kind. */
+  readonly kinds: ReadonlyMap<KindName, number>;
   readonly runs: number;
   readonly requests: number;
   readonly disturbed: number;
@@ -43,16 +48,18 @@ export interface CampaignSummary {
 export async function campaign(options: CampaignOptions): Promise<CampaignSummary> {
   const { machine, seed, lengthMs, rounds, lanes, signal } = options;
   const endMs = performance.now() + lengthMs;
-  const commands = commandsFor(machine);
-  const total = { rounds: 0, runs: 0, requests: 0, disturbed: 0, failures: 0 };
+  const draw = { commands: commandsFor(machine), kinds: options.kinds };
+  const kinds = new Map<KindName, number>();
+  const total = { rounds: 0, runs: 0, requests: 0, disturbed: 0, failures: 0, kinds };
   let next = seed;
   const lane = async (): Promise<void> => {
     while (!signal.aborted && performance.now() < endMs && next - seed < rounds) {
       const own = next++;
-      const schedule = drawSchedule(own, commands);
+      const schedule = drawSchedule(own, draw);
       const played = await play(machine, schedule);
       if (signal.aborted) return;
       total.rounds += 1;
+      for (const { kind } of cachesOf(schedule.kinds)) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
       total.runs += played.runs;
       total.requests += played.requests;
       total.disturbed += played.disturbed;

@@ -1,14 +1,12 @@
 import { hashPartOf } from "./evidence.ts";
-import type { Check, Evidence } from "./evidence.ts";
+import type { CacheEvidence, Check, Evidence } from "./evidence.ts";
 import { missingIn } from "./checks-cache.ts";
-import type { FaultStep } from "./schedule.ts";
+import { CLOCK_STEPS } from "./fault-step.ts";
+import type { FaultStep } from "./fault-step.ts";
+import { KINDS } from "./kinds/kinds.ts";
 
 /** Limit for the end of a program that was interrupted; its own promise is two seconds. */
 const END_MS = 8_000;
-
-const REFUSALS: ReadonlySet<string> = new Set(
-  "401|403|404|403, a page|token revoked|expired".split("|"),
-);
 
 const BABBLE: readonly (readonly [string, RegExp])[] = [
   ["a stack", /^\s+at .+:\d+:\d+\)?$/m],
@@ -45,10 +43,11 @@ export const exitCodeFits: Check = (evidence) => {
   const wrong = (rule: string): string[] => [`exit code ${status}: ${rule}`];
   if (status === 130) return signals.length > 0 ? [] : wrong("nobody interrupted it");
   const faults = faultsBehind(evidence);
-  // Without any key a bare 400 to a publication reads as the want of one, which only the user can mend.
-  const isRefused = faults.some(
-    ({ operation, effect }) =>
-      REFUSALS.has(effect) || (operation === "complete" && effect === "400"),
+  // The clock is that of the program, whichever request steps it.
+  const concerns = ({ cache, effect }: FaultStep, name: string): boolean =>
+    cache === name || CLOCK_STEPS.has(effect);
+  const isRefused = faults.some((fault) =>
+    caches.some(({ name, kind }) => concerns(fault, name) && KINDS[kind].isRefusal(fault)),
   );
   if (status === 3) return isRefused ? [] : wrong("no cache refused anything");
   if (status === 1) return faults.length > 0 ? [] : wrong("nothing was in its way");
@@ -140,11 +139,12 @@ function isBuilt(path: string): boolean {
 /** A run that finds everything done sends nothing. */
 export const doneIsDone: Check = ({ stage, step, caches }) => {
   if (stage !== "again") return [];
-  const free = step.command === "sync" ? [] : ["info", "missing", "list-pins"];
-  return caches.flatMap(({ name, log }) =>
-    log
-      .filter(({ operation }) => !free.includes(operation))
-      .map(({ operation }) => `${name}: with nothing to do, it sends ${operation}`),
+  const isFree = ({ kind }: CacheEvidence, operation: string): boolean =>
+    step.command !== "sync" && KINDS[kind].questions.has(operation);
+  return caches.flatMap((cache) =>
+    cache.log
+      .filter(({ operation }) => !isFree(cache, operation))
+      .map(({ operation }) => `${cache.name}: with nothing to do, it sends ${operation}`),
   );
 };
 

@@ -1,4 +1,4 @@
-import type { Check, Evidence } from "./evidence.ts";
+import type { Check, Evidence, KnownSecret } from "./evidence.ts";
 
 /** Promise 6: tokens, and part URLs while they live, stay between the program and the cache. */
 export const secretsAreKept: Check = (evidence) => {
@@ -27,20 +27,17 @@ export const secretsAreKept: Check = (evidence) => {
   const secrets = secretsOf(evidence);
   return places.flatMap(({ where, text }) =>
     secrets
-      .filter(({ secret }) => text.includes(secret))
+      .filter(({ text: secret }) => text.includes(secret))
       .map(({ what }) => `${what} is in ${where}`),
   );
 };
 
-function secretsOf({
-  tokens,
-  caches,
-}: Evidence): { readonly what: string; readonly secret: string }[] {
+function secretsOf({ secrets, caches }: Evidence): KnownSecret[] {
   const keys = caches.flatMap(({ log }) =>
     log.flatMap(({ target }) => {
-      const key = /X-Amz-Signature=([^&]+)/.exec(target)?.[1];
-      return key === undefined ? [] : [{ what: "the signature of a part URL", secret: key }];
+      const key = /[Ss]ignature=([^&]+)/.exec(target)?.[1];
+      return key === undefined ? [] : [{ what: "the signature of a part URL", text: key }];
     }),
   );
-  return [...tokens.map((secret) => ({ what: "a token", secret })), ...keys];
+  return [...secrets, ...keys];
 }

@@ -5,12 +5,11 @@ import { zstdCompressSync } from "node:zlib";
 
 import { encodeBase32 } from "../../src/nix/base32.ts";
 import type { NixRecord } from "../crash/cache-check.ts";
-import type { Published } from "../fakes/cachix-service.ts";
-import type { LoggedRequest } from "./fault-player.ts";
-import { hashPartOf } from "./evidence.ts";
-import type { CacheEvidence, Evidence } from "./evidence.ts";
-import { UNPICKED_MARK } from "./machine.ts";
 import { CLOSING } from "./effects.ts";
+import { hashPartOf } from "./evidence.ts";
+import type { CacheEvidence, Evidence, PublishedPath } from "./evidence.ts";
+import type { LoggedRequest } from "./fault-player.ts";
+import { UNPICKED_MARK } from "./machine.ts";
 import { CHECKS } from "./play.ts";
 import type { Ended } from "./run-program.ts";
 
@@ -29,19 +28,25 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
   bytesAreRecorded: {
     "other bytes": withCache({ published: new Map([[hashPartOf(LIB), publishedOf(LIB, "worm")]]) }),
     "a path that the store lacks": withCache({ published: published([storePath("z", "none")]) }),
+    "a NAR that is not there": withCache({
+      published: new Map([[hashPartOf(LIB), { ...publishedOf(LIB, ""), nar: () => undefined }]]),
+    }),
   },
+  readersGetAll: { "a flaw": withCache({ flaws: ["x.narinfo is no narinfo"] }) },
   nothingElseIsSent: {
     "a name": withLog({ operation: "complete", body: Buffer.from(`{"r":["${baseName(ALIEN)}"]}`) }),
     "a question": withLog({ operation: "missing", body: Buffer.from(`["${hashPartOf(ALIEN)}"]`) }),
     contents: withLog({ operation: "put", body: zstdCompressSync(`nar ${UNPICKED_MARK}`) }),
+    "a name in an address": withLog({ operation: "info", target: `/${hashPartOf(ALIEN)}.narinfo` }),
+    "a path": withCache({ published: published([LIB, APP, ALIEN]) }),
   },
   uploadsAreEnded: {
-    "an upload that is left": dangling([{ operation: "part-url", narId: "n1" }]),
+    "an upload that is left": dangling([{ operation: "part-url", upload: "n1" }]),
   },
   nothingPublishedIsGivenUp: {
     "an answer that was not waited for": dangling([
-      { operation: "complete", narId: "n1", status: () => undefined },
-      { operation: "abort", narId: "n1", at: 1 },
+      { operation: "complete", upload: "n1", status: () => undefined },
+      { operation: "abort", upload: "n1", at: 1 },
     ]),
   },
   protocolIsKept: { "a violation": withCache({ violations: ["put: no length"] }) },
@@ -162,7 +167,7 @@ describe("the checks of a campaign", () => {
   });
 
   it("excuse a killed run for uploads that it left", () => {
-    const planted = dangling([{ operation: "part-url", narId: "n1" }])(sound());
+    const planted = dangling([{ operation: "part-url", upload: "n1" }])(sound());
     assert.deepEqual(CHECKS["uploadsAreEnded"]?.({ ...planted, signals: ["SIGKILL"] }), []);
   });
 
@@ -171,7 +176,7 @@ describe("the checks of a campaign", () => {
     const found = (status: number): unknown => {
       const planted = dangling([
         { operation: "begin", fault },
-        { operation: "put", narId: "n1", status: () => status },
+        { operation: "put", upload: "n1", status: () => status },
       ])(sound());
       return CHECKS["uploadsAreEnded"]?.(planted);
     };
@@ -185,10 +190,11 @@ function sound(): Evidence {
   const paths = [LIB, APP];
   return {
     schedule: {
-      caches: 1,
+      kinds: ["cachix"],
       hides: false,
       upstream: false,
       token: "file",
+      signs: false,
       heal: "recheck",
       runs: [],
     },
@@ -200,9 +206,11 @@ function sound(): Evidence {
     caches: [
       {
         name: "one",
+        kind: "cachix",
+        flaws: [],
         published: published(paths),
         isVisible: sees(...paths),
-        openUploads: [],
+        open: [],
         pins: [{ name: "top", storePath: APP }],
         violations: [],
         log: [
@@ -221,7 +229,7 @@ function sound(): Evidence {
     spool: [],
     files: [{ name: "state/notice", bytes: Buffer.from("all is well") }],
     temporary: [],
-    tokens: [TOKEN],
+    secrets: [{ what: "a token", text: TOKEN }],
   };
 }
 
@@ -254,14 +262,14 @@ function withLog(...requests: Partial<LoggedRequest>[]): Change {
 
 /** An upload that is open, and what was asked about it. */
 function dangling(requests: readonly Partial<LoggedRequest>[]): Change {
-  return withCache({ openUploads: ["n1"], log: requests.map(request) });
+  return withCache({ open: ["n1"], log: requests.map(request) });
 }
 
 function request(change: Partial<LoggedRequest>): LoggedRequest {
   const plain = {
     operation: "info",
     target: "/",
-    narId: "",
+    upload: "",
     headers: "{}",
     body: undefined,
   } as const;
@@ -272,15 +280,13 @@ function sees(...paths: readonly string[]): (hashPart: string) => boolean {
   return (hashPart) => paths.some((path) => hashPartOf(path) === hashPart);
 }
 
-function published(paths: readonly string[]): Map<string, Published> {
+function published(paths: readonly string[]): Map<string, PublishedPath> {
   return new Map(paths.map((path) => [hashPartOf(path), publishedOf(path, `nar ${path}`)]));
 }
 
-function publishedOf(path: string, nar: string): Published {
+function publishedOf(path: string, nar: string): PublishedPath {
   const { narHash, narSize, references } = recordOf(path);
-  const cReferences = references.map(baseName);
-  const narInfo = { cNarHash: narHash, cNarSize: narSize, cReferences };
-  return { narInfo, compression: "zst", file: zstdCompressSync(nar) };
+  return { narHash, narSize, references: references.map(baseName), nar: () => Buffer.from(nar) };
 }
 
 function recordOf(path: string): NixRecord {

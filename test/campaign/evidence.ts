@@ -1,18 +1,40 @@
 import type { NixRecord } from "../crash/cache-check.ts";
-import type { Published } from "../fakes/cachix-service.ts";
 import type { LoggedRequest } from "./fault-player.ts";
+import type { CacheName } from "./fault-step.ts";
+import type { KindName } from "./kinds/kind.ts";
 import type { Ended } from "./run-program.ts";
-import type { CacheName, RunStep, Schedule } from "./schedule.ts";
+import type { RunStep, Schedule } from "./schedule.ts";
+
+/** A path as a cache tells of it to readers. */
+export interface PublishedPath {
+  /** `sha256:` and base32. */
+  readonly narHash: unknown;
+  readonly narSize: unknown;
+  /** Base names, in any order. */
+  readonly references: readonly string[];
+  /** Unpacks the NAR; undefined where readers get none. */
+  readonly nar: () => Buffer | undefined;
+}
+
+/** What a cache holds, and what went against its rules. */
+export interface Contents {
+  /** By hash part. */
+  readonly published: ReadonlyMap<string, PublishedPath>;
+  /** Tells whether readers get a path. */
+  readonly isVisible: (hashPart: string) => boolean;
+  /** What was begun, and is neither published nor gone. */
+  readonly open: readonly string[];
+  readonly pins: readonly { readonly name: string; readonly storePath: string }[];
+  /** What the client did against the rules of the cache. */
+  readonly violations: readonly string[];
+  /** What readers would stumble over. */
+  readonly flaws: readonly string[];
+}
 
 /** Contents of a cache after a run, and the requests of the run. */
-export interface CacheEvidence {
+export interface CacheEvidence extends Contents {
   readonly name: CacheName;
-  readonly published: ReadonlyMap<string, Published>;
-  /** Tells whether readers get a path, be it from an upstream. */
-  readonly isVisible: (hashPart: string) => boolean;
-  readonly openUploads: readonly string[];
-  readonly pins: readonly { readonly name: string; readonly storePath: string }[];
-  readonly violations: readonly string[];
+  readonly kind: KindName;
   /** The requests of the run. */
   readonly log: readonly LoggedRequest[];
 }
@@ -55,7 +77,14 @@ export interface Evidence {
   /** Files of the state folder and temporary ones. */
   readonly files: readonly LeftFile[];
   readonly temporary: readonly string[];
-  readonly tokens: readonly string[];
+  readonly secrets: readonly KnownSecret[];
+}
+
+/** A text that nobody but the program and a cache may see. */
+export interface KnownSecret {
+  /** The secret, for people. */
+  readonly what: string;
+  readonly text: string;
 }
 
 /** Finds what is wrong; an empty list for nothing. */

@@ -4,7 +4,9 @@ import { join } from "node:path";
 
 import { nixRecords, type NixRecord } from "../crash/cache-check.ts";
 import { createTestNix, type TestNix } from "../nix.ts";
-import type { CacheName } from "./schedule.ts";
+import { generateSecretKey, printSecretKey } from "../../src/nix/key.ts";
+import type { CacheName } from "./fault-step.ts";
+import type { SigningKey } from "./kinds/kind.ts";
 
 /** Stands in the contents of every path that nobody picked. */
 export const UNPICKED_MARK = "nobody-picked-this";
@@ -28,6 +30,8 @@ export interface Machine extends AsyncDisposable {
   readonly wanted: readonly Readonly<Record<1 | 2, Wanted>>[];
   /** A wanted path that an upstream may have. */
   readonly upstream: NixRecord;
+  /** Signs for caches that take signatures. */
+  readonly key: SigningKey;
   /** The expression that `exec` builds of. */
   readonly expression: string;
   /** False where Nix cannot build in a chroot store: `exec` is left out there. */
@@ -51,6 +55,8 @@ export async function createMachine(): Promise<Machine> {
   const canBuild = await builds(nix, expression);
   const upstream = (await nixRecords(nix)).find(({ path }) => path.endsWith("-base"));
   if (upstream === undefined) throw new Error("The store lacks the path that it was made with");
+  const key = { secret: generateSecretKey("campaign-1"), file: join(nix.dir, "key") };
+  await writeFile(key.file, printSecretKey(key.secret, "nix"), { mode: 0o600 });
   const kept = stack.move();
   return {
     nix,
@@ -65,6 +71,7 @@ export async function createMachine(): Promise<Machine> {
       },
     })),
     upstream,
+    key,
     expression,
     canBuild,
     records: () => nixRecords(nix),

@@ -4,6 +4,7 @@ import {
   nothingElseIsSent,
   nothingPublishedIsGivenUp,
   protocolIsKept,
+  readersGetAll,
   uploadsAreEnded,
 } from "./checks-cache.ts";
 import {
@@ -31,6 +32,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   uploadsAreEnded,
   nothingPublishedIsGivenUp,
   protocolIsKept,
+  readersGetAll,
   endsInTime,
   exitCodeFits,
   outputIsClean,
@@ -107,9 +109,9 @@ function findingsIn(evidence: Evidence, at: number): Finding[] {
 
 function transcriptOf({ ended, caches, signals, stage }: Evidence): string {
   const log = caches.flatMap(({ name, log }) =>
-    log.map(({ operation, narId, fault, status }) => {
+    log.map(({ operation, target, fault, status }) => {
       const answer = `${status() ?? "no answer"}${fault === undefined ? "" : ` (${fault.effect})`}`;
-      return `  ${name} ${operation} ${narId.slice(0, 8)} -> ${answer}`;
+      return `  ${name} ${operation} ${target.slice(-60)} -> ${answer}`;
     }),
   );
   return [

@@ -12,17 +12,21 @@ import {
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import { printSecretKey } from "../../src/nix/key.ts";
 import type { NixRecord } from "../crash/cache-check.ts";
-import { CampaignCache } from "./caches.ts";
 import { hashPartOf } from "./evidence.ts";
-import type { CacheEvidence, Evidence, LeftFile, LedgerEntry } from "./evidence.ts";
+import type { CacheEvidence, Evidence, KnownSecret, LeftFile, LedgerEntry } from "./evidence.ts";
+import { TIME_STEP_MS } from "./fault-step.ts";
+import type { FaultStep } from "./fault-step.ts";
+import type { CampaignCache } from "./kinds/kind.ts";
+import { KINDS } from "./kinds/kinds.ts";
 import type { Machine, Wanted } from "./machine.ts";
 import { FASTER, runProgram } from "./run-program.ts";
 import type { Ended } from "./run-program.ts";
+import { cachesOf } from "./schedule.ts";
+import type { RunCommand, RunStep, Schedule } from "./schedule.ts";
 import { startUpstream } from "./upstream.ts";
 import type { CampaignUpstream } from "./upstream.ts";
-import { CACHES, TIME_STEP_MS } from "./schedule.ts";
-import type { CacheName, FaultStep, RunCommand, RunStep, Schedule } from "./schedule.ts";
 
 const DAY_MS = 25 * 3_600_000;
 
@@ -32,7 +36,7 @@ export class Round implements AsyncDisposable {
   readonly #machine: Machine;
   readonly #schedule: Schedule;
   readonly #dir: string;
-  readonly #tokens: readonly string[];
+  readonly #secrets: readonly KnownSecret[];
   readonly #upstream: CampaignUpstream | undefined;
   /** Selections so far; the last one is wanted now. */
   readonly #selections: Wanted[] = [];
@@ -45,22 +49,39 @@ export class Round implements AsyncDisposable {
     this.#machine = machine;
     this.#schedule = schedule;
     this.#dir = parts.dir;
-    this.#tokens = parts.tokens;
+    this.#secrets = parts.secrets;
     this.caches = parts.caches;
     this.#upstream = parts.upstream;
   }
 
   static async start(machine: Machine, schedule: Schedule): Promise<Round> {
-    const names = CACHES.slice(0, schedule.caches);
-    const tokens = names.map(() => `tk-${randomUUID()}`);
-    const starting = names.map((name, at) => CampaignCache.start(name, tokens[at] ?? ""));
-    const caches = await Promise.all(starting);
-    // A cache knows nothing of an upstream of its readers, and would hide all that needs it.
-    const hides = schedule.hides && !schedule.upstream;
-    for (const { fake } of caches) fake.service.hidesIncompleteClosures = hides;
     const dir = join(machine.nix.dir, "rounds", randomUUID().slice(0, 8));
+    for (const name of ["", "tmp", "state", "state/wanted", "state/spool"]) {
+      await mkdir(join(dir, name), { mode: 0o700 });
+    }
     const upstream = schedule.upstream ? await startUpstream(machine.upstream) : undefined;
-    const round = new Round(machine, schedule, { dir, tokens, caches, upstream });
+    const { key } = machine;
+    const secrets: KnownSecret[] = [
+      { what: "the signing key", text: printSecretKey(key.secret, "cachix") },
+    ];
+    const caches: CampaignCache[] = [];
+    for (const { name, kind } of cachesOf(schedule.kinds)) {
+      const own = join(dir, name);
+      await mkdir(own);
+      const options = {
+        name,
+        dir: own,
+        token: `tk-${randomUUID()}`,
+        tokenPlace: schedule.token,
+        hides: schedule.hides,
+        upstream: upstream && { hashPart: hashPartOf(machine.upstream.path), url: upstream.own },
+        key: schedule.signs ? key : undefined,
+      };
+      const cache = await KINDS[kind].start(options);
+      secrets.push({ what: "a token", text: cache.token });
+      caches.push(cache);
+    }
+    const round = new Round(machine, schedule, { dir, secrets, caches, upstream });
     await round.#prepare();
     return round;
   }
@@ -73,7 +94,7 @@ export class Round implements AsyncDisposable {
   /** Runs the program once, among the faults of the step, and gathers all that is known then. */
   async run(step: RunStep, stage: Evidence["stage"]): Promise<Evidence> {
     if (stage === "faults" && step.command !== "status") await this.#wantMore();
-    const before = await this.#remember();
+    const logged = this.caches.map(({ player }) => player.log.length);
     const args = await this.#argumentsFor(step.command, stage);
     const signals: NodeJS.Signals[] = [];
     let signalledAt: number | undefined;
@@ -85,9 +106,10 @@ export class Round implements AsyncDisposable {
     };
     const stepClock = (ms: number): void => void this.#stepClock(ms, () => kill("SIGURG"));
     for (const cache of this.caches) cache.begin(step.faults, { signal, stepClock });
-    const revokeToken = (): void => undefined; // it has none
-    this.#upstream?.player.begin(step.faults, { signal, stepClock, revokeToken });
-    await this.#setClock(stage === "faults" || this.#schedule.heal === "recheck" ? 0 : DAY_MS);
+    this.#upstream?.begin(step.faults, { signal, stepClock });
+    const nowMs = stage === "faults" || this.#schedule.heal === "recheck" ? 0 : DAY_MS;
+    for (const cache of this.caches) cache.setClock(nowMs);
+    await this.#setClock(nowMs);
     const timers: NodeJS.Timeout[] = [];
     const ended = await this.#start(args, stage, (kills) => {
       kill = kills;
@@ -96,7 +118,7 @@ export class Round implements AsyncDisposable {
     const endedAt = performance.now();
     timers.forEach(clearTimeout);
     for (const cache of this.caches) await cache.calm();
-    await this.#upstream?.player.end();
+    await this.#upstream?.faults.player.end();
     return {
       schedule: this.#schedule,
       step,
@@ -104,7 +126,7 @@ export class Round implements AsyncDisposable {
       ended,
       signals,
       signalledMs: signalledAt === undefined ? undefined : endedAt - signalledAt,
-      ...(await this.#gather(before)),
+      ...(await this.#gather(logged)),
     };
   }
 
@@ -134,48 +156,37 @@ export class Round implements AsyncDisposable {
     onStart: (kill: (signal: NodeJS.Signals) => void) => void,
   ): Promise<Ended> {
     const { nix } = this.#machine;
-    const isVariable = this.#schedule.token === "variable";
-    const tokens = isVariable
-      ? this.caches.map(({ name, token }) => [variableOf(name), token] as const)
-      : [];
+    const env = Object.assign({}, ...this.caches.map(({ env }) => env)) as CampaignCache["env"];
     return runProgram({
       nix,
       args,
       cwd: this.#dir,
       clock: join(this.#dir, "clock"),
       faster: stage === "faults" ? FASTER : 1,
-      marks: [this.#dir, ...this.#tokens],
+      disks: this.caches.flatMap(({ disk }) => disk ?? []),
+      marks: [this.#dir, ...this.#secrets.map(({ text }) => text)],
       env: {
         HANDPICK_STATE_DIR: join(this.#dir, "state"),
         TMPDIR: join(this.#dir, "tmp"),
-        ...Object.fromEntries(tokens),
+        ...env,
       },
       onStart,
     });
   }
 
   async #prepare(): Promise<void> {
-    for (const name of ["", "tmp", "state", "state/wanted", "state/spool"]) {
-      await mkdir(join(this.#dir, name), { mode: 0o700 });
-    }
     const upstream = this.#upstream === undefined ? "" : `"${this.#upstream.url}"`;
-    const tables = this.caches.map(({ name, url }) => {
-      const token =
-        this.#schedule.token === "file"
-          ? `token-file = "${join(this.#dir, `token-${name}`)}"`
-          : `token-env = "${variableOf(name)}"`;
-      return `[caches.${name}]\nurl = "cachix://${name}"\nhost = "${url}"\nupstreams = [${upstream}]\n${token}\n`;
+    const tables = this.caches.map(({ name, settings }) => {
+      const lines = Object.entries(settings).map(([key, value]) => `${key} = "${value}"`);
+      return `[caches.${name}]\nupstreams = [${upstream}]\n${lines.join("\n")}\n`;
     });
     await writeFile(join(this.#dir, "campaign.toml"), tables.join(""));
-    for (const { name, token } of this.caches) {
-      await writeFile(join(this.#dir, `token-${name}`), token, { mode: 0o600 });
-    }
     await this.#setClock(0);
   }
 
   /** Does what a hook does at each change: replaces the link, then leaves a mark. */
   async #wantMore(): Promise<void> {
-    const next = this.#machine.wanted[this.#selections.length]?.[this.#schedule.caches];
+    const next = this.#machine.wanted[this.#selections.length]?.[this.caches.length === 1 ? 1 : 2];
     if (next === undefined) return;
     this.#selections.push(next);
     const temporary = join(this.#dir, "state/wanted/.home");
@@ -218,31 +229,21 @@ export class Round implements AsyncDisposable {
     tell();
   }
 
-  /** Lengths of the logs of the caches before a run. */
-  async #remember(): Promise<ReadonlyMap<CacheName, Before>> {
-    return new Map(
-      this.caches.map(({ name, log, fake }) => [
-        name,
-        { log: log.length, violations: fake.violations.length },
-      ]),
-    );
-  }
-
-  #evidenceOf(cache: CampaignCache, before: Before | undefined): CacheEvidence {
-    const { service, violations } = cache.fake;
+  async #evidenceOf(cache: CampaignCache, logged: number): Promise<CacheEvidence> {
     const upstream = this.#schedule.upstream ? hashPartOf(this.#machine.upstream.path) : "";
+    const { name, kind, player } = cache;
+    const contents = await cache.contents();
     return {
-      name: cache.name,
-      published: new Map(service.published),
-      isVisible: (hashPart) => hashPart === upstream || service.isVisible(hashPart),
-      openUploads: service.openUploadIds,
-      pins: service.pins,
-      violations: violations.slice(before?.violations),
-      log: cache.log.slice(before?.log),
+      ...contents,
+      isVisible: (hashPart) => hashPart === upstream || contents.isVisible(hashPart),
+      name,
+      kind,
+      log: player.log.slice(logged),
     };
   }
 
-  async #gather(before: ReadonlyMap<CacheName, Before>): Promise<Gathered> {
+  /** @param logged Lengths of the logs of the caches before the run. */
+  async #gather(logged: readonly number[]): Promise<Gathered> {
     const records = new Map(
       (await this.#machine.records()).map((record) => [hashPartOf(record.path), record]),
     );
@@ -259,8 +260,10 @@ export class Round implements AsyncDisposable {
     await mkdir(copy);
     const temporary = await namesIn(join(this.#dir, "tmp"));
     const gathered = {
-      caches: this.caches.map((cache) => this.#evidenceOf(cache, before.get(cache.name))),
-      upstreamLog: this.#upstream?.player.log ?? [],
+      caches: await Promise.all(
+        this.caches.map((cache, at) => this.#evidenceOf(cache, logged[at] ?? 0)),
+      ),
+      upstreamLog: this.#upstream?.faults.player.log ?? [],
       records,
       wanted: pathsIn(this.#selections.slice(-1)),
       allowed: pathsIn(this.#selections),
@@ -268,7 +271,7 @@ export class Round implements AsyncDisposable {
       spool: await namesIn(join(state, "spool")),
       files: [...(await filesBelow(state)), ...(await filesBelow(join(this.#dir, "tmp")))],
       temporary: temporary.filter((name) => !this.#temporary.includes(name)),
-      tokens: this.#tokens,
+      secrets: this.#secrets,
     };
     this.#temporary = temporary;
     return gathered;
@@ -277,14 +280,9 @@ export class Round implements AsyncDisposable {
 
 interface Parts {
   readonly dir: string;
-  readonly tokens: readonly string[];
+  readonly secrets: readonly KnownSecret[];
   readonly caches: readonly CampaignCache[];
   readonly upstream: CampaignUpstream | undefined;
-}
-
-interface Before {
-  readonly log: number;
-  readonly violations: number;
 }
 
 type Gathered = Pick<
@@ -298,7 +296,7 @@ type Gathered = Pick<
   | "spool"
   | "files"
   | "temporary"
-  | "tokens"
+  | "secrets"
 >;
 
 export function closureOf(
@@ -310,10 +308,6 @@ export function closureOf(
     for (const reference of records.get(hashPartOf(path))?.references ?? []) found.add(reference);
   }
   return found;
-}
-
-function variableOf(name: CacheName): string {
-  return `CAMPAIGN_TOKEN_${name.toUpperCase()}`;
 }
 
 /** Reads a copy, because to open the database of a killed program is to repair it. */

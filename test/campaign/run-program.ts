@@ -1,14 +1,19 @@
 import { once } from "node:events";
+import { createInterface } from "node:readline";
+import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-import { startHandpick } from "../handpick.ts";
+import { CHANNEL, startHandpick } from "../handpick.ts";
 import type { TestNix } from "../nix.ts";
+import type { Disk, DiskCall } from "./kinds/kind.ts";
 import { lookAtProcesses, processes } from "./proc.ts";
 import type { Sighting } from "./proc.ts";
 
-const WARP = fileURLToPath(new URL("warp.mjs", import.meta.url));
+const [WARP = "", DISK = ""] = ["warp.mjs", "disk.mjs"].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 
 /** Factor by which time passes faster for a program among faults: a minute takes two seconds. */
 export const FASTER = 30;
@@ -43,6 +48,8 @@ export interface ProgramOptions {
   /** A file with the milliseconds by which the clock of the program is off. */
   readonly clock: string;
   readonly faster: number;
+  /** Folders whose calls the program asks about. */
+  readonly disks: readonly Disk[];
   /** Texts by which a program that has to do with the run is known. */
   readonly marks: readonly string[];
   readonly onStart: (kill: (signal: NodeJS.Signals) => void) => void;
@@ -50,21 +57,26 @@ export interface ProgramOptions {
 
 /** Runs the program to its end, and looks meanwhile at what else runs on the machine. */
 export async function runProgram(options: ProgramOptions): Promise<Ended> {
-  const { nix, args, cwd } = options;
+  const { nix, args, cwd, disks } = options;
   const before = await processes();
   const startMs = performance.now();
   const child = startHandpick(nix, args, {
     cwd,
-    nodeArgs: ["--import", WARP],
+    nodeArgs: ["--import", WARP, ...(disks.length === 0 ? [] : ["--import", DISK])],
     uncovered: true,
+    hasChannel: disks.length > 0,
     env: {
       ...options.env,
       CAMPAIGN_CLOCK: options.clock,
       CAMPAIGN_FACTOR: String(options.faster),
+      ...(disks.length === 0
+        ? {}
+        : { CAMPAIGN_DISKS: disks.map(({ folder }) => folder).join(":") }),
     },
   });
   child.stdin.on("error", () => undefined); // it may end without reading
   child.stdin.end();
+  if (disks.length > 0) attend(child.stdio.at(CHANNEL) as Duplex, disks);
   options.onStart((signal) => void child.kill(signal));
   const known: Known = {
     pids: new Set([...before, process.pid, child.pid ?? 0]),
@@ -99,6 +111,22 @@ export async function runProgram(options: ProgramOptions): Promise<Ended> {
     sightings: seen,
     leftBehind,
   };
+}
+
+/** Answers what the program asks about its disks until it is gone. */
+export function attend(channel: Duplex, disks: readonly Disk[]): void {
+  const onLine = (line: string): void => {
+    const call = JSON.parse(line) as DiskCall;
+    for (const disk of disks) disk.hear(call);
+    const disk = disks.find(({ folder }) => `${call.path}/`.startsWith(`${folder}/`));
+    void disk?.answer(call).then((answer) => {
+      if (answer !== undefined) channel.write(`${answer}\n`);
+    });
+  };
+  // It may be killed in the middle of a question.
+  const ignore = (): void => undefined;
+  channel.on("error", ignore);
+  createInterface({ input: channel }).on("error", ignore).on("line", onLine);
 }
 
 /** Which programs have nothing to do with a run, and by which texts others are known. */

@@ -3,8 +3,8 @@ import { describe, it } from "node:test";
 
 import * as fc from "fast-check";
 
+import type { FaultStep } from "./fault-step.ts";
 import { drawSchedule } from "./schedule.ts";
-import type { FaultStep } from "./schedule.ts";
 import { shrinkItems, shrinkSchedule } from "./shrink.ts";
 
 describe("shrinkItems()", () => {

@@ -4,12 +4,18 @@ import type { AddressInfo } from "node:net";
 
 import type { NixRecord } from "../crash/cache-check.ts";
 import { hashPartOf } from "./evidence.ts";
-import { FaultPlayer } from "./fault-player.ts";
+import { SHARED_EFFECTS } from "./effects.ts";
+import type { FaultStep } from "./fault-step.ts";
+import type { CacheStriking } from "./kinds/kind.ts";
+import { ServerFaults } from "./server-faults.ts";
 
 /** A binary cache that readers have besides, behind the faults of a run. */
 export interface CampaignUpstream extends AsyncDisposable {
   readonly url: string;
-  readonly player: FaultPlayer;
+  /** Where no fault stands before it. */
+  readonly own: string;
+  readonly faults: ServerFaults;
+  begin(faults: readonly FaultStep[], striking: CacheStriking): void;
 }
 
 /** Starts an upstream that serves the narinfo of one path, and nothing else. */
@@ -27,10 +33,17 @@ export async function startUpstream(record: NixRecord): Promise<CampaignUpstream
     server.close();
     await once(server, "close");
   });
-  const player = stack.use(new FaultPlayer("upstream"));
-  const url = await player.before(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const speech = { operationOf: () => "narinfo", uploadOf: () => "" };
+  const { handlerOf } = SHARED_EFFECTS;
+  const faults = stack.use(new ServerFaults("upstream", { ...speech, handlerOf }));
+  const own = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = await faults.before(own);
   const kept = stack.move();
-  return { url, player, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const begin: CampaignUpstream["begin"] = (steps, striking) => {
+    const revokeToken = (): void => undefined; // it has none
+    faults.player.begin(steps, { ...striking, revokeToken, goAway: () => faults.goAway() });
+  };
+  return { url, own, faults, begin, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 function narInfoOf({ path, narHash, narSize }: NixRecord): string {

@@ -77,7 +77,8 @@ export async function checkCache(
   return { visible, stored };
 }
 
-function referrersFirst(records: readonly NixRecord[]): NixRecord[] {
+/** Puts every path before its references. */
+export function referrersFirst(records: readonly NixRecord[]): NixRecord[] {
   const byPath = new Map(records.map((record) => [record.path, record]));
   const ordered = new Set<NixRecord>();
   const visit = (record: NixRecord): void => {
@@ -123,7 +124,7 @@ async function checkNar(cache: CheckedCache, fields: Fields, record: NixRecord):
 }
 
 /** Unpacks zstd frames that follow each other: `zstdDecompressSync` ends after the first. */
-function unpack(bytes: Buffer, narSize: number): Buffer {
+export function unpack(bytes: Buffer, narSize: number): Buffer {
   const frames: Buffer[] = [];
   for (let offset = 0; offset < bytes.length;) {
     const options = { maxOutputLength: narSize + 1, info: true };

@@ -72,16 +72,22 @@ export class CrashProxy implements AsyncDisposable {
     this.#agent.destroy();
   }
 
-  #count(step: Step): number {
-    return this.counts.get(step) ?? 0;
+  /** How many requests there were, of all steps. */
+  get requests(): number {
+    return [...this.counts.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  #count(step: Step | "any"): number {
+    return step === "any" ? this.requests : (this.counts.get(step) ?? 0);
   }
 
   /** The trap that this request is to spring, if any. */
   #meet(step: Step): Trap | undefined {
     this.counts.set(step, this.#count(step) + 1);
     const trap = this.#trap;
-    const isIt =
-      trap?.moment.step === step && this.#count(step) === trap.seenBefore + trap.moment.nth;
+    if (trap === undefined || (trap.moment.step !== step && trap.moment.step !== "any"))
+      return undefined;
+    const isIt = this.#count(trap.moment.step) === trap.seenBefore + trap.moment.nth;
     return isIt ? trap : undefined;
   }
 

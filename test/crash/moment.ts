@@ -22,7 +22,8 @@ export type Phase = "asked" | "half" | "working" | "answered" | "told";
 
 /** When a process is to die. */
 export interface Moment {
-  readonly step: Step;
+  /** "any" counts all requests. */
+  readonly step: Step | "any";
   /** The first such request is 1. */
   readonly nth: number;
   readonly phase: Phase;
@@ -38,7 +39,7 @@ export interface Left {
 }
 
 const LARGE_BYTES = 1 << 20;
-const PHASES: readonly Phase[] = ["asked", "half", "working", "answered", "told"];
+export const PHASES: readonly Phase[] = ["asked", "half", "working", "answered", "told"];
 
 /** The step that a request of a push to Cachix is. */
 export function stepOf(method: string, url: string, bodyBytes: number): Step {

@@ -33,7 +33,8 @@ export async function startFakeAttic(cacheName = "acme"): Promise<FakeAttic> {
   };
 }
 
-function operationOf(
+/** What a request to the server is for. */
+export function operationOf(
   { method = "", url = "" }: Pick<IncomingMessage, "method" | "url">,
   cacheName: string,
 ): Operation {

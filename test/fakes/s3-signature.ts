@@ -19,7 +19,7 @@ const hmac = (key: string | Uint8Array, data: string): Buffer =>
 export function signatureFault(
   { method = "", url = "", headers }: IncomingMessage,
   body: Buffer,
-  { signer, nowMs }: { readonly signer: Signer; readonly nowMs: number },
+  { signers, nowMs }: { readonly signers: readonly Signer[]; readonly nowMs: number },
 ): string | undefined {
   const { authorization = "" } = headers;
   const found =
@@ -28,7 +28,8 @@ export function signatureFault(
     );
   if (found === null) return "AccessDenied";
   const [, key, day = "", region = "", signed = "", signature] = found;
-  if (key !== signer.accessKey) return "InvalidAccessKeyId";
+  const signer = signers.find(({ accessKey }) => accessKey === key);
+  if (signer === undefined) return "InvalidAccessKeyId";
   if (region !== signer.region) return "AuthorizationHeaderMalformed";
   const date = String(headers["x-amz-date"]);
   const sentMs = Date.parse(date.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z"));

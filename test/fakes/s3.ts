@@ -44,6 +44,8 @@ export interface S3Record {
 
 interface StoredS3Object {
   readonly bytes: Buffer;
+  /** @default {the beginning of 1970} */
+  readonly modifiedMs?: number;
   readonly headers: IncomingMessage["headers"];
 }
 
@@ -62,12 +64,16 @@ export interface FakeS3 extends AsyncDisposable {
   readonly uploads: Map<string, S3Upload>;
   /** Used up in order, each by the first request of its operation. */
   readonly faults: S3Fault[];
+  /** The keys that it knows. */
+  signers: readonly Signer[];
   /** Added to the clock of the server. */
   skewMs: number;
   /** False for a server that never heard of If-None-Match at a PUT. */
   knowsConditions: boolean;
   /** Names in a page of a list. */
   pageSize: number;
+  /** The least that a part may have, but the last, in bytes. */
+  leastPart: number;
   countOf(operation: S3Operation): number;
   /** Resolves with the next request of an operation, once it has arrived whole. */
   next(operation: S3Operation): Promise<void>;
@@ -79,7 +85,6 @@ export const FAKE_SIGNER: Signer = {
   region: "us-east-1",
 };
 const BUCKET = "bucket";
-const LEAST_PART = 5 << 20;
 
 class FakeS3Server implements FakeS3 {
   url = "";
@@ -87,9 +92,11 @@ class FakeS3Server implements FakeS3 {
   readonly objects = new Map<string, StoredS3Object>();
   readonly uploads = new Map<string, S3Upload>();
   readonly faults: S3Fault[] = [];
+  signers: readonly Signer[] = [FAKE_SIGNER];
   skewMs = 0;
   knowsConditions = true;
   pageSize = 1000;
+  leastPart = 5 << 20;
   readonly #arrivals = new EventEmitter();
   readonly #server = createServer((request, response) => void this.#answer(request, response));
 
@@ -99,6 +106,10 @@ class FakeS3Server implements FakeS3 {
     const { port } = this.#server.address() as AddressInfo;
     this.url = `s3://${BUCKET}?endpoint=127.0.0.1:${port}&scheme=http`;
     return this;
+  }
+
+  get nowMs(): number {
+    return Date.now() + this.skewMs;
   }
 
   countOf(operation: S3Operation): number {
@@ -123,8 +134,8 @@ class FakeS3Server implements FakeS3 {
     const call = new Call({ fake: this, request, response, body, url, name: names.join("/") });
     this.requests.push({ operation: call.operation, name: call.name, headers: request.headers });
     this.#arrivals.emit(call.operation);
-    response.setHeader("date", new Date(Date.now() + this.skewMs).toUTCString());
-    const signing = { signer: FAKE_SIGNER, nowMs: Date.now() + this.skewMs };
+    response.setHeader("date", new Date(this.nowMs).toUTCString());
+    const signing = { signers: this.signers, nowMs: this.nowMs };
     const fault = signatureFault(request, body, signing);
     if (fault !== undefined) return call.refuse(403, fault);
     if (bucket !== BUCKET) return call.refuse(404, "NoSuchBucket");
@@ -178,23 +189,31 @@ class Call {
       case "GetObject":
       case "HeadObject": {
         if (found === undefined) return this.refuse(404, "NoSuchKey");
-        const headers = { etag: tagOf(found.bytes), "content-length": `${found.bytes.length}` };
+        const headers = {
+          etag: tagOf(found.bytes),
+          "content-length": `${found.bytes.length}`,
+          "last-modified": new Date(found.modifiedMs ?? 0).toUTCString(),
+        };
         return this.#reply(headers, this.operation === "HeadObject" ? "" : found.bytes);
       }
       case "PutObject": {
         const fault = this.#conditionFault(found);
         if (fault !== undefined) return this.refuse(...fault);
-        objects.set(this.name, { bytes: body, headers: request.headers });
+        const modifiedMs = fake.nowMs;
+        objects.set(this.name, { bytes: body, modifiedMs, headers: request.headers });
         return this.#reply({ etag: tagOf(body) });
       }
-      case "DeleteObject":
+      case "DeleteObject": {
+        const fault = this.#conditionFault(found);
+        if (fault !== undefined) return this.refuse(...fault);
         objects.delete(this.name);
         return this.#reply({}, "", 204);
+      }
       case "ListObjectsV2":
         return this.#list();
       case "CreateMultipartUpload": {
         const made = randomUUID();
-        uploads.set(made, { name: this.name, initiatedMs: Date.now(), parts: new Map() });
+        uploads.set(made, { name: this.name, initiatedMs: fake.nowMs, parts: new Map() });
         return this.#reply(
           {},
           xml("InitiateMultipartUploadResult", `<UploadId>${made}</UploadId>`),
@@ -216,7 +235,7 @@ class Call {
     const upload = fake.uploads.get(id);
     if (upload === undefined || upload.name !== this.name) return this.refuse(404, "NoSuchUpload");
     if (this.operation === "UploadPart") {
-      const part = { bytes: body, modifiedMs: Date.now() };
+      const part = { bytes: body, modifiedMs: fake.nowMs };
       upload.parts.set(Number(url.searchParams.get("partNumber")), part);
       return this.#reply({ etag: tagOf(body) });
     }
@@ -256,7 +275,7 @@ class Call {
       if (index > 0 && number <= (listed[index - 1]?.number ?? 0)) {
         return this.refuse(400, "InvalidPartOrder");
       }
-      if (index < listed.length - 1 && part.bytes.length < LEAST_PART) {
+      if (index < listed.length - 1 && part.bytes.length < fake.leastPart) {
         return this.refuse(400, "EntityTooSmall");
       }
       bytes.push(part.bytes);
@@ -271,14 +290,18 @@ class Call {
     const { fake, url } = this.#options;
     const prefix = url.searchParams.get("prefix") ?? "";
     const start = url.searchParams.get("continuation-token") ?? url.searchParams.get("start-after");
-    const isBelow = (name: string): boolean => name.slice(prefix.length).includes("/");
+    const delimiter = url.searchParams.get("delimiter");
+    const isBelow = (name: string): boolean =>
+      delimiter !== null && name.slice(prefix.length).includes(delimiter);
     const names = [...fake.objects.keys()]
       .filter((name) => name.startsWith(prefix) && name > (start ?? "") && !isBelow(name))
       .toSorted();
     const page = names.slice(0, fake.pageSize);
     const contents = page.map((name) => {
-      const size = fake.objects.get(name)?.bytes.length ?? 0;
-      return `<Contents><Key>${name}</Key><Size>${size}</Size></Contents>`;
+      const { bytes = Buffer.alloc(0), modifiedMs = 0 } = fake.objects.get(name) ?? {};
+      const tag = `<ETag>${tagOf(bytes).replaceAll('"', "&quot;")}</ETag>`;
+      const time = `<LastModified>${new Date(modifiedMs).toISOString()}</LastModified>`;
+      return `<Contents><Key>${name}</Key>${time}${tag}<Size>${bytes.length}</Size></Contents>`;
     });
     const isCut = names.length > page.length;
     const next = isCut ? `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>` : "";
@@ -310,7 +333,8 @@ class Call {
   }
 }
 
-function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
+/** What a request is for; `name` is that of the object, empty for the bucket itself. */
+export function operationOf(method: string, { searchParams }: URL, name: string): S3Operation {
   const isOfUpload = searchParams.has("uploadId");
   switch (method) {
     case "GET":

@@ -158,7 +158,12 @@ export class Exchange {
 
   send({ status, headers, body }: Answer): void {
     this.#status = status;
-    this.#ends.response.writeHead(status, { ...headers, "content-length": body.length });
+    // The length in an answer to HEAD is that of the body which GET has.
+    const length = this.request.method === "HEAD" ? headers["content-length"] : body.length;
+    this.#ends.response.writeHead(status, {
+      ...headers,
+      ...(length === undefined ? {} : { "content-length": length }),
+    });
     this.#ends.response.end(body);
   }
 

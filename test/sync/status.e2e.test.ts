@@ -129,6 +129,32 @@ describe("handpick status, and what it says to do,", { timeout: 60_000 }, () => 
     assert.equal((await rig.status()).toDo, undefined);
   });
 
+  it("says that no sync has looked at a cache that was added or renamed, until one has", async () => {
+    await using rig = await SyncRig.create();
+    const table = (name: string, dir: string): string =>
+      `[caches.${name}]\nurl = "file://${join(rig.nix.dir, dir)}"\n`;
+    const configure = (...tables: readonly string[]): Promise<void> =>
+      writeFile(join(rig.nix.dir, "handpick.toml"), tables.join(""));
+    await configure(table("one", "a"));
+    assert.deepEqual((await rig.status()).unreadCaches, [], "nothing is wanted");
+    await rig.declare("home", [{ packages: ["app"] }]);
+    assert.equal((await rig.sync()).status, 0);
+    assert.deepEqual((await rig.status()).unreadCaches, []);
+    for (const name of ["two", "renamed"]) {
+      await configure(table("one", "a"), table(name, "b"));
+      const { unreadCaches, isInPlace, toDo } = await rig.status();
+      assert.deepEqual([unreadCaches, isInPlace, toDo], [[name], false, "handpick sync"]);
+      const check = await handpick(rig.nix, ["status", "--check"], { env: rig.env });
+      assert.equal(check.status, 1);
+      assert.match(check.stdout, new RegExp(`should be: no sync has looked at ${name}\n`));
+      assert.equal((await rig.sync()).status, 0);
+      const after = await rig.status();
+      assert.deepEqual([after.unreadCaches, after.isInPlace], [[], true]);
+    }
+    await configure(table("one", "a"));
+    assert.deepEqual((await rig.status()).unreadCaches, [], "one was removed");
+  });
+
   it("says when a sync that failed has ended", async () => {
     await using rig = await SyncRig.create();
     const home = join(rig.nix.dir, "empty");

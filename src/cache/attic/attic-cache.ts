@@ -4,6 +4,7 @@ import type { HttpResponse } from "../../http/http-message.ts";
 import { isPage, isRefusal } from "../../http/status-error.ts";
 import { type HashPart, hashPartOf, nameOf } from "../../nix/store-path.ts";
 import type { Cache, CacheInfo, CacheTraits, Upload, UploadRequest } from "../contract.ts";
+import { ANY_PARTS } from "../contract.ts";
 import type { JsonCall } from "../json-api.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { parseServerUrl } from "../server-url.ts";
@@ -19,20 +20,14 @@ const TRAITS: CacheTraits = {
   compressions: new Set(["none"]),
   closureRule: "client",
   signer: "cache",
-  parts: {
-    inOrder: true,
-    minBytes: 1,
-    maxParts: Number.MAX_SAFE_INTEGER,
-    md5: false,
-    lifetimeMs: undefined,
-  },
+  parts: { ...ANY_PARTS, inOrder: true },
 };
 
 /** A larger NAR is streamed: it would take the room of many. */
 const LARGEST_KEPT_BYTES = 1 << 20;
 const KEPT_BYTES = 16 << 20;
 
-export interface AtticCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "signs"> {
+export interface AtticCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "keys"> {
   /** As in the URL of the cache. */
   readonly server: string;
   /** Its name at the server. */

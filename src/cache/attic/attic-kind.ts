@@ -32,6 +32,8 @@ export const atticKind: CacheKind = {
   isOwnHost: () => false,
   upstreams: ["https://cache.nixos.org"],
   readOnlyHint: FORBIDDEN_HINT,
+  noPruneHint:
+    "Attic has a garbage collection of its own: set retention-period with attic cache configure.",
   noKeysHint: "The server signs with the key of the cache, which handpick doctor shows.",
   open: ({ url, ...options }) => createAtticCache({ ...options, ...parseAtticUrl(url) }),
 };

@@ -45,7 +45,7 @@ const TRAITS: CacheTraits = {
   parts: { inOrder: false, minBytes: 5 << 20, maxParts: 10_000, md5: true, lifetimeMs: 300_000 },
 };
 
-export interface CachixCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "signs"> {
+export interface CachixCacheOptions extends Omit<OpenCacheOptions, "url" | "storeDir" | "keys"> {
   /** Its name at the service. */
   readonly cacheName: string;
 }

@@ -45,6 +45,8 @@ export const cachixKind: CacheKind = {
   upstreams: [],
   ownUpstreams: ["https://cache.nixos.org"],
   readOnlyHint: "Make a token with write access to this cache.",
+  noPruneHint:
+    "Cachix has a garbage collection of its own: what nobody reads goes first, and handpick pin keeps a path.",
   noKeysHint: undefined,
   open: ({ url, ...options }) => createCachixCache({ ...options, cacheName: parseCachixUrl(url) }),
 };

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
 import { callsIn, type FileCalls, threadCalls } from "../../files/file-calls.ts";
-import { kindOf, UnfitFileError } from "../../files/open-file.ts";
+import { fileKind, UnfitFileError } from "../../files/open-file.ts";
 import { isAbsent, readBounded, readFailure } from "../../files/read-bounded.ts";
 import { systemCode } from "../../files/system-code.ts";
 import { syncDirectory } from "../../files/write-whole.ts";
@@ -18,10 +18,11 @@ import { unmountedPlace } from "./unmounted.ts";
 
 /** In bytes. */
 const LONGEST_CACHE_INFO = 64 * 1024;
+const REFUSALS: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS"]);
 /** The NARs of a cache. */
 export const NAR_DIR = "nar";
 /** Folders that Nix makes when it opens a cache, also to read: one that may not write needs them there. */
-const COMPANION_DIRS = ["log", "realisations"];
+export const COMPANION_DIRS: readonly string[] = ["log", "realisations"];
 
 /**
  * The folder of a cache, as Nix writes and reads it:
@@ -68,7 +69,7 @@ export class CacheFolder implements Called {
     }
     const status = await orAbsent(stat(this.dir));
     if (status?.isDirectory() === true) return true;
-    if (status !== undefined) throw this.#noFolder(`it is ${kindOf(status)}`);
+    if (status !== undefined) throw this.#noFolder(`it is ${fileKind(status)}`);
     const link = await orAbsent(lstat(this.dir));
     if (link?.isSymbolicLink() === true) throw this.#noFolder("it is a link that leads nowhere");
     if ((await orAbsent(stat(dirname(this.dir))))?.isDirectory() === true) return false;
@@ -96,20 +97,13 @@ export class CacheFolder implements Called {
    * Returns true if this user may write there, or make it.
    *
    * @throws {HandpickError} As {@link exists} does, and `CACHE_NOT_FOUND` if a part of it is a link or a file.
+   * @throws The error of the file system if it is no refusal: that of a disk which fails, for instance.
    */
   async isWritable(): Promise<boolean> {
     const present = (await this.exists())
       ? [this.dir, ...(await this.#presentParts())]
       : [dirname(this.dir)];
-    const answers = await Promise.all(
-      present.map((folder) =>
-        access(folder, constants.W_OK | constants.X_OK).then(
-          () => true,
-          () => false,
-        ),
-      ),
-    );
-    return answers.every(Boolean);
+    return (await Promise.all(present.map(mayWrite))).every(Boolean);
   }
 
   /**
@@ -157,7 +151,7 @@ export class CacheFolder implements Called {
       if (status === undefined) continue;
       throw new HandpickError(
         "CACHE_NOT_FOUND",
-        `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(above)} is ${kindOf(status)}`,
+        `Cannot use the folder ${JSON.stringify(this.dir)} as a cache: ${JSON.stringify(above)} is ${fileKind(status)}`,
         { hint: "Correct the URL of the cache: only folders may be above its last part." },
       );
     }
@@ -200,7 +194,7 @@ export class CacheFolder implements Called {
   #foreign(folder: string, status: Stats): HandpickError {
     return new HandpickError(
       "CACHE_NOT_FOUND",
-      `Cannot use the folder ${JSON.stringify(folder)} of a cache: expected a folder, it is ${kindOf(status)}`,
+      `Cannot use the folder ${JSON.stringify(folder)} of a cache: expected a folder, it is ${fileKind(status)}`,
       { hint: "Look at it; handpick follows no link inside a cache." },
     );
   }
@@ -231,6 +225,17 @@ export async function orAbsent<T>(looked: Promise<T>): Promise<T | undefined> {
     if (isAbsent(error)) return undefined;
     throw error;
   });
+}
+
+/** @throws The error of the file system if it is no refusal. */
+async function mayWrite(folder: string): Promise<boolean> {
+  try {
+    await access(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch (error) {
+    if (REFUSALS.has(systemCode(error) ?? "")) return false;
+    throw error;
+  }
 }
 
 /** Makes a folder, with the mode or as the umask says; false if something has the name. */

@@ -9,10 +9,11 @@ import { createFileReader } from "./file-reader.ts";
 
 cacheConformance({
   name: "createFileCache()",
-  async setup() {
+  disk: { isHeld: false },
+  async setup({ clock, disk } = {}) {
     const temp = await tempDir();
-    const dir = join(temp.dir, "cache");
-    const cache = createFileCache({ name: "mine", dir });
+    const dir = join(disk ?? temp.dir, "cache");
+    const cache = createFileCache({ name: "mine", dir, clock });
     return {
       cache,
       isServed: (hashPart) =>

@@ -18,14 +18,20 @@ import { describe, it } from "node:test";
 import { createFakeClock } from "../../../test/fakes/clock.ts";
 import { asOrdinaryUser, NOBODY } from "../../../test/ordinary-user.ts";
 import { sampleUpload, type SampleUpload } from "../../../test/sample-upload.ts";
+import { SIGNING_KEYS } from "../../../test/signed.ts";
 import { tempDir } from "../../../test/temp.ts";
 import { parseNarInfo } from "../../nix/narinfo.ts";
-import { hashPartOf } from "../../nix/store-path.ts";
-import type { Cache, Upload } from "../contract.ts";
+import { hashPartOf, parseStorePath } from "../../nix/store-path.ts";
+import type { Cache, Closeness, Upload } from "../contract.ts";
 import { createFileCache, type FileCacheOptions } from "./file-cache.ts";
 import { ABANDONED_MS } from "./partial-files.ts";
 
 const { signal } = new AbortController();
+/** Of a path that Nix named for its content. */
+const ADDRESSED = {
+  path: parseStorePath("/nix/store/72lsa8jbk86m74df2zaqyb4dq36l7245-lib"),
+  contentAddress: "text:sha256:1xsh8w47cwbgnz9l5q3gg6vdzannffg32pl0x40d6k7k5m6r00iz",
+};
 
 interface Rig extends AsyncDisposable {
   /** The folder that the one of the cache goes to. */
@@ -279,19 +285,41 @@ describe("FileCache.missing()", () => {
     }
   });
 
+  it("reads NARs where it is told to, and takes for missing one that has other bytes", async () => {
+    await using rig = await createRig();
+    const samples = [sampleUpload({ name: "sound" }), sampleUpload({ name: "rotten" })];
+    for (const sample of samples) await push(rig.cache, sample);
+    const [sound, rotten] = samples.map(({ storePath }) => hashPartOf(storePath));
+    assert.ok(sound !== undefined && rotten !== undefined);
+    const url = parseNarInfo(await readFile(rig.path(`${rotten}.narinfo`), "utf8")).url;
+    const bytes = await readFile(rig.path(url));
+    bytes[20] = (bytes[20] ?? 0) ^ 1;
+    await writeFile(rig.path(url), bytes);
+    const missing = (closeness: Closeness): Promise<Set<string>> =>
+      rig.cache.missing([sound, rotten], signal, { closeness });
+    assert.deepEqual(await missing("narinfo"), new Set());
+    assert.deepEqual(await missing("nar"), new Set());
+    assert.deepEqual(await missing("bytes"), new Set([rotten]));
+    for (const sample of samples) await push(rig.cache, sample);
+    assert.deepEqual(await missing("bytes"), new Set());
+    await assert.rejects(
+      rig.cache.missing([sound], AbortSignal.abort(new Error("stop")), { closeness: "bytes" }),
+      /stop/,
+    );
+  });
+
   it("takes for missing what nobody signed, if we sign", async () => {
     await using rig = await createRig();
     const signatures = [`other-1:${Buffer.alloc(64).toString("base64")}`];
-    const bare = sampleUpload({ name: "bare" });
     const samples = [
-      bare,
+      sampleUpload({ name: "bare" }),
       sampleUpload({ name: "signed", signatures }),
-      sampleUpload({ name: "text", info: { contentAddress: `text:${bare.request.info.narHash}` } }),
+      sampleUpload({ name: "text", info: ADDRESSED }),
     ];
     for (const sample of samples) await push(rig.cache, sample);
-    const hashes = samples.map(({ storePath }) => hashPartOf(storePath));
+    const hashes = samples.map(({ request }) => hashPartOf(request.info.path));
     assert.deepEqual(await rig.cache.missing(hashes, signal), new Set());
-    await using signing = createFileCache({ name: "usb", dir: rig.dir, signs: true });
+    await using signing = createFileCache({ name: "usb", dir: rig.dir, keys: SIGNING_KEYS });
     assert.deepEqual(await signing.missing(hashes, signal), new Set(hashes.slice(0, 1)));
   });
 

@@ -5,6 +5,7 @@ import { systemClock, type Clock } from "../../clock.ts";
 import { HandpickError } from "../../error.ts";
 import { systemCode } from "../../files/system-code.ts";
 import { FormatError } from "../../nix/format-error.ts";
+import type { NarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
 import { orAborted } from "../../or-aborted.ts";
 import { narInfoName } from "../binary-cache.ts";
@@ -12,40 +13,42 @@ import type {
   Cache,
   CacheCompanions,
   CacheInfo,
+  CachePruner,
   CacheReader,
   CacheTraits,
   Companion,
+  MissingOptions,
   Upload,
   UploadRequest,
 } from "../contract.ts";
+import { ANY_PARTS } from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
+import { FoundNarInfos } from "../found-narinfos.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { CacheFolder, orAbsent, readText } from "./cache-folder.ts";
 import { CompanionFiles } from "./companion-files.ts";
 import { fileError, type FileErrorOptions } from "./file-error.ts";
+import { FilePruner } from "./file-pruner.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
 import { createFileReader, LONGEST_NARINFO } from "./file-reader.ts";
+import { hashFile } from "./hash-file.ts";
 
 const TRAITS: CacheTraits = {
   compressions: new Set(["zstd", "xz", "none"]),
   closureRule: "client",
   signer: "client",
-  parts: {
-    inOrder: false,
-    minBytes: 1,
-    maxParts: Number.MAX_SAFE_INTEGER,
-    md5: false,
-    lifetimeMs: undefined,
-  },
+  parts: ANY_PARTS,
 };
 
 /** Looks at files at once: Node has four threads for them, and a share that hangs leaves one to other caches. */
 const LOOKS_AT_ONCE = 3;
+/** A NAR in the folder itself. */
+const NAR_URL = /^nar\/[\w.+-]{1,200}$/;
 
 export interface FileCacheOptions extends Pick<
   OpenCacheOptions,
-  "name" | "storeDir" | "signs" | "clock"
+  "name" | "storeDir" | "keys" | "clock"
 > {
   /** Absolute; made when something is written first. A link to a folder is followed, one in it is not. */
   readonly dir: string;
@@ -60,10 +63,11 @@ class FileCache implements Cache {
   readonly name: string;
   readonly traits = TRAITS;
   readonly companions: CacheCompanions;
+  readonly pruner: CachePruner;
   readonly #label: string;
   readonly #folder: CacheFolder;
   readonly #storeDir: string;
-  readonly #signs: boolean;
+  readonly #narInfos: FoundNarInfos;
   readonly #clock: Clock;
   readonly #commits: { readonly nars: FolderCommits; readonly narInfos: FolderCommits };
   readonly #files: CompanionFiles;
@@ -71,12 +75,12 @@ class FileCache implements Cache {
   /** The store that the cache is of, once it can be written to. */
   #writableStore: string | undefined;
 
-  constructor({ name, dir, storeDir, signs, clock }: FileCacheOptions) {
+  constructor({ name, dir, storeDir, keys, clock }: FileCacheOptions) {
     this.name = name;
     this.#label = `cache ${JSON.stringify(name)}`;
     this.#folder = new CacheFolder(dir);
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
-    this.#signs = signs ?? false;
+    this.#narInfos = new FoundNarInfos({ storeDir, keys });
     this.#clock = clock ?? systemClock;
     this.#commits = {
       nars: new FolderCommits(this.#folder.narDir, this.#folder),
@@ -87,6 +91,13 @@ class FileCache implements Cache {
       missing: (names, signal) => this.#missingFiles(names, signal),
       put: (companion, signal) => this.#putFile(companion, signal),
     };
+    this.pruner = new FilePruner({
+      label: this.#label,
+      folder: this.#folder,
+      companions: this.companions,
+      clock: this.#clock,
+      atOnce: LOOKS_AT_ONCE,
+    });
   }
 
   async info(signal: AbortSignal): Promise<CacheInfo> {
@@ -105,14 +116,26 @@ class FileCache implements Cache {
     });
   }
 
-  async missing(hashParts: Iterable<HashPart>, signal: AbortSignal): Promise<Set<HashPart>> {
+  async missing(
+    hashParts: Iterable<HashPart>,
+    signal: AbortSignal,
+    { closeness = "narinfo", records, unread = [] }: MissingOptions = {},
+  ): Promise<Set<HashPart>> {
+    this.#narInfos.distrust(unread);
+    const verifies = closeness !== "narinfo";
     const asked = new Set(hashParts);
     const looking = { action: `look into ${this.#label}`, isReading: true, signal };
     return await this.#explained(looking, async () => {
       if (!(await this.#folder.exists())) return asked;
       const found = new Set<HashPart>();
-      await forEachConcurrent(asked, { limit: LOOKS_AT_ONCE, signal }, async (hashPart) => {
-        if (await this.#has(hashPart)) found.add(hashPart);
+      await forEachConcurrent(asked, { limit: LOOKS_AT_ONCE, signal }, async (hashPart, signal) => {
+        const text = await this.#narInfoText(hashPart);
+        const about = { hashPart, record: records?.get(hashPart), verifies };
+        const narInfo = this.#narInfos.read(text ?? "", about);
+        if (narInfo === undefined || !(await this.#hasNar(narInfo))) return;
+        if (closeness !== "bytes" || (await this.#isUnchanged(narInfo, signal))) {
+          found.add(hashPart);
+        }
       });
       return asked.difference(found);
     });
@@ -123,7 +146,12 @@ class FileCache implements Cache {
     signal.throwIfAborted();
     const storeDir = this.#writableStore ?? (await this.#prepare(signal));
     if (storeDirOf(request.info.path) === storeDir) {
-      return new FileUpload({ label, folder, commits, request });
+      return new FileUpload({
+        label,
+        folder,
+        commits,
+        request: this.#narInfos.withOthers(request),
+      });
     }
     throw new HandpickError(
       "STORE_UNSUPPORTED",
@@ -177,19 +205,25 @@ class FileCache implements Cache {
     return prepared;
   }
 
-  /**
-   * Returns true if readers get the path. One whose narinfo nobody can read, or whose NAR is not there in its
-   * size, as after a power cut or a careless hand, is published again.
-   */
-  async #has(hashPart: HashPart): Promise<boolean> {
+  /** Undefined as well where it may not be read: then readers do not get the path either. */
+  async #narInfoText(hashPart: HashPart): Promise<string | undefined> {
     const file = join(this.#folder.dir, narInfoName(hashPart));
-    const text = await readText(file, { maxBytes: LONGEST_NARINFO, format: "narinfo" }).catch(
-      unreadable,
-    );
-    const { url, sizeBytes, isTrusted } = read(text ?? "");
-    if (url === undefined || (this.#signs && !isTrusted)) return false;
+    const limits = { maxBytes: LONGEST_NARINFO, format: "narinfo" } as const;
+    return await readText(file, limits).catch(unreadable);
+  }
+
+  /** Returns false where the NAR is not there in its size, as after a power cut or a careless hand. */
+  async #hasNar({ url, fileSize }: NarInfo): Promise<boolean> {
+    if (!NAR_URL.test(url)) return false;
     const status = await orAbsent(lstat(join(this.#folder.dir, url)));
-    return status?.isFile() === true && (sizeBytes === undefined || status.size === sizeBytes);
+    return status?.isFile() === true && (fileSize === undefined || status.size === fileSize);
+  }
+
+  /** Reads all of a NAR. */
+  async #isUnchanged({ url, fileHash }: NarInfo, signal: AbortSignal): Promise<boolean> {
+    if (fileHash === undefined) return true;
+    const found = await hashFile(join(this.#folder.dir, url), signal).catch(unreadable);
+    return found === fileHash;
   }
 
   async #explained<T>(
@@ -208,23 +242,4 @@ class FileCache implements Cache {
 function unreadable(error: unknown): undefined {
   if (error instanceof FormatError || systemCode(error) === "EACCES") return undefined;
   throw error;
-}
-
-interface Served {
-  /** The NAR, in the folder; undefined if it is elsewhere or not named. */
-  readonly url: string | undefined;
-  readonly sizeBytes: number | undefined;
-  /** True if it has a signature or a content address. */
-  readonly isTrusted: boolean;
-}
-
-/** Reads as much of a narinfo as is needed thousands of times; readers of a single one parse it. */
-function read(narInfo: string): Served {
-  const url = /^URL: (nar\/[\w.+-]{1,200})$/m.exec(narInfo)?.[1];
-  const size = /^FileSize: (\d{1,15})$/m.exec(narInfo)?.[1];
-  return {
-    url,
-    sizeBytes: size === undefined ? undefined : Number(size),
-    isTrusted: /^(?:Sig|CA): ./m.test(narInfo),
-  };
 }

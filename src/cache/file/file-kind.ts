@@ -1,4 +1,4 @@
-import { COMPANION_KEYS } from "../binary-cache.ts";
+import { COMPANION_KEYS, SIGNED_BY_US } from "../binary-cache.ts";
 import { type CacheKind, READER_KEYS } from "../kind.ts";
 import { createFileCache } from "./file-cache.ts";
 import { fileUrl, fileUrlFault, folderTextFault, guessFileUrl, parseFileUrl } from "./file-url.ts";
@@ -17,15 +17,13 @@ export const fileKind: CacheKind = {
   needsTable: true,
   keys: new Set([...READER_KEYS, ...COMPANION_KEYS]),
   token: undefined,
-  // Readers find a key by its name, so it has to have one.
-  key: { variable: undefined, defaultName: () => undefined },
+  ...SIGNED_BY_US,
   client: undefined,
   isOwnHost: () => false,
   // A disk is read where there is no network, so it has to be whole.
   upstreams: [],
   readOnlyHint:
     "Check who may write to the folder, and that its disk is mounted for writing and not full.",
-  noKeysHint:
-    "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
+  noPruneHint: undefined,
   open: ({ url, ...options }) => createFileCache({ ...options, dir: parseFileUrl(url) }),
 };

@@ -5,7 +5,12 @@ import { systemCode } from "../../files/system-code.ts";
 import type { Called } from "./partial-files.ts";
 
 /** File systems that cannot be asked for the names in a folder, some of FUSE among them. */
-const UNASKABLE = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+export const UNASKABLE: ReadonlySet<string> = new Set([
+  "EINVAL",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "ENOSYS",
+]);
 
 interface Renaming {
   readonly from: string;

@@ -101,8 +101,17 @@ export class PartialFile {
   async remove(): Promise<void> {
     this.#isRemoved = true;
     const fd = await this.#takeFd()?.catch(() => undefined);
-    if (fd !== undefined) await this.#calls.close(fd);
+    if (fd !== undefined) await this.#closeQuietly(fd);
     if (this.#isMade) await rm(this.path, { force: true });
+  }
+
+  /** Nobody asks any more whether all of it is on disk. */
+  async #closeQuietly(fd: number): Promise<void> {
+    try {
+      await this.#calls.close(fd);
+    } catch {
+      // it is closed all the same
+    }
   }
 
   #takeFd(): Promise<number> | undefined {

@@ -1,6 +1,7 @@
 import { faultOf, FormatError } from "../../nix/format-error.ts";
 import { HandpickError } from "../../error.ts";
-import { COMPANION_KEYS } from "../binary-cache.ts";
+import { COMPANION_KEYS, SIGNED_BY_US } from "../binary-cache.ts";
+import { ANY_PARTS } from "../contract.ts";
 import { type CacheKind, type ClientConfig, type ClientFileOptions, READER_KEYS } from "../kind.ts";
 import { createLayoutCache } from "../layout/layout-cache.ts";
 import { HttpObjects } from "./http-objects.ts";
@@ -31,29 +32,22 @@ function webKind(scheme: "http" | "https"): CacheKind {
       isNeeded: false,
       hint: "Set token-file or netrc-file in [caches.NAME] of the configuration, or add the server to the netrc that Nix reads.",
     },
-    // Readers find a key by its name, so it has to have one.
-    key: { variable: undefined, defaultName: () => undefined },
+    ...SIGNED_BY_US,
     client: { name: "netrc", isShared: true, path: netrcPath, parse: parseNetrc },
     isOwnHost: () => false,
     upstreams: ["https://cache.nixos.org"],
     readOnlyHint: "Check that the server takes PUT there, and who may write.",
-    noKeysHint:
-      "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
-    open: ({ url, name, storeDir, signs, abortMs, ...options }) =>
+    noPruneHint:
+      "A web server gives no list of what it has: remove files where they are, or prune the folder behind it as file:///DIR.",
+    open: ({ url, name, storeDir, keys, abortMs, ...options }) =>
       createLayoutCache({
         name,
         storeDir,
-        signs,
+        keys,
         abortMs,
         objects: new HttpObjects({ ...options, base: parseHttpUrl(url) }),
         // All of them go into one request.
-        parts: {
-          inOrder: false,
-          minBytes: 1,
-          maxParts: Number.MAX_SAFE_INTEGER,
-          md5: false,
-          lifetimeMs: undefined,
-        },
+        parts: ANY_PARTS,
       }),
   };
 }

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../../clock.ts";
 import { createHttpClient, type HttpClient } from "../../http/http-client.ts";
 import type { HttpRequest, HttpResponse } from "../../http/http-message.ts";
 import { retry, type RetryOptions } from "../../http/retry.ts";
-import { isPage, isSuccess } from "../../http/status-error.ts";
+import { isAbsent, isPage, isSuccess } from "../../http/status-error.ts";
 import { authorizationOf } from "../authorization.ts";
 import { FIRST_CONTACT_MS, FIRST_PATIENCE, firstContact } from "../first-contact.ts";
 import type { OpenCacheOptions } from "../kind.ts";
@@ -18,8 +18,6 @@ import { QUESTIONS_AT_ONCE } from "../layout/layout-cache.ts";
 import { answerError, pageError } from "./answer-error.ts";
 import { StagedNar, type WholeFile } from "./staged-nar.ts";
 
-/** How a server says that it has no such file. */
-const ABSENT: readonly number[] = [404, 410];
 /** How servers say that they know no HEAD. */
 const NO_HEAD: readonly number[] = [405, 501];
 /** NARs from this size on are on disk until they are sent, so few are on their way at once. */
@@ -58,7 +56,7 @@ export class HttpObjects implements ObjectStore {
 
   async get(name: string, request: ObjectRequest): Promise<Buffer | undefined> {
     const response = await this.#ask(name, request);
-    if (ABSENT.includes(response.status)) return undefined;
+    if (isAbsent(response)) return undefined;
     if (!isSuccess(response)) throw answerError(response);
     return response.body;
   }
@@ -73,7 +71,7 @@ export class HttpObjects implements ObjectStore {
   async sizeOf(name: string, request: ObjectRequest): Promise<number | undefined> {
     const send = () => this.#send(name, { ...request, method: "HEAD" });
     const response = await this.#retried(send, request);
-    if (ABSENT.includes(response.status)) return undefined;
+    if (isAbsent(response)) return undefined;
     if (NO_HEAD.includes(response.status)) return NaN;
     if (!isSuccess(response)) throw answerError(response);
     return Number(response.headers["content-length"] ?? NaN);
@@ -112,9 +110,11 @@ export class HttpObjects implements ObjectStore {
     const headers = { "content-type": file.contentType };
     const { body } = file;
     const response = await this.#retried(async () => {
-      const found = await this.#send(file.name, { ...request, method: "HEAD" });
-      const isThere = Number(found.headers["content-length"] ?? NaN) === file.sizeBytes;
-      if (isSuccess(found) && isThere) return found;
+      if (!file.replaces) {
+        const found = await this.#send(file.name, { ...request, method: "HEAD" });
+        const isThere = Number(found.headers["content-length"] ?? NaN) === file.sizeBytes;
+        if (isSuccess(found) && isThere) return found;
+      }
       return await this.#send(file.name, { ...request, method: "PUT", headers, body });
     }, request);
     assertStored(response);

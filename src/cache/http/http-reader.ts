@@ -9,7 +9,13 @@ import {
   type Timeouts,
 } from "../../http/http-message.ts";
 import { retry, type RetryNotice, type RetryOptions } from "../../http/retry.ts";
-import { isSuccess, statusError, statusMessage } from "../../http/status-error.ts";
+import {
+  isAbsent,
+  isRefusal,
+  isSuccess,
+  statusError,
+  statusMessage,
+} from "../../http/status-error.ts";
 import { type NixCacheInfo, parseNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
 import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
@@ -17,11 +23,6 @@ import { hashPartOf, storeDirOf, type StorePath } from "../../nix/store-path.ts"
 import type { CacheReader, NarOptions } from "../contract.ts";
 
 const TIMEOUTS: Timeouts = { idleMs: 15_000, answerMs: 15_000, totalMs: 30_000 };
-/**
- * How caches say that they lack a path. Storage that may not be listed answers 403 for it. We send no
- * credentials, so 401 is that of a cache which readers without a password do not have.
- */
-const ABSENT: readonly number[] = [401, 403, 404, 410];
 
 export interface HttpReaderOptions extends Pick<
   RetryOptions,
@@ -68,6 +69,7 @@ class HttpReader implements CacheReader {
   readonly #base: URL;
   readonly #options: HttpReaderOptions;
   readonly #client: HttpClient;
+  #wantsPassword = false;
 
   constructor(base: URL, options: HttpReaderOptions) {
     this.url = base.href.replace(/\/$/, "");
@@ -78,6 +80,10 @@ class HttpReader implements CacheReader {
       timeouts: options.timeouts ?? TIMEOUTS,
       requestsAtOnce: options.requestsAtOnce,
     });
+  }
+
+  get wantsPassword(): boolean {
+    return this.#wantsPassword;
   }
 
   async info(signal: AbortSignal): Promise<NixCacheInfo> {
@@ -102,7 +108,7 @@ class HttpReader implements CacheReader {
       signal,
     );
     const { status, headers: found } = response;
-    if (ABSENT.includes(status)) return undefined;
+    if (isLacking(response)) return undefined;
     if (status === 206 || status === 416) {
       return Number(/\/(\d{1,15})$/.exec(found["content-range"] ?? "")?.[1] ?? NaN);
     }
@@ -174,7 +180,10 @@ class HttpReader implements CacheReader {
     const ask = (): Promise<HttpResponse> =>
       this.#client.request({ action, method: "GET", url, headers, signal });
     const response = await this.#retried(ask, signal);
-    if (ABSENT.includes(response.status)) return undefined;
+    if (response.status === 401 && headers["authorization"] === undefined) {
+      this.#wantsPassword = true;
+    }
+    if (isLacking(response)) return undefined;
     if (!isSuccess(response)) throw statusError(response);
     return response;
   }
@@ -197,8 +206,16 @@ async function drain(isShort: boolean, body: AsyncIterable<Buffer>): Promise<voi
   for await (const _ of body);
 }
 
+/**
+ * Returns true for the answer of a cache that lacks a path. Storage that may not be listed answers 403 for it, and a
+ * cache which readers without a password do not have 401.
+ */
+function isLacking(response: HttpResponse): boolean {
+  return isAbsent(response) || isRefusal(response);
+}
+
 function narError(response: HttpResponse): HandpickError {
-  if (!ABSENT.includes(response.status)) return statusError(response);
+  if (!isLacking(response)) return statusError(response);
   return new HandpickError("CACHE_PROTOCOL", statusMessage(response));
 }
 

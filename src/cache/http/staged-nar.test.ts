@@ -14,6 +14,7 @@ const { signal } = new AbortController();
 const ASKING: ObjectRequest = { action: 'write "app" to cache "mine"', signal };
 const NAME: LargeName = {
   of: ({ fileHash }) => `nar/${fileHash}`,
+  replaces: false,
   unique: "nar/unique",
   contentType: "application/x-nix-nar",
   narSize: 1,

@@ -18,6 +18,8 @@ export interface WholeFile {
   readonly name: string;
   readonly contentType: string;
   readonly sizeBytes: number;
+  /** True if a file that has the name already cannot be used. */
+  readonly replaces: boolean;
   /** Reads it from the start, as often as it takes. */
   readonly body: StreamBody;
 }
@@ -88,7 +90,8 @@ export class StagedNar implements LargeObject {
     const { name, send } = this.#options;
     const sizeBytes = file.fileSize;
     const body = { sizeBytes, open: () => this.#read(sizeBytes, action) };
-    const whole = { name: name.of(file), contentType: name.contentType, sizeBytes, body };
+    const { contentType, replaces } = name;
+    const whole = { name: name.of(file), contentType, sizeBytes, replaces, body };
     try {
       await send(whole, { action, signal: this.#stop.signal });
     } finally {

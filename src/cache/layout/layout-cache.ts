@@ -1,13 +1,14 @@
 import { HandpickError } from "../../error.ts";
 import { type NixCacheInfo, parseNixCacheInfo, printNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
-import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
-import { DEFAULT_STORE_DIR, type HashPart, hashPartOf, storeDirOf } from "../../nix/store-path.ts";
+import type { NarInfo } from "../../nix/narinfo.ts";
+import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
 import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
 import type {
   Cache,
   CacheCompanions,
   CacheInfo,
+  CachePruner,
   CacheTraits,
   MissingOptions,
   PartTraits,
@@ -15,9 +16,11 @@ import type {
   UploadRequest,
 } from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
+import { FoundNarInfos } from "../found-narinfos.ts";
 import type { OpenCacheOptions } from "../kind.ts";
 import { LayoutUpload } from "./layout-upload.ts";
 import { listNarInfos } from "./list-narinfos.ts";
+import { ObjectPruner } from "./object-pruner.ts";
 import { ObjectReader } from "./object-reader.ts";
 import type { ObjectRequest, ObjectStore } from "./object-store.ts";
 
@@ -28,7 +31,7 @@ const ABORT_MS = 3000;
 
 export interface LayoutCacheOptions extends Pick<
   OpenCacheOptions,
-  "name" | "storeDir" | "signs" | "abortMs"
+  "name" | "storeDir" | "keys" | "abortMs"
 > {
   /** Closed with the cache. */
   readonly objects: ObjectStore;
@@ -47,17 +50,18 @@ class LayoutCache implements Cache {
   readonly name: string;
   readonly traits: CacheTraits;
   readonly companions: CacheCompanions;
+  readonly pruner?: CachePruner;
   readonly diagnose?: NonNullable<Cache["diagnose"]>;
   readonly openReader?: NonNullable<Cache["openReader"]>;
   readonly #label: string;
   readonly #objects: ObjectStore;
   readonly #storeDir: string;
-  readonly #signs: boolean;
+  readonly #narInfos: FoundNarInfos;
   readonly #abortMs: number;
   /** The store that the cache is of, once it says so. */
   #prepared: Promise<string> | undefined;
 
-  constructor({ name, objects, parts, storeDir, signs, abortMs }: LayoutCacheOptions) {
+  constructor({ name, objects, parts, storeDir, keys, abortMs }: LayoutCacheOptions) {
     this.name = name;
     this.traits = {
       compressions: new Set(["zstd", "xz", "none"]),
@@ -69,8 +73,17 @@ class LayoutCache implements Cache {
     this.#objects = objects;
     if (objects.diagnose !== undefined) this.diagnose = objects.diagnose.bind(objects);
     if (objects.readRange !== undefined) this.openReader = () => new ObjectReader(objects);
+    if (objects.removal !== undefined) {
+      const { removal } = objects;
+      this.pruner = new ObjectPruner({
+        objects,
+        removal,
+        label: this.#label,
+        atOnce: QUESTIONS_AT_ONCE,
+      });
+    }
     this.#storeDir = storeDir ?? DEFAULT_STORE_DIR;
-    this.#signs = signs ?? false;
+    this.#narInfos = new FoundNarInfos({ storeDir, keys });
     this.companions = {
       missing: (names, signal) => this.#missingObjects(names, signal),
       put: async (companion, signal) => {
@@ -99,13 +112,15 @@ class LayoutCache implements Cache {
   async missing(
     hashParts: Iterable<HashPart>,
     signal: AbortSignal,
-    { looksAtNars = false }: MissingOptions = {},
+    { closeness = "narinfo", records, unread = [] }: MissingOptions = {},
   ): Promise<Set<HashPart>> {
     const asked = new Set(hashParts);
+    this.#narInfos.distrust(unread);
     const request = { action: `look into ${this.#label}`, signal };
     const listed = await listNarInfos(asked, this.#objects, request);
+    const verifies = closeness !== "narinfo";
     // A name in a list says nothing of signatures, nor of a NAR.
-    const isNameEnough = !this.#signs && !looksAtNars;
+    const isNameEnough = this.#narInfos.areNamesEnough && !verifies;
     const open = isNameEnough ? listed.unknown : asked.difference(listed.absent);
     const found = isNameEnough ? new Set(listed.present) : new Set<HashPart>();
     await forEachConcurrent(
@@ -114,9 +129,10 @@ class LayoutCache implements Cache {
       async (hashPart, signal) => {
         const asking = { ...request, signal };
         const bytes = await this.#objects.get(narInfoName(hashPart), asking);
-        const narInfo = bytes && this.#served(hashPart, bytes);
+        const about = { hashPart, record: records?.get(hashPart), verifies };
+        const narInfo = bytes && this.#narInfos.read(bytes.toString(), about);
         if (narInfo === undefined) return;
-        if (!looksAtNars || (await this.#hasNar(narInfo, asking))) found.add(hashPart);
+        if (!verifies || (await this.#hasNar(narInfo, asking))) found.add(hashPart);
       },
     );
     return asked.difference(found);
@@ -126,7 +142,12 @@ class LayoutCache implements Cache {
     const storeDir = await this.#prepare(signal);
     if (storeDirOf(request.info.path) === storeDir) {
       const [label, objects, abortMs] = [this.#label, this.#objects, this.#abortMs];
-      return await LayoutUpload.start({ label, objects, request, abortMs }, signal);
+      const replaces = this.#narInfos.isDistrusted(request.info.path);
+      const whole = this.#narInfos.withOthers(request);
+      return await LayoutUpload.start(
+        { label, objects, request: whole, replaces, abortMs },
+        signal,
+      );
     }
     throw new HandpickError(
       "STORE_UNSUPPORTED",
@@ -183,22 +204,6 @@ class LayoutCache implements Cache {
         `Cannot ${action}: expected nix-cache-info, received something else`,
         { cause, hint: "Check that this address is that of a binary cache, and not a page." },
       );
-    }
-  }
-
-  /**
-   * Returns the narinfo that readers get of the path; undefined if it is none. A success alone proves nothing: login
-   * pages answer 200 to everything. A path is published again where we sign and it has no signature.
-   */
-  #served(hashPart: HashPart, bytes: Buffer): NarInfo | undefined {
-    try {
-      const narInfo = parseNarInfo(bytes.toString(), { storeDir: this.#storeDir });
-      const isTrusted = narInfo.signatures.length > 0 || narInfo.ca !== undefined;
-      const isServed = hashPartOf(narInfo.storePath) === hashPart && (isTrusted || !this.#signs);
-      return isServed ? narInfo : undefined;
-    } catch (error) {
-      if (error instanceof FormatError) return undefined;
-      throw error;
     }
   }
 

@@ -19,6 +19,8 @@ export interface LayoutUploadOptions {
   readonly label: string;
   readonly objects: ObjectStore;
   readonly request: UploadRequest;
+  /** True if nothing that the cache has of the path can be used. */
+  readonly replaces: boolean;
   /** How long the answer to the narinfo may take after an interruption, in milliseconds. */
   readonly abortMs: number;
 }
@@ -66,7 +68,7 @@ export class LayoutUpload implements Upload {
 
   async publish(file: PackedFile, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { objects, request, abortMs } = this.#options;
+    const { objects, request, replaces, abortMs } = this.#options;
     const finished = await this.#large?.finish(file, asking(this.#options, signal));
     const url = finished ?? narName(this.#options, file);
     const record = { ...narInfoOf(request, file), url };
@@ -81,6 +83,7 @@ export class LayoutUpload implements Upload {
       this.#mayBePublished = await putNarInfo(object, {
         objects,
         narInfo: record,
+        replaces,
         request: writing,
       });
     } catch (error) {
@@ -95,7 +98,10 @@ export class LayoutUpload implements Upload {
   async #mayBeNamed(narInfo: string, url: string, request: ObjectRequest): Promise<boolean> {
     try {
       const found = await this.#options.objects.get(narInfo, request);
-      return found?.includes(`URL: ${url}\n`) ?? false;
+      if (found === undefined) return false;
+      const [, named] = /^URL: (.*)$/m.exec(found.toString()) ?? [];
+      // Something else, such as a login page, tells nothing of the narinfo.
+      return named === undefined || named === url;
     } catch {
       return true; // the refusal is what the user is told
     }
@@ -124,6 +130,7 @@ function largeName(options: LayoutUploadOptions): LargeName {
     unique: `nar/${digest}-${randomUUID()}${NAR_SUFFIXES[compression]}`,
     contentType: NAR_TYPE,
     narSize: info.narSize,
+    replaces: options.replaces,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { CacheDiagnosis, PackedFile, UploadPart } from "../contract.ts";
+import type { CacheDiagnosis, CacheFile, CacheFiles, PackedFile, UploadPart } from "../contract.ts";
 
 /** A small object, whole in memory. */
 export interface StoredObject {
@@ -48,6 +48,14 @@ export interface LargeName {
   readonly contentType: string;
   /** The size of the NAR before compression, in bytes. */
   readonly narSize: number;
+  /** True if a file that has the name already cannot be used. */
+  readonly replaces: boolean;
+}
+
+/** Lists and removes objects; see `CachePruner`. */
+export interface ObjectRemoval {
+  list(request: ObjectRequest): Promise<CacheFiles>;
+  remove(file: CacheFile, request: ObjectRequest): Promise<boolean>;
 }
 
 /**
@@ -93,6 +101,9 @@ export interface ObjectStore extends AsyncDisposable {
    * Lists objects at the root in the order of their names, by pages: those whose names begin with `prefix`. Absent where a store cannot; may be given up at any page, and be refused.
    */
   list?(prefix: string, request: ObjectRequest): AsyncIterable<ListedPage>;
+
+  /** Absent where a store cannot. */
+  readonly removal?: ObjectRemoval;
 
   /** Finds out what only `doctor` asks; absent where there is nothing to ask. */
   diagnose?(signal: AbortSignal): Promise<CacheDiagnosis>;

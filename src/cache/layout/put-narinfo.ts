@@ -1,12 +1,15 @@
-import { FormatError } from "../../nix/format-error.ts";
-import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
+import type { NarInfo } from "../../nix/narinfo.ts";
+import { fingerprint } from "../../nix/signature.ts";
 import { storeDirOf } from "../../nix/store-path.ts";
+import { isConsistent, tryParseNarInfo } from "../found-narinfos.ts";
 import type { ObjectRequest, ObjectStore, StoredObject } from "./object-store.ts";
 
 export interface PutNarInfoOptions {
   readonly objects: ObjectStore;
   /** The narinfo as a record. */
   readonly narInfo: NarInfo;
+  /** True if a NAR that another narinfo names cannot be used. */
+  readonly replaces: boolean;
   readonly request: ObjectRequest;
 }
 
@@ -18,7 +21,7 @@ export interface PutNarInfoOptions {
  */
 export async function putNarInfo(
   object: StoredObject,
-  { objects, narInfo, request }: PutNarInfoOptions,
+  { objects, narInfo, replaces, request }: PutNarInfoOptions,
 ): Promise<boolean> {
   if (objects.putUnless === undefined) {
     await objects.put(object, request);
@@ -26,37 +29,22 @@ export async function putNarInfo(
   }
   let isOurs = false;
   const isEnough = async (bytes: Buffer): Promise<boolean> => {
-    const found = parsed(bytes, storeDirOf(narInfo.storePath));
-    if (found === undefined || !saysAll(found, narInfo)) return false;
+    const found = tryParseNarInfo(bytes.toString(), storeDirOf(narInfo.storePath));
+    if (found === undefined || !saysAll(found, narInfo) || !isConsistent(found)) return false;
     // Ours may be there after an answer that was lost.
     isOurs = found.url === narInfo.url;
-    if (isOurs) return true;
+    if (isOurs) return found.fileSize === narInfo.fileSize;
+    if (replaces) return false;
     const size = await objects.sizeOf(found.url, request);
     return size !== undefined && size === found.fileSize;
   };
   return (await objects.putUnless(object, isEnough, request)) || isOurs;
 }
 
-function parsed(bytes: Buffer, storeDir: string): NarInfo | undefined {
-  try {
-    return parseNarInfo(bytes.toString(), { storeDir });
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
-  }
-}
-
 function saysAll(found: NarInfo, ours: NarInfo): boolean {
-  const isSame =
-    found.storePath === ours.storePath &&
-    found.narHash === ours.narHash &&
-    found.narSize === ours.narSize &&
-    found.ca === ours.ca;
-  const references = new Set(found.references);
   return (
-    isSame &&
-    references.size === new Set(ours.references).size &&
-    ours.references.every((reference) => references.has(reference)) &&
+    fingerprint(found) === fingerprint(ours) &&
+    found.ca === ours.ca &&
     ours.signatures.every((signature) => found.signatures.includes(signature))
   );
 }

@@ -13,8 +13,7 @@ import {
 
 import { cacheConformance } from "../../../test/cache-conformance.ts";
 import { S3_ENV, startVersitygw, type Versitygw, whyNoVersitygw } from "../../../test/versitygw.ts";
-import { publishSample } from "../../../test/s3-rig.ts";
-import { sampleUpload } from "../../../test/sample-upload.ts";
+import { publishSample, sampleUpload } from "../../../test/sample-upload.ts";
 import { systemClock } from "../../clock.ts";
 import { parseNarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, hashPartOf } from "../../nix/store-path.ts";
@@ -33,35 +32,35 @@ describe("a bucket of versitygw", { skip: whyNoVersitygw }, () => {
   for (const prefix of ["", "caches/mine"]) {
     cacheConformance({
       name: `createS3Cache() ${prefix === "" ? "at the root" : "with a prefix"}`,
-      async setup() {
+      disk: { isHeld: false },
+      async setup({ clock, disk } = {}) {
+        await using stack = new AsyncDisposableStack();
+        const own = disk === undefined ? server : stack.use(await startVersitygw({ disk }));
         count += 1;
         const Bucket = `bucket-${count}`;
-        const url = await server.bucket(Bucket);
+        const url = await own.bucket(Bucket);
         const more = prefix === "" ? "" : `&prefix=${prefix}`;
-        const cache = createS3Cache({ name: "mine", url: url + more });
+        const cache = stack.use(createS3Cache({ name: "mine", url: url + more, clock }));
+        const kept = stack.move();
         const keyOf = (name: string): string => (prefix === "" ? name : `${prefix}/${name}`);
         const read = async (name: string): Promise<string> => {
-          const { Body } = await server.sdk.send(
-            new GetObjectCommand({ Bucket, Key: keyOf(name) }),
-          );
+          const { Body } = await own.sdk.send(new GetObjectCommand({ Bucket, Key: keyOf(name) }));
           return (await Body?.transformToString()) ?? "";
         };
         return {
           cache,
           isServed: (hashPart) =>
-            server.sdk
-              .send(new HeadObjectCommand({ Bucket, Key: keyOf(narInfoName(hashPart)) }))
-              .then(
-                () => true,
-                () => false,
-              ),
+            own.sdk.send(new HeadObjectCommand({ Bucket, Key: keyOf(narInfoName(hashPart)) })).then(
+              () => true,
+              () => false,
+            ),
           narInfo: async (path) =>
             parseNarInfo(await read(narInfoName(hashPartOf(path))), {
               storeDir: DEFAULT_STORE_DIR,
             }),
-          companion: (name) => readFile(join(server.dir, Bucket, keyOf(name))),
-          dir: join(server.dir, Bucket, prefix),
-          [Symbol.asyncDispose]: () => cache[Symbol.asyncDispose](),
+          companion: (name) => readFile(join(own.dir, Bucket, keyOf(name))),
+          dir: join(own.dir, Bucket, prefix),
+          [Symbol.asyncDispose]: () => kept.disposeAsync(),
         };
       },
     });

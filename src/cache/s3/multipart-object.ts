@@ -75,6 +75,9 @@ export class MultipartObject implements LargeObject {
       const isDone =
         errorCodeOf(outcome.failed) === "NoSuchUpload" && (await this.#has(fileSize, request));
       if (!isDone) throw this.#bucket.error(outcome.failed);
+    } else if (outcome.ETag === undefined && !(await this.#has(fileSize, request))) {
+      const message = `Cannot ${request.action}: expected an ETag for the whole, received none`;
+      throw new HandpickError("CACHE_PROTOCOL", message);
     }
     return this.#name.unique;
   }

@@ -7,9 +7,11 @@ import { retry, type RetryOptions } from "../../http/retry.ts";
 import { isSuccess } from "../../http/status-error.ts";
 import { orAborted } from "../../or-aborted.ts";
 import { FIRST_CONTACT_MS, FIRST_PATIENCE, firstContact } from "../first-contact.ts";
+import { QUESTIONS_AT_ONCE } from "../layout/layout-cache.ts";
 import type { ObjectRequest } from "../layout/object-store.ts";
 import type { OpenCacheOptions } from "../kind.ts";
-import { errorCodeOf, s3Error, sdkError, retryStatusOf } from "./s3-error.ts";
+import { type ObjectCall, ObjectRequests } from "./object-requests.ts";
+import { errorCodeOf, isSkewed, s3Error, sdkError, retryStatusOf } from "./s3-error.ts";
 import type { S3Location } from "./s3-url.ts";
 import { createSdkHandler, type SendOptions } from "./sdk-handler.ts";
 
@@ -50,8 +52,10 @@ export class S3Bucket implements Disposable {
   readonly #options: S3BucketOptions;
   readonly #client: HttpClient;
   readonly #sdk: S3Client;
+  readonly #objects: ObjectRequests;
   /** True once the server has answered. */
   #isKnown = false;
+  #serverTimeMs: number | undefined;
 
   constructor(options: S3BucketOptions) {
     const { location, label, clock, abortMs, env, timeouts } = options;
@@ -60,8 +64,14 @@ export class S3Bucket implements Disposable {
     this.clock = clock ?? systemClock;
     this.abortMs = abortMs ?? 3000;
     this.#options = options;
-    this.#client = createHttpClient({ env, timeouts });
+    this.#client = createHttpClient({ env, timeouts, requestsAtOnce: QUESTIONS_AT_ONCE });
     this.#sdk = new S3Client(this.#configuration());
+    this.#objects = new ObjectRequests({ sdk: this.#sdk, client: this.#client, location });
+  }
+
+  /** The time that the last answer gave; undefined if it gave none. */
+  get serverTimeMs(): number | undefined {
+    return this.#serverTimeMs;
   }
 
   /** The parameters of a command about an object. */
@@ -80,7 +90,19 @@ export class S3Bucket implements Disposable {
     return { Bucket: bucket, ...(requesterPays ? { RequestPayer: "requester" } : {}) };
   }
 
-  /** How new objects are stored, where the URL says so. */
+  /** How new objects are stored, where the URL says so, as headers. */
+  storageHeaders(): Record<string, string> {
+    const { storageClass, encryption, encryptionKey } = this.location;
+    return {
+      ...(storageClass === undefined ? {} : { "x-amz-storage-class": storageClass }),
+      ...(encryption === undefined ? {} : { "x-amz-server-side-encryption": encryption }),
+      ...(encryptionKey === undefined
+        ? {}
+        : { "x-amz-server-side-encryption-aws-kms-key-id": encryptionKey }),
+    };
+  }
+
+  /** The same, as parameters of a command. */
   storage(): Pick<PutObjectCommandInput, "StorageClass" | "ServerSideEncryption" | "SSEKMSKeyId"> {
     const { storageClass, encryption, encryptionKey } = this.location;
     return {
@@ -113,6 +135,11 @@ export class S3Bucket implements Disposable {
     );
     this.#isKnown = true;
     return outcome;
+  }
+
+  /** As {@link tryAsk}, without a command. */
+  async tryCall(call: ObjectCall, request: ObjectRequest): Promise<HttpResponse | Failed> {
+    return await this.tryAsk(request, (_sdk, options) => this.#objects.send(call, options));
   }
 
   /** Sends a command once, for what is done as well as it goes. */
@@ -150,7 +177,10 @@ export class S3Bucket implements Disposable {
     let failed: HttpResponse | undefined;
     let outcome: T | undefined;
     const attempt = async (): Promise<HttpResponse> => {
-      const { response, value } = await this.#send(request, send);
+      let { response, value } = await this.#send(request, send);
+      // From now on signatures are made for the clock of the server. That of the SDK goes by every answer, so one
+      // with a wrong date disturbs it until then.
+      if (isSkewed(response)) ({ response, value } = await this.#send(request, send));
       outcome = value;
       failed = isSuccess(response) ? undefined : response;
       return { ...response, status: retryStatusOf(response) };
@@ -167,7 +197,11 @@ export class S3Bucket implements Disposable {
     send: SendCommand<T>,
   ): Promise<{ readonly response: HttpResponse; readonly value?: T }> {
     let answer: HttpResponse | undefined;
-    const onAnswer = (response: HttpResponse): void => void (answer = response);
+    const onAnswer = (response: HttpResponse): void => {
+      answer = response;
+      const timeMs = Date.parse(response.headers.date ?? "");
+      this.#serverTimeMs = Number.isNaN(timeMs) ? undefined : timeMs;
+    };
     try {
       const value = await send(this.#sdk, { abortSignal: signal, action, onAnswer });
       if (answer === undefined) throw new TypeError("the SDK sent nothing");

@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { before, describe, it } from "node:test";
 
 import type { S3Fault } from "../../../test/fakes/s3.ts";
-import { createS3Rig, FAKE_S3_ENV, publishSample, type S3Rig } from "../../../test/s3-rig.ts";
-import { sampleUpload, type SampleUpload } from "../../../test/sample-upload.ts";
+import { createS3Rig, FAKE_S3_ENV, type S3Rig } from "../../../test/s3-rig.ts";
+import { publishSample, sampleUpload, type SampleUpload } from "../../../test/sample-upload.ts";
 import { parseNarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, hashPartOf } from "../../nix/store-path.ts";
 import { narInfoName } from "../binary-cache.ts";

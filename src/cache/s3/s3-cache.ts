@@ -24,12 +24,12 @@ export function createS3Cache({
   url,
   name,
   storeDir,
-  signs,
+  keys,
   abortMs,
   ...options
 }: Omit<OpenCacheOptions, "host" | "token">): Cache {
   const label = `cache ${JSON.stringify(name)}`;
   const bucket = new S3Bucket({ ...options, abortMs, label, location: parseS3Url(url) });
   const objects = new S3Objects({ bucket, readUrl: readUrlOf(url) });
-  return createLayoutCache({ name, storeDir, signs, abortMs, objects, parts: PARTS });
+  return createLayoutCache({ name, storeDir, keys, abortMs, objects, parts: PARTS });
 }

@@ -9,7 +9,7 @@ const SKEW_MS = 5 * 60_000;
 const NOT_IMPLEMENTED = 501;
 
 const POLICY_HINT =
-  "Check that these credentials may do it: s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the objects, and s3:ListBucket on the bucket, without which what is missing counts as forbidden.";
+  "Check that these credentials may do it: s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the objects, for prune s3:DeleteObject, and s3:ListBucket on the bucket, without which what is missing counts as forbidden.";
 
 /** Codes in answers to a request with the wrong region. */
 const MISPLACED: ReadonlySet<string> = new Set([
@@ -53,6 +53,11 @@ export function errorCodeOf(response: HttpResponse): string {
   return elementOf(response, "Code") ?? "";
 }
 
+/** Returns true where the server takes the signature for one of another time. */
+export function isSkewed(response: HttpResponse): boolean {
+  return response.status === 403 && errorCodeOf(response) === "RequestTimeTooSkewed";
+}
+
 /** Returns the status that says whether another try may help, which is not always that of the answer. */
 export function retryStatusOf(response: HttpResponse): number {
   const { status } = response;
@@ -83,7 +88,7 @@ export function s3Error(response: HttpResponse, place: S3Place, nowMs: number): 
     });
   }
   const date = Date.parse(headers.date ?? "");
-  if (code === "RequestTimeTooSkewed" || (status === 403 && Math.abs(date - nowMs) > SKEW_MS)) {
+  if (isSkewed(response) || (status === 403 && Math.abs(date - nowMs) > SKEW_MS)) {
     const theirs = Number.isNaN(date) ? "another" : timeText(date);
     const text = `the clocks differ: it is ${timeText(nowMs)} here and ${theirs} at the server`;
     return new HandpickError("CACHE_REFUSED", found(`${text}; ${codeText(response)}`), {
@@ -121,10 +126,15 @@ export function sdkError(error: unknown, action: string, profile: string | undef
   const text = isExpired ? `the credentials${which} have expired` : `no credentials${which}`;
   const message = `Cannot ${action}: ${text}: ${excerpt(error.message)}`;
   const login = `aws sso login${profile === undefined ? "" : ` --profile ${profile}`}`;
-  const hint = isExpired
-    ? `Get new ones, with ${login} for instance.`
-    : "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws: looked for are those variables, profiles with SSO, roles and processes, web identity, and the roles of containers and instances.";
+  const hint = isExpired ? `Get new ones, with ${login} for instance.` : absentHint(profile);
   return new HandpickError("TOKEN_MISSING", message, { cause: error, hint });
+}
+
+/** The SDK looks nowhere else than in the profile that the URL names. */
+function absentHint(profile: string | undefined): string {
+  return profile === undefined
+    ? "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws: looked for are those variables, profiles with SSO, roles and processes, web identity, and the roles of containers and instances."
+    : "Write that profile to ~/.aws/credentials or ~/.aws/config, or leave profile= out of the URL of the cache: it alone is looked for.";
 }
 
 function rejectionOf({ status }: HttpResponse): "UPLOAD_REJECTED" | "CACHE_PROTOCOL" {

@@ -4,8 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, it } from "node:test";
 
-import type { S3Fault } from "../../../test/fakes/s3.ts";
+import { FAKE_SIGNER, type S3Fault } from "../../../test/fakes/s3.ts";
+import type { Signer } from "../../../test/fakes/s3-signature.ts";
 import { createS3Rig, FAKE_S3_ENV } from "../../../test/s3-rig.ts";
+import { publishSample, sampleUpload } from "../../../test/sample-upload.ts";
+import { tempDir } from "../../../test/temp.ts";
+import { hashPartOf } from "../../nix/store-path.ts";
+import { narInfoName } from "../binary-cache.ts";
 import { createS3Cache } from "./s3-cache.ts";
 
 const { signal } = new AbortController();
@@ -75,9 +80,19 @@ describe("the answers of S3", () => {
     );
   });
 
-  it("tell of clocks that differ, with both times", async () => {
+  it("set the time of signatures where our clock is wrong", async () => {
+    await using rig = await createS3Rig();
+    for (const minutes of [-20, 20, 3 * 24 * 60]) {
+      rig.fake.skewMs = minutes * 60_000;
+      await publishSample(rig.cache, sampleUpload({ name: `skew-${minutes}` }));
+    }
+  });
+
+  it("tell of clocks that differ, with both times, where that does not help", async () => {
     await using rig = await createS3Rig();
     rig.fake.skewMs = -20 * 60_000;
+    const fault = { operation: "GetObject", status: 403, code: "RequestTimeTooSkewed" } as const;
+    rig.fake.faults.push(fault, fault);
     await assert.rejects(rig.cache.info(signal), {
       code: "CACHE_REFUSED",
       message:
@@ -143,8 +158,35 @@ describe("credentials", () => {
     await assert.rejects(other.cache.info(signal), {
       code: "TOKEN_MISSING",
       message: /no credentials of profile "other"/,
+      hint: /^Write that profile to .*profile= out of the URL/,
     });
     await rm(dir, { recursive: true });
+  });
+
+  it("that a process gives for a minute are got again, so that they may rotate in the middle", async () => {
+    await using temp = await tempDir();
+    const [config, given] = [join(temp.dir, "config"), join(temp.dir, "given")];
+    const give = async ({ accessKey, secretKey }: Signer): Promise<void> => {
+      const Expiration = new Date(Date.now() + 60_000).toISOString();
+      const keys = { Version: 1, AccessKeyId: accessKey, SecretAccessKey: secretKey, Expiration };
+      await writeFile(given, JSON.stringify(keys));
+    };
+    await writeFile(config, `[profile mine]\ncredential_process = cat ${given}\n`);
+    process.env["AWS_CONFIG_FILE"] = config;
+    await using rig = await createS3Rig({ parameters: "&profile=mine" });
+    const sample = sampleUpload({ name: "rotated" });
+    await give(FAKE_SIGNER);
+    const upload = await rig.cache.beginUpload(sample.request, signal);
+    for (const part of sample.parts) await upload.putPart(part, signal);
+    const next = { ...FAKE_SIGNER, accessKey: "AKIANEXT", secretKey: "next" };
+    rig.fake.signers = [FAKE_SIGNER, next];
+    await give(next);
+    // The last minutes of the old ones are those in which new ones are got, beside the requests.
+    do await rig.cache.info(signal);
+    while (!rig.fake.requests.at(-1)?.headers.authorization?.includes(next.accessKey));
+    rig.fake.signers = [next];
+    await upload.publish(sample.packed, signal);
+    assert.ok(rig.fake.objects.has(narInfoName(hashPartOf(sample.storePath))));
   });
 
   it("that SSO has no session for are told as expired, with what to run", async () => {

@@ -1,4 +1,4 @@
-import { COMPANION_KEYS } from "../binary-cache.ts";
+import { COMPANION_KEYS, SIGNED_BY_US } from "../binary-cache.ts";
 import { type CacheKind, READER_KEYS } from "../kind.ts";
 import { canonicalS3Url, guessS3Url, parseS3Url, s3FoundFault, s3UrlFault } from "./s3-url.ts";
 
@@ -18,15 +18,13 @@ export const s3Kind: CacheKind = {
   keys: new Set([...READER_KEYS, ...COMPANION_KEYS]),
   // The AWS SDK finds credentials where all its programs do.
   token: undefined,
-  // Readers find a key by its name, so it has to have one.
-  key: { variable: undefined, defaultName: () => undefined },
+  ...SIGNED_BY_US,
   client: undefined,
   isOwnHost: () => false,
   upstreams: ["https://cache.nixos.org"],
   readOnlyHint:
     "Check that the policy of the bucket lets these credentials s3:PutObject and s3:AbortMultipartUpload.",
-  noKeysHint:
-    "Sign with signing-key-file; readers have the public key in trusted-public-keys of nix.conf.",
+  noPruneHint: undefined,
   // The SDK is most of the program, and loads for those only who have such a cache.
   open: async (options) => (await import("./s3-cache.ts")).createS3Cache(options),
 };

@@ -4,6 +4,7 @@ import { before, describe, it } from "node:test";
 
 import { createS3Rig, FAKE_S3_ENV, type S3Rig } from "../../../test/s3-rig.ts";
 import { sampleUpload } from "../../../test/sample-upload.ts";
+import { SIGNING_KEYS } from "../../../test/signed.ts";
 import { encodeBase32 } from "../../nix/base32.ts";
 import { type HashPart, hashPartOf } from "../../nix/store-path.ts";
 import { narInfoName } from "../binary-cache.ts";
@@ -65,7 +66,7 @@ describe("missing() in a bucket", () => {
   });
 
   it("takes nothing from a list but absence where we sign, since signatures count", async () => {
-    await using rig = await createS3Rig({ signs: true });
+    await using rig = await createS3Rig({ keys: SIGNING_KEYS });
     const lacking = hashParts("lacking", 1000);
     const signatures = [`a:${"A".repeat(86)}==`];
     const [signed, unsigned] = [

@@ -1,16 +1,13 @@
-import {
-  GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  type ListObjectsV2CommandOutput,
-  PutObjectCommand,
-} from "@aws-sdk/client-s3";
+import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
 
+import { HandpickError } from "../../error.ts";
+import type { HttpResponse } from "../../http/http-message.ts";
 import type { CacheDiagnosis } from "../contract.ts";
 import type {
   LargeName,
   LargeObject,
   ListedPage,
+  ObjectRemoval,
   ObjectRequest,
   ObjectStore,
   StoredObject,
@@ -19,6 +16,7 @@ import { diagnoseBucket } from "./diagnose-bucket.ts";
 import { MultipartObject } from "./multipart-object.ts";
 import { type Failed, isFailed, type S3Bucket } from "./s3-bucket.ts";
 import { errorCodeOf } from "./s3-error.ts";
+import { S3Removal } from "./s3-removal.ts";
 import { StaleUploads } from "./stale-uploads.ts";
 
 /** Other writers may change an object while we look at it, but not for ever. */
@@ -33,6 +31,7 @@ export interface S3ObjectsOptions {
 /** The objects of a bucket, or of a folder in it. */
 export class S3Objects implements ObjectStore {
   readonly readUrl: string;
+  readonly removal: ObjectRemoval;
   readonly #bucket: S3Bucket;
   readonly #stale: StaleUploads;
   /** False once the server showed that it knows no conditions. */
@@ -40,6 +39,7 @@ export class S3Objects implements ObjectStore {
 
   constructor({ bucket, readUrl }: S3ObjectsOptions) {
     this.readUrl = readUrl;
+    this.removal = new S3Removal(bucket);
     this.#bucket = bucket;
     this.#stale = new StaleUploads(bucket);
   }
@@ -58,7 +58,7 @@ export class S3Objects implements ObjectStore {
     isEnough: (found: Buffer) => Promise<boolean>,
     request: ObjectRequest,
   ): Promise<boolean> {
-    let condition: Condition = { IfNoneMatch: "*" };
+    let condition: Condition = { "if-none-match": "*" };
     const mostLooks = this.#knowsConditions ? MOST_LOOKS : 0;
     for (let looks = 0; looks < mostLooks; looks++) {
       const outcome = await this.#write(object, request, condition);
@@ -70,21 +70,20 @@ export class S3Objects implements ObjectStore {
         return true;
       }
       // With If-Match, 404 says that somebody removed the object meanwhile.
-      const isOvertaken = status === 412 || (status === 404 && condition.IfMatch !== undefined);
+      const isOvertaken = status === 412 || (status === 404 && condition["if-match"] !== undefined);
       if (!isOvertaken) throw this.#bucket.error(outcome.failed);
       const found = await this.#read(object.name, request);
       if (found !== undefined && (await isEnough(found.bytes))) return false;
-      condition = found?.tag === undefined ? { IfNoneMatch: "*" } : { IfMatch: found.tag };
+      condition = found?.tag === undefined ? { "if-none-match": "*" } : { "if-match": found.tag };
     }
     await this.put(object, request);
     return true;
   }
 
   async sizeOf(name: string, request: ObjectRequest): Promise<number | undefined> {
-    const outcome = await this.#bucket.tryAsk(request, (sdk, options) =>
-      sdk.send(new HeadObjectCommand(this.#bucket.object(name)), options),
-    );
-    if (!isFailed(outcome)) return outcome.ContentLength ?? NaN;
+    const key = this.#bucket.keyOf(name);
+    const outcome = await this.#bucket.tryCall({ method: "HEAD", key }, request);
+    if (!isFailed(outcome)) return Number(outcome.headers["content-length"] ?? NaN);
     if (outcome.failed.status === 404) return undefined;
     throw this.#bucket.error(outcome.failed);
   }
@@ -94,7 +93,7 @@ export class S3Objects implements ObjectStore {
     [first, last]: readonly [first: number, last: number],
     request: ObjectRequest,
   ): Promise<Buffer | undefined> {
-    return (await this.#read(name, request, { Range: `bytes=${first}-${last}` }))?.bytes;
+    return (await this.#read(name, request, { range: `bytes=${first}-${last}` }))?.bytes;
   }
 
   startLarge(name: LargeName): LargeObject {
@@ -134,18 +133,12 @@ export class S3Objects implements ObjectStore {
   async #read(
     name: string,
     request: ObjectRequest,
-    range: { readonly Range?: string } = {},
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<ReadObject | undefined> {
     const bucket = this.#bucket;
-    const outcome = await bucket.tryAsk(request, async (sdk, options) => {
-      const output = await sdk.send(
-        new GetObjectCommand({ ...bucket.object(name), ...range }),
-        options,
-      );
-      const bytes = (await output.Body?.transformToByteArray()) ?? new Uint8Array();
-      return { bytes: Buffer.from(bytes), tag: output.ETag };
-    });
-    if (!isFailed(outcome)) return outcome;
+    const call = { method: "GET", key: bucket.keyOf(name), headers } as const;
+    const outcome = await bucket.tryCall(call, request);
+    if (!isFailed(outcome)) return { bytes: outcome.body, tag: outcome.headers.etag };
     const isAbsent =
       outcome.failed.status === 404 && errorCodeOf(outcome.failed) !== "NoSuchBucket";
     if (isAbsent) return undefined;
@@ -156,14 +149,23 @@ export class S3Objects implements ObjectStore {
     { name, bytes, contentType }: StoredObject,
     request: ObjectRequest,
     condition: Condition = {},
-  ): Promise<object | Failed> {
+  ): Promise<HttpResponse | Failed> {
     const bucket = this.#bucket;
-    const about = { ...bucket.object(name), ...bucket.storage(), ...condition };
-    const input = { ...about, Body: bytes, ContentType: contentType };
-    return await bucket.tryAsk(request, (sdk, options) =>
-      sdk.send(new PutObjectCommand(input), options),
-    );
+    const headers = { "content-type": contentType, ...bucket.storageHeaders(), ...condition };
+    const call = { method: "PUT", key: bucket.keyOf(name), headers, body: bytes } as const;
+    const outcome = await bucket.tryCall(call, request);
+    if (!isFailed(outcome) && outcome.headers.etag === undefined) throw withoutTag(name, request);
+    return outcome;
   }
+}
+
+/** A success without it is none of S3, but may be that of a login page. */
+function withoutTag(name: string, { action }: ObjectRequest): HandpickError {
+  return new HandpickError(
+    "CACHE_PROTOCOL",
+    `Cannot ${action}: expected an ETag for ${name}, received none`,
+    { hint: "Check that the endpoint is that of an S3 server." },
+  );
 }
 
 interface ReadObject {
@@ -171,7 +173,5 @@ interface ReadObject {
   readonly tag: string | undefined;
 }
 
-interface Condition {
-  readonly IfNoneMatch?: string;
-  readonly IfMatch?: string;
-}
+/** Headers of a PUT. */
+type Condition = Readonly<Partial<Record<"if-none-match" | "if-match", string>>>;

@@ -16,8 +16,8 @@ export interface SendOptions {
   readonly onAnswer: (response: HttpResponse) => void;
 }
 
-/** A request as the SDK signed it. */
-interface SdkRequest {
+/** A request as the SDK signs it. */
+export interface SdkRequest {
   readonly method: string;
   readonly protocol: string;
   readonly hostname: string;
@@ -45,19 +45,8 @@ export function createSdkHandler({
   const never = new AbortController().signal;
   return {
     async handle(signed: SdkRequest, options: Partial<SendOptions> = {}) {
-      const request: HttpRequest = {
-        action: options.action ?? action,
-        method: signed.method as HttpRequest["method"],
-        url: urlOf(signed),
-        headers: headersOf(signed),
-        body: bodyOf(signed.body),
-        maxBytes: LONGEST_ANSWER,
-        // A signature is for one host, and a session token for nobody else.
-        followsRedirects: false,
-        signal: options.abortSignal ?? never,
-      };
-      const response = await client.request(request);
-      options.onAnswer?.(response);
+      const whole = { action, abortSignal: never, onAnswer: () => undefined, ...options };
+      const response = await sendSigned(client, signed, whole);
       const { status, headers, body } = response;
       return {
         response: {
@@ -70,6 +59,27 @@ export function createSdkHandler({
     updateHttpClientConfig: () => undefined,
     httpHandlerConfigs: () => ({}),
   };
+}
+
+/** Sends a request that is signed, once. */
+export async function sendSigned(
+  client: HttpClient,
+  signed: SdkRequest,
+  { action, abortSignal, onAnswer }: SendOptions,
+): Promise<HttpResponse> {
+  const response = await client.request({
+    action,
+    method: signed.method as HttpRequest["method"],
+    url: urlOf(signed),
+    headers: headersOf(signed),
+    body: bodyOf(signed.body),
+    maxBytes: LONGEST_ANSWER,
+    // A signature is for one host, and a session token for nobody else.
+    followsRedirects: false,
+    signal: abortSignal,
+  });
+  onAnswer(response);
+  return response;
 }
 
 function urlOf({ protocol, hostname, port, path, query = {} }: SdkRequest): URL {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, describe, it } from "node:test";
 
-import { createS3Rig, FAKE_S3_ENV, publishSample, type S3Rig } from "../../../test/s3-rig.ts";
-import { sampleUpload } from "../../../test/sample-upload.ts";
+import { createS3Rig, FAKE_S3_ENV, type S3Rig } from "../../../test/s3-rig.ts";
+import { publishSample, sampleUpload } from "../../../test/sample-upload.ts";
 
 const HOUR = 60 * 60_000;
 const LARGE = sampleUpload({ name: "large", parts: 2, partBytes: 5 << 20 });

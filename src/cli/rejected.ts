@@ -2,14 +2,11 @@ import { type Failure, toFailure } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { pushLines } from "../report/push-lines.ts";
-import type { Gathered } from "../run/gather.ts";
+import type { RejectedInput } from "../select/select.ts";
 import type { Io } from "./io.ts";
 
-/** Prints the inputs that cannot be selected, which a run leaves out. */
-export function printRejected(
-  rejected: Gathered["rejected"],
-  { stderr }: Pick<Io, "stderr">,
-): void {
+/** Prints on stderr which inputs cannot be selected, and why. */
+export function printRejected(rejected: readonly RejectedInput[], { stderr }: Io): void {
   const paint = painter(stderr);
   for (const { input, error } of rejected) {
     const event = { event: "rejected", input, error: toFailure(error) } as const;
@@ -17,8 +14,8 @@ export function printRejected(
   }
 }
 
-/** The key of JSON that tells of them; nothing where there are none. */
-export function rejectedJson(rejected: Gathered["rejected"]): {
+/** The member `rejected` of a JSON answer; none where every input can be selected. */
+export function rejectedMember(rejected: readonly RejectedInput[]): {
   readonly rejected?: readonly { readonly input: string; readonly error: Failure }[];
 } {
   if (rejected.length === 0) return {};

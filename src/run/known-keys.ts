@@ -1,0 +1,18 @@
+import type { KnownKeys } from "../cache/found-narinfos.ts";
+import type { CacheConfig } from "../config/config.ts";
+import type { Credentials } from "../config/credentials.ts";
+import { NIXOS_KEY, parsePublicKey, publicKeyOf } from "../nix/key.ts";
+
+/** The keys by which the narinfos of a cache are judged: ours, those that its table names, and that of cache.nixos.org. */
+export function knownKeys(
+  { publicKeys, sign }: Pick<CacheConfig, "publicKeys" | "sign">,
+  { signingKey }: Pick<Credentials, "signingKey">,
+): KnownKeys {
+  const ours = signingKey === undefined ? [] : [publicKeyOf(signingKey)];
+  return {
+    publicKeys: [...ours, ...[...(publicKeys ?? []), NIXOS_KEY].map(parsePublicKey)],
+    areAll: publicKeys !== undefined,
+    signs: signingKey !== undefined && sign !== "none",
+    keepsOthers: sign !== "own",
+  };
+}
