@@ -26,10 +26,10 @@ describe("verdictLines()", () => {
     const linesOf = (failure: string | undefined): string[] =>
       verdictLines({ ...SERVED, realised: { failure } }, NO_PAINT);
     assert.deepEqual(linesOf(undefined), [
-      "mine: served: 1 paths from the cache, 1 from upstreams, fetched by Nix",
+      "mine: served: 1 path from the cache, 1 from upstreams, fetched by Nix",
     ]);
     assert.deepEqual(linesOf("error: wrong hash"), [
-      "mine: looks served, but Nix does not get it: 1 paths from the cache, 1 from upstreams",
+      "mine: looks served, but Nix does not get it: 1 path from the cache, 1 from upstreams",
       "  not fetched by Nix: error: wrong hash",
     ]);
   });
