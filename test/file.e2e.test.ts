@@ -74,6 +74,28 @@ describe("a cache that is a folder", { timeout: 180_000 }, () => {
     assert.match((await done("push", app)).stderr, /2 already there|nothing to push|0 pushed/);
   });
 
+  it("is signed with each of several keys, of which readers need one", async () => {
+    const { app } = await rig.select("home", [{ packages: ["app"] }]);
+    const [older, both] = ["older", "both"].map((name) => join(rig.nix.dir, name)) as [
+      string,
+      string,
+    ];
+    const older1 = (await run("keygen", "--out", older, "older-1")).stdout.trim();
+    const texts = await Promise.all([key, older].map((file) => readFile(file, "utf8")));
+    await writeFile(both, texts.join(""), { mode: 0o600 });
+    await writeFile(
+      join(rig.nix.dir, "handpick.toml"),
+      `[caches.usb]\nurl = "${url}"\nsigning-key-file = "${both}"\n`,
+    );
+    await done("push", app);
+    assert.match((await done("doctor", "usb")).stdout, /signed by usb-1 and older-1/);
+    for (const trusted of [publicKey, older1]) {
+      await using reader = await createTestNix({ root: true });
+      const conf = `substituters = ${url}\ntrusted-public-keys = ${trusted}\nrequire-sigs = true`;
+      await reader.run("nix-store", ["--realise", app], { env: { NIX_CONFIG: conf } });
+    }
+  });
+
   it("is kept by sync as selections want it, needs no token, and is told of by status", async () => {
     await configure("optional = true");
     await rig.declare("home", [{ packages: ["app"] }]);

@@ -6,7 +6,7 @@ export const NO_CREDENTIALS: Credentials = {
   tokenSource: undefined,
   login: undefined,
   loginSource: undefined,
-  signingKey: undefined,
+  signingKeys: [],
   keySource: undefined,
   host: undefined,
   warnings: [],

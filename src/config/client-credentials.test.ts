@@ -26,8 +26,8 @@ describe("readCredentials(), with the configuration of a client", () => {
   it("keeps the variables and the file of the cachix client away from other caches", async () => {
     await put("cachix/cachix.dhall", '{ authToken = "t", hostname = "http://h" }');
     const env = { CACHIX_AUTH_TOKEN: "t", CACHIX_SIGNING_KEY: CACHIX_KEY };
-    const { token, signingKey, host } = await read({ url: "attic://server/tools" }, env);
-    assert.deepEqual([token, signingKey, host], [undefined, undefined, undefined]);
+    const { token, signingKeys, host } = await read({ url: "attic://server/tools" }, env);
+    assert.deepEqual([token, signingKeys, host], [undefined, [], undefined]);
   });
 
   it("takes the server from the configuration, else from cachix.dhall", async () => {
@@ -183,7 +183,7 @@ describe("readCredentials(), with the configuration of a client", () => {
     it("has no signing key, whoever names one", async () => {
       await put("systemd/signing-key@mine", NIX_KEY);
       const env = { CREDENTIALS_DIRECTORY: join(rig.dir, "systemd"), CACHIX_SIGNING_KEY: NIX_KEY };
-      assert.equal((await read(ATTIC, env)).signingKey, undefined);
+      assert.deepEqual((await read(ATTIC, env)).signingKeys, []);
     });
   });
 });

@@ -8,7 +8,7 @@ import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { CACHIX_KEY, KEY, NIX_KEY, useCredentialRig } from "../../test/credential-rig.ts";
 import { NO_CREDENTIALS } from "../../test/no-credentials.ts";
-import { generateSecretKey, printSecretKey } from "../nix/key.ts";
+import { generateSecretKey, printSecretKey, type SecretKey } from "../nix/key.ts";
 import type { CacheConfig } from "./config.ts";
 
 describe("readCredentials()", () => {
@@ -65,13 +65,13 @@ describe("readCredentials()", () => {
     const signingKeyFile = await put("key", NIX_KEY);
     const fromFile = await read({ signingKeyFile }, { CACHIX_SIGNING_KEY: "unused" });
     assert.equal(fromFile.keySource, `file ${signingKeyFile}`);
-    assert.equal(fromFile.signingKey?.name, "tools-1");
+    assert.equal(fromFile.signingKeys[0]?.name, "tools-1");
     const fromVariable = await read({}, { CACHIX_SIGNING_KEY: CACHIX_KEY });
     assert.equal(fromVariable.keySource, "variable CACHIX_SIGNING_KEY");
-    assert.equal(fromVariable.signingKey?.name, "tools.cachix.org-1");
+    assert.equal(fromVariable.signingKeys[0]?.name, "tools.cachix.org-1");
     const fromDhall = await read({});
     assert.equal(fromDhall.keySource, `file ${dhall}`);
-    assert.deepEqual(fromDhall.signingKey?.reveal(), KEY.reveal());
+    assert.deepEqual(fromDhall.signingKeys[0]?.reveal(), KEY.reveal());
   });
 
   it("takes a signing key with a name for a kind without tokens, and nothing else", async () => {
@@ -83,10 +83,10 @@ describe("readCredentials()", () => {
       CREDENTIALS_DIRECTORY: join(rig.dir, "systemd"),
     };
     const url = "file:///srv/cache";
-    const { token, signingKey, host, warnings } = await read({ url }, env);
-    assert.deepEqual([token, signingKey, host, warnings], [undefined, undefined, undefined, []]);
+    const { token, signingKeys, host, warnings } = await read({ url }, env);
+    assert.deepEqual([token, signingKeys, host, warnings], [undefined, [], undefined, []]);
     const signingKeyFile = await put("key", NIX_KEY);
-    assert.equal((await read({ url, signingKeyFile }, env)).signingKey?.name, "tools-1");
+    assert.equal((await read({ url, signingKeyFile }, env)).signingKeys[0]?.name, "tools-1");
     await put("key", CACHIX_KEY);
     await assert.rejects(read({ url, signingKeyFile }, env), {
       code: "KEY_INVALID",
@@ -94,10 +94,34 @@ describe("readCredentials()", () => {
     });
   });
 
+  it("reads several signing keys, one a line", async () => {
+    const [old, next] = ["old-1", "next-1"].map((name) => generateSecretKey(name)) as [
+      SecretKey,
+      SecretKey,
+    ];
+    const text = (...keys: readonly SecretKey[]): string =>
+      `${keys.map((key) => printSecretKey(key, "nix")).join("\n\n")}\n`;
+    const url = "file:///srv/cache";
+    const signingKeyFile = await put("key", text(next, old));
+    const { signingKeys } = await read({ url, signingKeyFile });
+    assert.deepEqual(
+      signingKeys.map(({ name }) => name),
+      ["next-1", "old-1"],
+    );
+    for (const [content, message] of [
+      [text(old, generateSecretKey("old-1")), /: two of its keys are named old-1$/],
+      [`${text(old)}rest`, /: Cannot read signing key|: expected/],
+      [text(...Array.from({ length: 17 }, (_, n) => generateSecretKey(`k-${n}`))), /more than 16/],
+    ] as const) {
+      await put("key", content);
+      await assert.rejects(read({ url, signingKeyFile }), { code: "KEY_INVALID", message });
+    }
+  });
+
   it("takes empty values as absent and says so", async () => {
     await put("systemd/mine", "\n");
     await put("cachix/cachix.dhall", "");
-    const { token, signingKey, warnings } = await read(
+    const { token, signingKeys, warnings } = await read(
       { tokenEnv: "UNSET" },
       {
         CREDENTIALS_DIRECTORY: join(rig.dir, "systemd"),
@@ -105,7 +129,7 @@ describe("readCredentials()", () => {
         CACHIX_SIGNING_KEY: "",
       },
     );
-    assert.deepEqual([token, signingKey], [undefined, undefined]);
+    assert.deepEqual([token, signingKeys], [undefined, []]);
     assert.deepEqual(warnings, [
       `file ${rig.dir}/systemd/mine is empty and counts as absent`,
       "variable UNSET, named by token-env, is not set",
@@ -193,9 +217,9 @@ describe("readCredentials()", () => {
       "http://[::1]:1",
     ];
     for (const host of [undefined, ...known]) {
-      const { token, signingKey } = await read({ host, foundFile }, env);
+      const { token, signingKeys } = await read({ host, foundFile }, env);
       assert.deepEqual(
-        [token?.reveal(), signingKey?.name],
+        [token?.reveal(), signingKeys[0]?.name],
         ["variable", "tools.cachix.org-1"],
         host,
       );
@@ -203,7 +227,7 @@ describe("readCredentials()", () => {
     }
     for (const host of unknown) {
       const found = await read({ host, foundFile }, { ...env, CREDENTIALS_DIRECTORY: systemd });
-      assert.deepEqual([found.token, found.signingKey, found.host], [undefined, undefined, host]);
+      assert.deepEqual([found.token, found.signingKeys, found.host], [undefined, [], host]);
       assert.match(found.warnings.join(), /do not go to .*, which it names$/, host);
       assert.equal((await read({ host }, env)).token?.reveal(), "variable", "a believed file");
     }
@@ -216,8 +240,8 @@ describe("readCredentials()", () => {
     const host = "http://127.0.0.1:1";
     const own = { foundFile, tokenFile, signingKeyFile, host };
     const env = { CACHIX_AUTH_TOKEN: "variable" };
-    const { token, signingKey } = await read(own, env);
-    assert.deepEqual([token?.reveal(), signingKey?.name], ["project", "tools-1"]);
+    const { token, signingKeys } = await read(own, env);
+    assert.deepEqual([token?.reveal(), signingKeys[0]?.name], ["project", "tools-1"]);
     const text = '{ authToken = "t", hostname = "http://h" }';
     const clientFile = await put("project/its.dhall", text);
     const found = await read({ foundFile, clientFile }, env);
@@ -257,8 +281,8 @@ describe("readCredentials()", () => {
     await put("systemd/signing-key@database", NIX_KEY);
     await put("systemd/cachix.dhall@database", '{ authToken = "t", hostname = "http://h" }');
     const foundFile = join(rig.dir, "project/handpick.toml");
-    const { token, signingKey, host } = await read({ name: "database", foundFile }, env);
-    assert.deepEqual([token, signingKey, host], [undefined, undefined, undefined]);
+    const { token, signingKeys, host } = await read({ name: "database", foundFile }, env);
+    assert.deepEqual([token, signingKeys, host], [undefined, [], undefined]);
     assert.equal((await read({ name: "database" }, env)).token?.reveal(), "PASSWORD");
   });
 

@@ -13,10 +13,10 @@ import {
 } from "./credential-sources.ts";
 import { mayHaveDefaults } from "./found-config.ts";
 import { readSecretFile, secretFileError } from "./secret-file.ts";
-import { parseSigningKey } from "./signing-key.ts";
+import { parseSigningKeys } from "./signing-key.ts";
 import { parseToken } from "./token.ts";
 
-/** Token or login, key and host for a cache, and the source of each. */
+/** Token or login, keys and host for a cache, and the source of each. */
 export interface Credentials {
   readonly token: Secret | undefined;
   /** For people, such as `file /run/secrets/cachix`. */
@@ -24,7 +24,8 @@ export interface Credentials {
   /** Undefined where there is a token. */
   readonly login: Login | undefined;
   readonly loginSource: string | undefined;
-  readonly signingKey: SecretKey | undefined;
+  /** Those that sign, in this order; none where nobody signs. */
+  readonly signingKeys: readonly SecretKey[];
   readonly keySource: string | undefined;
   /** Base URL of the server; undefined for the default one. */
   readonly host: string | undefined;
@@ -84,7 +85,7 @@ export async function readCredentials(
     tokenSource: token?.source,
     login,
     loginSource: login && usable?.source,
-    signingKey: key && parseSigningKey(key, search),
+    signingKeys: key === undefined ? [] : parseSigningKeys(key, search),
     keySource: key?.source,
     host,
     warnings: [...warnings, ...clientWarnings],

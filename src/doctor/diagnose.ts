@@ -217,12 +217,15 @@ function sentText({ cache, config, credentials }: OpenedCache): string {
 
 function credentialsOutcome(opened: OpenedCache, isConfigured: boolean): Outcome {
   const { config, credentials } = opened;
-  const { signingKey, keySource, warnings } = credentials;
+  const { signingKeys, keySource, warnings } = credentials;
   if (lacksToken(config, credentials)) {
     return warning(["no token", ...warnings].join("; "), tokenHint(config));
   }
   const parts = [sentText(opened)];
-  if (signingKey !== undefined) parts.push(`signing key from ${keySource ?? "configuration"}`);
+  if (signingKeys.length > 0) {
+    const keys = signingKeys.length === 1 ? "signing key" : `${signingKeys.length} signing keys`;
+    parts.push(`${keys} from ${keySource ?? "configuration"}`);
+  }
   if (!isConfigured) parts.push("selections need a table for it in the configuration");
   const text = parts.join(", ");
   if (warnings.length > 0) return warning(text, warnings.join("; "));

@@ -56,8 +56,9 @@ async function wantsPassword(
 }
 
 function signersText(opened: OpenedCache): string {
-  const { signer, sign, signingKey } = signOptions(opened);
-  const ours = signingKey === undefined || sign === "none" ? undefined : signingKey.name;
+  const { signer, sign, signingKeys } = signOptions(opened);
+  const names = sign === "none" ? [] : signingKeys.map(({ name }) => name);
+  const ours = names.length === 0 ? undefined : names.join(" and ");
   if (signer === "cache") return "signed by the server";
   if (signer === "either") return `signed by ${ours ?? "the cache"}`;
   if (ours === undefined) return "signed by those whose signatures the store has, and not by us";

@@ -80,7 +80,7 @@ class Rig implements AsyncDisposable {
     const opened: OpenedCache = {
       config: cache,
       cache: this.cachix.cache,
-      credentials: { ...NONE, token: undefined, signingKey: undefined, warnings: ["old token"] },
+      credentials: { ...NONE, token: undefined, signingKeys: [], warnings: ["old token"] },
     };
     const physical = new Map(this.#tasks.map((task) => [task.info.path, task.physicalPath]));
     const store = { physicalPath: (path: StorePath) => physical.get(path) } as unknown as Store;

@@ -208,7 +208,7 @@ async function push(
     level: config.compressionLevel,
     signaturesOf: (record) => signaturesOf(record, signing),
     // No key of the cache, and none of ours: it may well want signatures, and says so only at the end.
-    isDoubtful: signing.signingKey === undefined && info?.publicKeys?.length === 0,
+    isDoubtful: signing.signingKeys.length === 0 && info?.publicKeys?.length === 0,
     signal,
     onEvent,
     companionsOf: companionMaker({ companions, store, realisations, onLack }),

@@ -6,13 +6,13 @@ import { NIXOS_KEY, parsePublicKey, publicKeyOf } from "../nix/key.ts";
 /** The keys by which the narinfos of a cache are judged: ours, those that its table names, and that of cache.nixos.org. */
 export function knownKeys(
   { publicKeys, sign }: Pick<CacheConfig, "publicKeys" | "sign">,
-  { signingKey }: Pick<Credentials, "signingKey">,
+  { signingKeys }: Pick<Credentials, "signingKeys">,
 ): KnownKeys {
-  const ours = signingKey === undefined ? [] : [publicKeyOf(signingKey)];
+  const ours = signingKeys.map(publicKeyOf);
   return {
     publicKeys: [...ours, ...[...(publicKeys ?? []), NIXOS_KEY].map(parsePublicKey)],
     areAll: publicKeys !== undefined,
-    signs: signingKey !== undefined && sign !== "none",
+    signs: signingKeys.length > 0 && sign !== "none",
     keepsOthers: sign !== "own",
   };
 }

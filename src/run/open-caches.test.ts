@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { CacheInfo } from "../cache/contract.ts";
 import { openCache } from "../cache/open-cache.ts";
 import { HandpickError } from "../error.ts";
-import { generateSecretKey } from "../nix/key.ts";
+import { generateSecretKey, printPublicKey, publicKeyOf, type SecretKey } from "../nix/key.ts";
 import { assertWritable, type OpenedCache } from "./open-caches.ts";
 
 const INFO: CacheInfo = {
@@ -17,12 +17,14 @@ const INFO: CacheInfo = {
 };
 
 /** A cache that is to be signed for with a key of our own. */
-async function opened(): Promise<OpenedCache> {
-  const url = "cachix://acme";
+async function opened(
+  url = "cachix://acme",
+  signingKeys: readonly SecretKey[] = [generateSecretKey("ours-1")],
+): Promise<OpenedCache> {
   return {
     config: { name: "mine", url } as OpenedCache["config"],
     cache: await openCache({ name: "mine", url, env: {} }),
-    credentials: { signingKey: generateSecretKey("ours-1"), warnings: [] } as never,
+    credentials: { signingKeys, warnings: [] } as never,
   };
 }
 
@@ -46,6 +48,20 @@ describe("assertWritable()", () => {
       ["  ours   ", "  theirs ", "  theirs "],
     );
     assert.doesNotMatch(message.replaceAll("\n", ""), /\p{C}/u);
+  });
+
+  it("wants readers to trust one of several keys, and the one that is used where it is one", async () => {
+    const keys = ["next-1", "old-1"].map((name) => generateSecretKey(name));
+    const [next, old] = keys.map((key) => [printPublicKey(publicKeyOf(key))]);
+    const check = async (url: string, publicKeys: readonly string[] = []): Promise<void> =>
+      assertWritable(await opened(url, keys), { ...INFO, publicKeys });
+    await check("file:///srv/cache", next);
+    await check("file:///srv/cache", old);
+    await check("cachix://acme", next);
+    for (const url of ["cachix://acme", "file:///srv/cache"]) {
+      const others = url.startsWith("file") ? ["other-1:AA=="] : old;
+      await assert.rejects(check(url, others), { code: "KEY_MISMATCH" });
+    }
   });
 
   it("shows eight of them and counts the rest", async () => {

@@ -1,4 +1,4 @@
-import type { Cache, CacheInfo, Compression } from "../cache/contract.ts";
+import type { Cache, CacheInfo, CacheTraits, Compression } from "../cache/contract.ts";
 import { excerpt } from "../http/excerpt.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { openCache } from "../cache/open-cache.ts";
@@ -169,7 +169,7 @@ export function assertWritable(
       hint,
     });
   }
-  if (credentials.signingKey !== undefined) assertTrusted(credentials.signingKey, config, info);
+  assertTrusted(usedKeys(cache.traits, credentials), config, info);
 }
 
 /** Returns true for a cache that nothing is sent to that says who we are, although it takes tokens. */
@@ -207,15 +207,20 @@ function bare(publicKey: string): string {
 /** A cache may have a key for each of its machines; more lines tell nobody more. */
 const MOST_KEYS_SHOWN = 8;
 
-function assertTrusted(key: SecretKey, config: CacheConfig, info: CacheInfo): void {
-  const ours = printPublicKey(publicKeyOf(key));
-  if (info.publicKeys === undefined) return;
-  if (info.publicKeys.some((theirs) => bare(theirs) === bare(ours))) return;
+/** The keys whose signatures a cache is given. */
+function usedKeys({ signer }: CacheTraits, { signingKeys }: Credentials): readonly SecretKey[] {
+  return signer === "client" ? signingKeys : signingKeys.slice(0, 1);
+}
+
+/** One of several keys is enough: readers may trust the next one only from tomorrow on. */
+function assertTrusted(keys: readonly SecretKey[], config: CacheConfig, info: CacheInfo): void {
+  const ours = keys.map((key) => bare(printPublicKey(publicKeyOf(key))));
+  if (info.publicKeys === undefined || ours.length === 0) return;
+  if (info.publicKeys.some((theirs) => ours.includes(bare(theirs)))) return;
   throw new HandpickError(
     "KEY_MISMATCH",
     `Cannot sign for cache "${config.name}": its readers do not trust our signing key\n` +
-      `  ours   ${bare(ours)}\n` +
-      theirLines(info.publicKeys).join("\n"),
+      [...ours.map((key) => `  ours   ${key}`), ...theirLines(info.publicKeys)].join("\n"),
     {
       hint:
         config.publicKeys === undefined

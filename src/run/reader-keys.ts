@@ -5,9 +5,7 @@ import { signOptions } from "./signatures.ts";
 
 /** The keys by which readers trust a cache, `name:base64` each: those that it or its table names, else ours. */
 export function readerKeys(opened: OpenedCache, { publicKeys }: CacheInfo): readonly string[] {
-  const { sign, signingKey } = signOptions(opened);
+  const { sign, signingKeys } = signOptions(opened);
   if (publicKeys !== undefined) return publicKeys;
-  return signingKey === undefined || sign === "none"
-    ? []
-    : [printPublicKey(publicKeyOf(signingKey))];
+  return sign === "none" ? [] : signingKeys.map((key) => printPublicKey(publicKeyOf(key)));
 }

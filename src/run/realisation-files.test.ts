@@ -40,7 +40,7 @@ const namesOf = (files: Iterable<Companion>): string[] => [...files].map(({ name
 
 function create(): RealisationFiles {
   const found = new Map([APP, LIB].map((one) => [one.id, one]));
-  return new RealisationFiles(found, { signer: "client", sign: "all", signingKey: KEY });
+  return new RealisationFiles(found, { signer: "client", sign: "all", signingKeys: [KEY] });
 }
 
 /** The small files of a cache in memory. */

@@ -19,7 +19,7 @@ const signed = { ...info, signatures: [stranger, forged, "no signature"] };
 describe("signaturesOf()", () => {
   it("keeps well-formed ones of the store and adds ours, as sign says", () => {
     const of = (sign: "all" | "own" | "none"): readonly string[] =>
-      signaturesOf(signed, { signer: "client", sign, signingKey: ours });
+      signaturesOf(signed, { signer: "client", sign, signingKeys: [ours] });
     const own = signFingerprint(line, ours);
     assert.deepEqual(of("all"), [own, stranger]);
     assert.deepEqual(of("own"), [own]);
@@ -27,25 +27,36 @@ describe("signaturesOf()", () => {
     assert.ok(verifyFingerprint(line, own, [publicKeyOf(ours)]));
   });
 
+  it("adds one by each of our keys, where a cache takes several", () => {
+    const next = generateSecretKey("next-1");
+    const signingKeys = [next, ours];
+    const own = signingKeys.map((key) => signFingerprint(line, key));
+    const forgedToo = { ...signed, signatures: [...signed.signatures, signFingerprint("x", next)] };
+    const options = { sign: "all", signingKeys } as const;
+    assert.deepEqual(signaturesOf(forgedToo, { ...options, signer: "client" }), [...own, stranger]);
+    assert.deepEqual(signaturesOf(forgedToo, { ...options, signer: "either" }), own.slice(0, 1));
+    assert.deepEqual(signaturesOf(forgedToo, { ...options, signer: "cache" }), []);
+  });
+
   it("says each once", () => {
     const again = { ...info, signatures: [signFingerprint(line, ours)] };
-    const options = { signer: "client", sign: "all", signingKey: ours } as const;
+    const options = { signer: "client", sign: "all", signingKeys: [ours] } as const;
     assert.deepEqual(signaturesOf(again, options), again.signatures);
   });
 
   it("has only ours for a cache that signs as well", () => {
     const options = { signer: "either", sign: "all" } as const;
-    assert.deepEqual(signaturesOf(signed, { ...options, signingKey: undefined }), []);
-    assert.deepEqual(signaturesOf(signed, { ...options, signingKey: ours }), [
+    assert.deepEqual(signaturesOf(signed, { ...options, signingKeys: [] }), []);
+    assert.deepEqual(signaturesOf(signed, { ...options, signingKeys: [ours] }), [
       signFingerprint(line, ours),
     ]);
   });
 });
 
 /** An opened cache, as far as signatures go. */
-function opened({ signer, sign, signingKey }: SignOptions): OpenedCache {
+function opened({ signer, sign, signingKeys }: SignOptions): OpenedCache {
   const cache = { name: "usb", traits: { signer } };
-  return { cache, config: { sign }, credentials: { signingKey } } as unknown as OpenedCache;
+  return { cache, config: { sign }, credentials: { signingKeys } } as unknown as OpenedCache;
 }
 
 describe("unsignedWarning()", () => {
@@ -58,7 +69,7 @@ describe("unsignedWarning()", () => {
   ): readonly string[] => {
     const plan = { paths: [{ path: record.path, action }] } as unknown as Plan;
     const infos = new Map([[record.path, record]]);
-    const settings = { signer: "client", sign: "all", signingKey: undefined, ...options } as const;
+    const settings = { signer: "client", sign: "all", signingKeys: [], ...options } as const;
     return unsignedWarning({ plan, infos }, opened(settings));
   };
 
@@ -70,7 +81,7 @@ describe("unsignedWarning()", () => {
   });
 
   it("is empty where somebody signs, and for what needs no signature", () => {
-    assert.deepEqual(warn(bare, { signingKey: ours }), []);
+    assert.deepEqual(warn(bare, { signingKeys: [ours] }), []);
     assert.deepEqual(warn(bare, { signer: "either" }), []);
     assert.deepEqual(warn({ ...bare, signatures: [stranger] }), []);
     assert.deepEqual(warn(addressed), []);
@@ -81,7 +92,7 @@ describe("unsignedWarning()", () => {
     const theirs = { ...bare, signatures: [stranger] };
     assert.equal(warn(theirs, { sign: "own" }).length, 1);
     assert.match(warn(theirs, { sign: "own" })[0] ?? "", /sign = "own" drops those of others; set/);
-    const [none = ""] = warn(bare, { sign: "none", signingKey: ours });
+    const [none = ""] = warn(bare, { sign: "none", signingKeys: [ours] });
     assert.match(none, /sign = "none" adds none of ours; set sign = "all"$/);
     assert.equal(warn({ ...bare, signatures: ["no signature"] }).length, 1);
   });
@@ -89,10 +100,10 @@ describe("unsignedWarning()", () => {
 
 describe("isUnsigned()", () => {
   it("is true where only we could sign, and have no key", () => {
-    const base = { signer: "client", sign: "all", signingKey: undefined } as const;
+    const base = { signer: "client", sign: "all", signingKeys: [] } as const;
     assert.equal(isUnsigned(opened(base)), true);
     assert.equal(isUnsigned(opened({ ...base, sign: "own" })), true);
-    assert.equal(isUnsigned(opened({ ...base, signingKey: ours })), false);
+    assert.equal(isUnsigned(opened({ ...base, signingKeys: [ours] })), false);
     assert.equal(isUnsigned(opened({ ...base, signer: "either" })), false);
     assert.equal(isUnsigned(opened({ ...base, sign: "none" })), false, "the user wants it so");
   });

@@ -12,7 +12,8 @@ export interface SignOptions {
   readonly signer: CacheTraits["signer"];
   /** The signatures that readers get: those of the store, ours, or both. */
   readonly sign: Sign;
-  readonly signingKey: SecretKey | undefined;
+  /** A cache that takes one signature gets none but that of the first. */
+  readonly signingKeys: readonly SecretKey[];
 }
 
 /**
@@ -20,12 +21,9 @@ export interface SignOptions {
  * it signs too, else those that its configuration asks for. Of those of the store, one in the name of our own
  * key has to be ours.
  */
-export function signaturesOf(
-  info: PathInfo,
-  { signer, sign, signingKey }: SignOptions,
-): readonly string[] {
+export function signaturesOf(info: PathInfo, options: SignOptions): readonly string[] {
   const lines = [fingerprint({ ...info, storePath: info.path })];
-  return signaturesOver(lines, info.signatures, { signer, sign, signingKey });
+  return signaturesOver(lines, info.signatures, options);
 }
 
 /** The signatures that readers get of a realisation; see {@link signaturesOf}. */
@@ -40,18 +38,17 @@ export function realisationSignatures(
 function signaturesOver(
   lines: readonly string[],
   signatures: readonly string[],
-  { signer, sign, signingKey }: SignOptions,
+  { signer, sign, signingKeys }: SignOptions,
 ): readonly string[] {
   if (signer === "cache") return [];
+  const keys = signer === "either" ? signingKeys.slice(0, 1) : signingKeys;
   const ours =
-    signingKey === undefined || sign === "none"
-      ? []
-      : lines.map((line) => signFingerprint(line, signingKey));
+    sign === "none" ? [] : keys.flatMap((key) => lines.map((line) => signFingerprint(line, key)));
   if (signer === "either" || sign === "own") return ours;
+  const publicKeys = signingKeys.map(publicKeyOf);
   const forged = (signature: string): boolean =>
-    signingKey !== undefined &&
-    signature.startsWith(`${signingKey.name}:`) &&
-    !lines.some((line) => verifyFingerprint(line, signature, [publicKeyOf(signingKey)]));
+    publicKeys.some(({ name }) => signature.startsWith(`${name}:`)) &&
+    !lines.some((line) => verifyFingerprint(line, signature, publicKeys));
   const theirs = signatures.filter((one) => isSignature(one) && !forged(one));
   return [...new Set([...ours, ...theirs])];
 }
@@ -62,7 +59,7 @@ export function signOptions({
   credentials,
 }: Pick<OpenedCache, "cache" | "config" | "credentials">): SignOptions {
   const { signer } = cache.traits;
-  return { signer, sign: config.sign, signingKey: credentials.signingKey };
+  return { signer, sign: config.sign, signingKeys: credentials.signingKeys };
 }
 
 /** Says how to have signatures that readers need. */
@@ -70,8 +67,8 @@ export const SIGN_HINT = "Set signing-key-file; handpick keygen NAME makes a key
 
 /** Returns true if nobody signs for the readers of a cache, who need a signature: neither it nor we. */
 export function isUnsigned(opened: OpenedCache): boolean {
-  const { signer, sign, signingKey } = signOptions(opened);
-  return signer === "client" && signingKey === undefined && sign !== "none";
+  const { signer, sign, signingKeys } = signOptions(opened);
+  return signer === "client" && signingKeys.length === 0 && sign !== "none";
 }
 
 /** Says that readers will refuse some of what is to be pushed; empty if they will not. */
@@ -95,17 +92,17 @@ export function unsignedWarning(
   ];
 }
 
-function remedy({ sign, signingKey }: SignOptions): string {
+function remedy({ sign, signingKeys }: SignOptions): string {
   const all = `sign = "none" adds none of ours; set sign = "all"`;
-  if (signingKey !== undefined) return all;
+  if (signingKeys.length > 0) return all;
   const key = "signing-key-file (handpick keygen makes a key)";
   if (sign === "none") return `${all} and ${key}`;
   return sign === "own" ? `sign = "own" drops those of others; set ${key}` : `set ${key}`;
 }
 
 /** Returns true if readers take a path on trust of a signature or of its content address. */
-function isTrustable(info: PathInfo, { sign, signingKey }: SignOptions): boolean {
+function isTrustable(info: PathInfo, { sign, signingKeys }: SignOptions): boolean {
   if (info.contentAddress !== undefined) return true;
-  if (signingKey !== undefined && sign !== "none") return true;
+  if (signingKeys.length > 0 && sign !== "none") return true;
   return sign !== "own" && info.signatures.some(isSignature);
 }

@@ -62,9 +62,9 @@ async function credentialText(
 ): Promise<string> {
   try {
     const found = await readCredentials(wantedCache(config, name), { env, uid });
-    const key = found.signingKey && printSecretKey(found.signingKey, "cachix");
+    const keys = found.signingKeys.map((key) => printSecretKey(key, "cachix"));
     const { token, login, host } = found;
-    const secrets = [token?.reveal(), key, host];
+    const secrets: unknown[] = [token?.reveal(), keys, host];
     if (login !== undefined) secrets.push(login.user, login.password.reveal());
     return JSON.stringify(secrets);
   } catch (error) {

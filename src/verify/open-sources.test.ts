@@ -138,7 +138,7 @@ describe("openSources()", () => {
       count: 1,
     });
     for (const more of [
-      { credentials: { signingKey: KEY } },
+      { credentials: { signingKeys: [KEY] } },
       { info: { publicKeys: [OURS] } },
       { publicKeys: [OURS] },
     ]) {
