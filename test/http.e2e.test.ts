@@ -141,6 +141,12 @@ describe("a cache on a web server", { timeout: 180_000, skip: nginxSkip() }, () 
     const unread = await run("verify", "web", lib);
     assert.equal(unread.status, 1);
     assert.match(unread.stderr, advice);
+    await nginx.requests();
+    assert.equal((await run("verify", "--repair", "web", lib)).status, 1);
+    assert.deepEqual(
+      (await nginx.requests()).filter((line) => line.startsWith("PUT")),
+      [],
+    );
     await configure(`netrc-file = "${netrc}"`, "public = false");
     assert.doesNotMatch((await done("doctor")).stdout, advice);
     assert.match(

@@ -59,7 +59,7 @@ export class Verification {
   async carryOut(): Promise<number> {
     const { options, io, rejected = [], run } = this.#around;
     let answer = await this.#look();
-    if (options.repair === true && run !== undefined && answer.verdicts.some(isLacking)) {
+    if (options.repair === true && run !== undefined && answer.verdicts.some(isRepairable)) {
       await this.#push(answer.verdicts, run);
       answer = await this.#look();
     }
@@ -105,7 +105,7 @@ export class Verification {
       json: false,
       quiet: options.json === true,
     });
-    const lacking = verdicts.filter(isLacking);
+    const lacking = verdicts.filter(isRepairable);
     const unread = new Map(
       lacking.map(({ cache, holes }) => [cache, new Set<StorePath>(holes.map(({ path }) => path))]),
     );
@@ -169,6 +169,11 @@ interface Answer {
 
 function isLacking({ unserved }: Verdict): boolean {
   return unserved.length > 0;
+}
+
+/** A server that lets no reader in shows nothing of what it has: to push it again would change nothing. */
+function isRepairable(verdict: Verdict): boolean {
+  return isLacking(verdict) && !verdict.wantsPassword;
 }
 
 function countFaults({ unserved, realised }: Verdict): number {
