@@ -12,6 +12,7 @@ import { boundLine, durationLine, seconds, speedLine } from "../bench/lines.ts";
 import { race } from "../bench/race.ts";
 import { ROWS } from "../bench/rows.ts";
 import { resultOf } from "./handpick.ts";
+import { IS_LONG } from "./long.ts";
 import { nginxSkip } from "./nginx.ts";
 import { tempDir } from "./temp.ts";
 import { versitygwFile, whyNoVersitygw } from "./versitygw.ts";
@@ -48,6 +49,22 @@ function tableOf(document: string): string[][] {
       const cells = line.replaceAll("\\|", "¦").split("|").slice(1, -1);
       return cells.map((cell) => cell.trim());
     });
+}
+
+/** Each line is measured, or says why it is not. */
+function assertMeasured(table: readonly string[][]): void {
+  for (const cells of table) {
+    assert.equal(cells.length, 8, cells.join(" | "));
+    const [, , , measured = ""] = cells;
+    const [, reason] = /^not measured: (.+)$/.exec(measured) ?? [];
+    if (reason !== undefined)
+      assert.ok(
+        LEFT_OUT.some((known) => known.test(reason)),
+        reason,
+      );
+    else assert.match(measured, /^(\d+(\.\d+)? × as (fast|long)|\d+(\.\d+)?( m?s| MB)?)$/);
+    assert.ok(VERDICTS.has(cells[7] ?? "?"), cells[7]);
+  }
 }
 
 describe("race()", () => {
@@ -91,65 +108,87 @@ describe("lines of the table", () => {
   });
 });
 
+/** Rows that take a few seconds with tiny sizes, among them one of each sort. */
+const QUICK_ROWS = ["pack", "tiny", "file", "nothing", "start"];
+const QUICK_SUBJECTS = [
+  /^pack many small files/,
+  /^push 12 tiny paths$/,
+  /^push 12 tiny paths to file:\/\/ in memory$/,
+  /^nothing to do, closure of 30 paths$/,
+  /^handpick --version$/,
+];
+
 describe("npm run bench", () => {
-  it("measures every row and writes the table with where it was measured", async () => {
+  it("measures the rows that are named, prints their table and writes nothing", async () => {
     await using temp = await tempDir();
     await mkdir(join(temp.dir, "tmp"));
-    const file = join(temp.dir, "results.md");
-    const { status, stdout, stderr } = await resultOf(
-      startBench(temp.dir, ["--quick", "--output", file]),
-    );
+    const only = QUICK_ROWS.flatMap((name) => ["--only", name]);
+    const { status, stdout, stderr } = await resultOf(startBench(temp.dir, ["--quick", ...only]));
     assert.equal(status, 0, stderr);
-    const document = await readFile(file, "utf8");
-    assert.ok(document.includes(stdout), "what is printed is what is written");
-    const table = tableOf(document);
+    const table = tableOf(stdout);
     const subjects = table.map(([what = ""]) => what);
-    for (const subject of [
-      /^pack a few large files, \d+ MB/,
-      /^pack many small files/,
-      /^push a few large files/,
-      /^push many small files/,
-      /^push one smaller file/,
-      /^push 12 tiny paths, 50 ms/,
-      /^push 12 tiny paths$/,
-      /^push 12 tiny paths to file:\/\/ in memory$/,
-      /^push 12 tiny paths to file:\/\/ on a disk$/,
-      /^push several large paths to file:\/\/ on a disk, \d+ MB$/,
-      /^push several large paths to http:\/\/ \(nginx\), \d+ MB$/,
-      /^push several large paths to s3:\/\/ \(versitygw\), \d+ MB$/,
-      /^push several large paths to file:\/\/ on a disk and http:\/\/ \(nginx\) at once/,
-      /^push 12 tiny paths to http:\/\/ \(nginx\)$/,
-      /^push 12 tiny paths, 50 ms added to every request, to s3:\/\/ \(versitygw\)$/,
-      /^push 12 tiny paths to handpick serve$/,
-      /^push a few large files to handpick serve, \d+ MB$/,
-      /^nothing to do, closure of 30 paths$/,
-      /^push, 30 paths present on http:\/\/ \(nginx\), 50 ms a request$/,
-      /^push, 30 paths present on s3:\/\/ \(versitygw\), 50 ms a request$/,
-      /^peak memory, one path/,
-      /^handpick --version$/,
-    ]) {
+    for (const subject of QUICK_SUBJECTS) {
       assert.ok(
         subjects.some((what) => subject.test(what)),
         `${subject} in ${subjects.join("; ")}`,
       );
     }
-    for (const cells of table) {
-      assert.equal(cells.length, 8, cells.join(" | "));
-      const [, , , measured = ""] = cells;
-      const [, reason] = /^not measured: (.+)$/.exec(measured) ?? [];
-      if (reason !== undefined)
-        assert.ok(
-          LEFT_OUT.some((known) => known.test(reason)),
-          reason,
-        );
-      else assert.match(measured, /^(\d+(\.\d+)? × as (fast|long)|\d+(\.\d+)?( m?s| MB)?)$/);
-      assert.ok(VERDICTS.has(cells[7] ?? "?"), cells[7]);
-    }
-    assert.match(document, /^- \d+ cores, .+ GB of memory$/m);
-    assert.match(document, /^- Node \d+\.\d+\.\d+ with zstd \d/m);
-    assert.match(document, /^- Nix \d+\.\d+.*, zstd \S+$/m);
+    assertMeasured(table);
     assert.deepEqual(await readdir(join(temp.dir, "tmp")), []);
   });
+
+  const whyNotAll = IS_LONG ? false : "it takes a minute: set HANDPICK_TEST_LONG";
+  it(
+    "measures every row and writes the table with where it was measured",
+    { skip: whyNotAll },
+    async () => {
+      await using temp = await tempDir();
+      await mkdir(join(temp.dir, "tmp"));
+      const file = join(temp.dir, "results.md");
+      const { status, stdout, stderr } = await resultOf(
+        startBench(temp.dir, ["--quick", "--output", file]),
+      );
+      assert.equal(status, 0, stderr);
+      const document = await readFile(file, "utf8");
+      assert.ok(document.includes(stdout), "what is printed is what is written");
+      const table = tableOf(document);
+      const subjects = table.map(([what = ""]) => what);
+      for (const subject of [
+        /^pack a few large files, \d+ MB/,
+        /^pack many small files/,
+        /^push a few large files/,
+        /^push many small files/,
+        /^push one smaller file/,
+        /^push 12 tiny paths, 50 ms/,
+        /^push 12 tiny paths$/,
+        /^push 12 tiny paths to file:\/\/ in memory$/,
+        /^push 12 tiny paths to file:\/\/ on a disk$/,
+        /^push several large paths to file:\/\/ on a disk, \d+ MB$/,
+        /^push several large paths to http:\/\/ \(nginx\), \d+ MB$/,
+        /^push several large paths to s3:\/\/ \(versitygw\), \d+ MB$/,
+        /^push several large paths to file:\/\/ on a disk and http:\/\/ \(nginx\) at once/,
+        /^push 12 tiny paths to http:\/\/ \(nginx\)$/,
+        /^push 12 tiny paths, 50 ms added to every request, to s3:\/\/ \(versitygw\)$/,
+        /^push 12 tiny paths to handpick serve$/,
+        /^push a few large files to handpick serve, \d+ MB$/,
+        /^nothing to do, closure of 30 paths$/,
+        /^push, 30 paths present on http:\/\/ \(nginx\), 50 ms a request$/,
+        /^push, 30 paths present on s3:\/\/ \(versitygw\), 50 ms a request$/,
+        /^peak memory, one path/,
+        /^handpick --version$/,
+      ]) {
+        assert.ok(
+          subjects.some((what) => subject.test(what)),
+          `${subject} in ${subjects.join("; ")}`,
+        );
+      }
+      assertMeasured(table);
+      assert.match(document, /^- \d+ cores, .+ GB of memory$/m);
+      assert.match(document, /^- Node \d+\.\d+\.\d+ with zstd \d/m);
+      assert.match(document, /^- Nix \d+\.\d+.*, zstd \S+$/m);
+      assert.deepEqual(await readdir(join(temp.dir, "tmp")), []);
+    },
+  );
 
   it("puts profiles of handpick where it is told to", async () => {
     await using temp = await tempDir();

@@ -193,8 +193,12 @@ export class Exchange {
     }
   }
 
+  /** True if the connection is closed a while after the answer, maybe under the next request. */
+  isClosedLater = false;
+
   /** Closes the connection in a while, as servers do with those that they keep open. */
   closeLater(ms: number): void {
+    this.isClosedLater = true;
     const { socket } = this.#ends.incoming;
     setTimeout(() => socket.destroy(), ms).unref();
   }
