@@ -104,6 +104,7 @@ stdenvNoCC.mkDerivation {
     }
     bundle handpick=src/main.ts --splitting --chunk-names='chunk-[hash]'
     bundle src/push/pack-worker.ts
+    ${node}/bin/node ${../scripts/builtin-imports.ts} $out/lib/handpick/*.js
 
     mkdir $out/bin
     cat > $out/bin/handpick <<END

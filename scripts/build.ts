@@ -4,13 +4,10 @@ import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
+import { withoutBuiltinImports } from "./builtin-imports.ts";
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
-
-// As they stand in what esbuild writes.
-const NAMED_IMPORT = /\bimport(\{[^{}"]*\})from("node:[a-z0-9_/]+")/g;
-const WHOLE_IMPORT = /\bimport(?:\*as)? ([\w$]+) from("node:[a-z0-9_/]+")/g;
-const ANY_IMPORT = /\bimport[^;()]*from"node:[^"]+"/;
 
 /** Bundles the program into `dist/`: `handpick.js`, its packing worker and what loads on demand. */
 export async function bundle(): Promise<void> {
@@ -52,27 +49,6 @@ export async function bundle(): Promise<void> {
     if (!wanted.has(name)) await rm(join(dist, name), { recursive: true });
   }
   await chmod(join(dist, "handpick.js"), 0o755);
-}
-
-/**
- * Takes what comes with Node from the module itself. For an import, Node reads all that a module exports, and some
- * of that loads a good deal more: node:http a second HTTP client, which takes 40 ms, and the others 7 ms in all.
- *
- * @throws {Error} If an import is written as none was before.
- */
-function withoutBuiltinImports(code: string): string {
-  const result = code
-    .replaceAll(NAMED_IMPORT, (_all, names: string, module: string) =>
-      takeBuiltin(names.replaceAll(" as ", ":"), module),
-    )
-    .replaceAll(WHOLE_IMPORT, (_all, name: string, module: string) => takeBuiltin(name, module));
-  const [left] = ANY_IMPORT.exec(result) ?? [];
-  if (left !== undefined) throw new Error(`Cannot rewrite ${left}`);
-  return result;
-}
-
-function takeBuiltin(target: string, module: string): string {
-  return `const ${target}=process.getBuiltinModule(${module})`;
 }
 
 /** Leaves a file alone that is up to date: the program may be running from there right now. */

@@ -77,7 +77,16 @@ export interface Flake {
 /** Puts what the flake has into a folder of the test, and beside it a toy nixpkgs of all systems. */
 export async function copyFlake(nix: TestNix): Promise<Flake> {
   const project = join(nix.dir, "project");
-  const files = ["flake.nix", "flake.lock", "default.nix", "nix", "hook", "src", "templates"];
+  const files = [
+    "flake.nix",
+    "flake.lock",
+    "default.nix",
+    "nix",
+    "hook",
+    "scripts",
+    "src",
+    "templates",
+  ];
   for (const file of [...files, "package.json", "package-lock.json", "tsconfig.json"]) {
     await cp(join(ROOT, file), join(project, file), { recursive: true });
   }
