@@ -22,7 +22,8 @@ as an ordinary one. What this machine lacks is unpacked from Debian and kept.
 
   --nix <version>   Only this version (2.8, 2.26, 2.34 or own); may be repeated
   --after-npm-test  Leave out what npm test runs with this machine's Nix as this
-                    user, and elsewhere what hardly depends on the Nix
+                    user, elsewhere what hardly depends on the Nix, and an
+                    ordinary user with other Nix than this machine's
   --fresh           Unpack the versions anew
   --help            This help
 `;
@@ -102,6 +103,12 @@ async function tryUser(nix: Nix, user: User, files: readonly string[]): Promise<
   const row = { nix: nix.name, user: user.name, isFailure: false };
   if (values["after-npm-test"] && nix.isOwn && user.uid === undefined) {
     return { ...row, outcome: "not run: npm test does" };
+  }
+  if (values["after-npm-test"] && !nix.isOwn && user.uid !== undefined) {
+    return {
+      ...row,
+      outcome: "not run: tried with this machine's Nix, and without --after-npm-test",
+    };
   }
   const obstacle = await whyNot(nix.bin, user);
   if (obstacle !== undefined) return { ...row, outcome: `not run: ${obstacle}` };

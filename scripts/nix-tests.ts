@@ -22,7 +22,7 @@ const OF_ANY_NIX =
  * reads in tests beside their sources: one Nix is as good as another for nearly all of them.
  */
 const OF_NEARLY_ANY_NIX =
-  /^(?:src\/(?:push\/pack-pool|nix\/nix\.fuzz|suggest\/)|test\/(?:bad-input-(?:config|machine)|built-manifests|(?:file|http|s3|suggest|why|prune)\.e2e|inputs|live\/exec-signals|install|push-ends|readme|rules|secrets|state-folder|terminal|trust|sync\/(?!builds|picked)))/;
+  /^(?:src\/(?:push\/(?:pack-pool|push-paths)|nix\/nix\.fuzz|run\/|suggest\/)|test\/(?:bad-input-(?:config|machine)|built-manifests|(?:file|http|s3|push|suggest|why|prune)\.e2e|hook\/shells|inputs|live\/(?:exec-hooks|exec-signals|watch)|modules\/systemd|install|push-ends|readme|rules|secrets|state-folder|terminal|trust|sync\/(?!builds|picked)))/;
 
 export interface Choice {
   /** Leaves out what nearly any Nix serves as well as another. */

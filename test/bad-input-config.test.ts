@@ -35,7 +35,7 @@ describe("what a user writes", { timeout: 120_000 }, () => {
       for (const [index, [text, message]] of queue) {
         const file = `${code}-${index}`;
         await writeFile(join(nix.dir, file), text, { mode: 0o600 });
-        const result = await handpick(nix, await args(file));
+        const result = await handpick(nix, await args(file), { uncovered: true });
         assertRefused(result, { status: 2, code, message });
       }
     };
@@ -95,7 +95,10 @@ describe("what a user writes", { timeout: 120_000 }, () => {
     // That of root is not below the home of the test.
     const state = { HANDPICK_STATE_DIR: join(nix.dir, "state") };
     for (const [name = "", ...rest] of commands) {
-      const result = await handpick(nix, [name, "-c", "nothere.toml", ...rest], { env: state });
+      const result = await handpick(nix, [name, "-c", "nothere.toml", ...rest], {
+        env: state,
+        uncovered: true,
+      });
       assert.equal(result.status, 2, `${name}: ${result.stderr}`);
       const said = result.stdout + result.stderr;
       assert.match(said, /Cannot read configuration \S+\/nothere\.toml: it does not exist/, name);
@@ -160,7 +163,11 @@ describe("what a user writes", { timeout: 120_000 }, () => {
       ['signing-key-file = "nowhere"', 2, "CONFIG_UNREADABLE", /: it does not exist$/],
     ] as const;
     for (const [line, status, code, message] of kinds) {
-      assertRefused(await handpick(nix, await config(line)), { status, code, message });
+      assertRefused(await handpick(nix, await config(line), { uncovered: true }), {
+        status,
+        code,
+        message,
+      });
     }
   });
 
@@ -207,7 +214,7 @@ describe("what a user writes", { timeout: 120_000 }, () => {
       [["push", path], "CACHE_UNKNOWN", /none is configured$/, /^Pass --to cachix:\/\/NAME/],
     ];
     for (const [args, code, message, hint] of cases) {
-      const result = await handpick(nix, args);
+      const result = await handpick(nix, args, { uncovered: true });
       assertRefused(result, { status: 2, code, message });
       assert.match(result.stderr.split("\n").at(-2)?.trim() ?? "", hint);
     }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 
 /** How many cases a fuzzing test tries; raise it with `HANDPICK_FUZZ_RUNS` to search longer. */
-export const FUZZ_RUNS: number = Number(process.env["HANDPICK_FUZZ_RUNS"] ?? 2000);
+export const FUZZ_RUNS: number = Number(process.env["HANDPICK_FUZZ_RUNS"] ?? 1000);
 
 /** The same for tests whose every case takes a connection or a process. */
 export const SLOW_FUZZ_RUNS: number = Math.ceil(FUZZ_RUNS / 10);

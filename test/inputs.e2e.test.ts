@@ -40,7 +40,7 @@ describe("what push and plan are given", { timeout: 120_000 }, () => {
   });
 
   const run = (args: readonly string[], stdin = ""): Promise<Result> =>
-    handpick(rig.nix, args, { env, stdin });
+    handpick(rig.nix, args, { env, stdin, uncovered: true });
   /** Runs a line of shell in which `handpick` is a function. */
   const shell = async (line: string): Promise<Result> => {
     const start = `handpick() { '${process.execPath}' '${BUNDLE}' "$@"; }`;

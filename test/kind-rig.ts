@@ -10,6 +10,7 @@ import { atticd, AtticServer } from "./attic-server.ts";
 import { unpack } from "./crash/cache-check.ts";
 import { startFakeAttic } from "./fakes/attic.ts";
 import { startFakeCachix } from "./fakes/cachix.ts";
+import { IS_LONG } from "./long.ts";
 import { nginxSkip, startNginx } from "./nginx.ts";
 import { tempDir } from "./temp.ts";
 import { S3_ENV, startVersitygw, whyNoVersitygw } from "./versitygw.ts";
@@ -56,16 +57,20 @@ export interface KindRow {
 const NAME = "acme";
 const TOKEN = "fake-token";
 
-const FAKED = { skip: false, isInMemory: true, isKilledElsewhere: true } as const;
+const FAKED = { isInMemory: true, isKilledElsewhere: true } as const;
+
+/** Says why a fake is left out where the real server of its kind is tried. */
+const whyNotFaked = (whyNoReal: string | false): string | false =>
+  whyNoReal === false && !IS_LONG && "the real server of its kind is tried: set HANDPICK_TEST_LONG";
 
 /** Every kind of cache, with fakes and with real servers. */
 export const KIND_ROWS: readonly KindRow[] = [
-  { ...FAKED, name: "cachix:// and a fake", start: startCachix },
+  { ...FAKED, name: "cachix:// and a fake", skip: whyNotFaked(false), start: startCachix },
   { name: "cachix:// and handpick serve", skip: false, isKilledElsewhere: true, start: startServe },
   { name: "file://", skip: false, start: startFolder },
   { name: "http:// and nginx", skip: nginxSkip(), start: startWeb },
   { name: "s3:// and versitygw", skip: whyNoVersitygw, start: startBucket },
-  { ...FAKED, name: "attic:// and a fake", start: startAttic },
+  { ...FAKED, name: "attic:// and a fake", skip: whyNotFaked(whyNoAtticd()), start: startAttic },
   { name: "attic:// and atticd", skip: whyNoAtticd(), start: startAtticd },
 ];
 

@@ -14,7 +14,7 @@ import { KIND_ROWS, type KindRow } from "./kind-rig.ts";
 import { IS_LONG } from "./long.ts";
 import { createTestNix, type TestNix } from "./nix.ts";
 
-const TINY_PATHS = IS_LONG ? 10_000 : 300;
+const TINY_PATHS = IS_LONG ? 10_000 : 100;
 const HUGE_BYTES = 3 * 2 ** 30;
 /** What a push may have in memory at most, whatever it sends. */
 const MOST_MEMORY_BYTES = 512 << 20;

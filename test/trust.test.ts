@@ -80,7 +80,11 @@ describe("what docs/trust.md says of a handpick.toml that was found", { timeout:
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): Promise<Result> =>
-    handpick(rig.nix, args, { cwd: project, env: { ...rig.env, ...DEFAULTS, ...env } });
+    handpick(rig.nix, args, {
+      cwd: project,
+      env: { ...rig.env, ...DEFAULTS, ...env },
+      uncovered: true,
+    });
   /** The credentials that each server was sent since the test began; `nothing` stands for none. */
   const sent = (): { readonly ours: Set<string>; readonly theirs: Set<string> } => {
     const of = ({ requests }: FakeCachix, start = 0): Set<string> =>

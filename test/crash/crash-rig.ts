@@ -14,7 +14,7 @@ import { CrashProxy } from "./crash-proxy.ts";
 import type { Left } from "./moment.ts";
 
 /** How many kills of each kind are tried. */
-export const ROUNDS: number = Number(process.env["HANDPICK_CRASH_ROUNDS"] ?? 15);
+export const ROUNDS: number = Number(process.env["HANDPICK_CRASH_ROUNDS"] ?? 8);
 
 /** The seed that a test begins with; name one to see the same moments again. */
 export const SEED: number = Number(process.env["HANDPICK_CRASH_SEED"] ?? randomInt(2 ** 31));

@@ -16,8 +16,8 @@ import { faultSchedule } from "./schedule.ts";
 import { Witness } from "./witness.ts";
 
 /** Seeds that are always played, one that once found something among them; the rest is by chance. */
-const FIXED = [1, 2, 3, 4, 5, 6, 7, 1289385775];
-const RUNS = Number(process.env["HANDPICK_FAULT_RUNS"] ?? 10);
+const FIXED = [1, 2, 3, 1289385775];
+const RUNS = Number(process.env["HANDPICK_FAULT_RUNS"] ?? 6);
 const named = process.env["HANDPICK_FAULT_SEEDS"];
 const SEEDS =
   named === undefined

@@ -12,7 +12,7 @@ import { SeededRandom } from "../crash/random.ts";
 import { resultOf, startServe } from "../handpick.ts";
 import { SyncRig } from "./sync-rig.ts";
 
-const ROUNDS = Number(process.env["HANDPICK_CRASH_ROUNDS"] ?? 50);
+const ROUNDS = Number(process.env["HANDPICK_CRASH_ROUNDS"] ?? 25);
 const SEED = Number(process.env["HANDPICK_CRASH_SEED"] ?? randomInt(2 ** 31));
 
 const STEPS = ["query", "info", "begin", "part-url", "part", "complete"] as const;
