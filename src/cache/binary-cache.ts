@@ -1,6 +1,13 @@
-import type { NarInfo } from "../nix/narinfo.ts";
+import { FormatError } from "../nix/format-error.ts";
+import { type NarInfo, parseNarInfo } from "../nix/narinfo.ts";
 import { printRealisation, type Realisation } from "../nix/realisation.ts";
-import { baseNameOf, compareStorePaths, type HashPart, type StorePath } from "../nix/store-path.ts";
+import {
+  baseNameOf,
+  compareStorePaths,
+  type HashPart,
+  storeDirOf,
+  type StorePath,
+} from "../nix/store-path.ts";
 import type { CacheKind, CompanionKey } from "./kind.ts";
 import type { Companion, Compression, PackedFile, UploadRequest } from "./contract.ts";
 
@@ -24,6 +31,22 @@ export const NAR_SUFFIXES: Readonly<Record<Compression, string>> = {
   xz: ".nar.xz",
   none: ".nar",
 };
+
+/** In bytes; no narinfo that Nix or handpick writes comes near. */
+export const LONGEST_NARINFO: number = 2 ** 20;
+
+/**
+ * Reads the narinfo that a cache has of a path.
+ *
+ * @param action For messages, as it follows "Cannot".
+ * @throws {FormatError} If it is none, or that of another path.
+ */
+export function parseNarInfoOf(path: StorePath, text: string, action: string): NarInfo {
+  const narInfo = parseNarInfo(text, { storeDir: storeDirOf(path) });
+  if (narInfo.storePath === path) return narInfo;
+  const found = `expected that of ${path}, found that of ${narInfo.storePath}`;
+  throw new FormatError("narinfo", `Cannot ${action}: ${found}`);
+}
 
 /** The name of the narinfo of a path, at the root of a cache. */
 export function narInfoName(hashPart: HashPart): string {

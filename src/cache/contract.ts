@@ -1,9 +1,9 @@
 import type { HandpickError } from "../error.ts";
-import type { NixCacheInfo } from "../nix/cache-info.ts";
 import type { Sha256 } from "../nix/hash.ts";
-import type { NarInfo } from "../nix/narinfo.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import type { HashPart, StorePath } from "../nix/store-path.ts";
+import type { CachePruner } from "./pruner.ts";
+import type { CacheReader } from "./reader.ts";
 
 /** Compression of a NAR file, spelled as narinfo's `Compression:` spells it. */
 export type Compression = "zstd" | "xz" | "none";
@@ -167,47 +167,6 @@ export interface CacheCompanions {
   put(companion: Companion, signal: AbortSignal): Promise<void>;
 }
 
-/** A file of a cache, as its list has it. */
-export interface CacheFile {
-  /** Where it lies below the root of the cache, such as `nar/HASH.nar.zst`. */
-  readonly name: string;
-  readonly sizeBytes: number;
-  /** When it came there, in milliseconds since 1970 by the clock of the cache; NaN where that does not say. */
-  readonly modifiedMs: number;
-  /** Another one for a file that was written in its place. */
-  readonly version: string;
-}
-
-export interface CacheFiles {
-  /** The time by the clock of the cache, not after the list was begun. */
-  readonly nowMs: number;
-  readonly files: readonly CacheFile[];
-}
-
-/** Lists and removes the files of a cache, in the layout that Nix reads. */
-export interface CachePruner {
-  /** How many calls may be under way at once. */
-  readonly atOnce: number;
-  /**
-   * Lists the files at the root and below it.
-   *
-   * @throws {HandpickError} `CACHE_PROTOCOL` if something else has the name of a narinfo.
-   */
-  list(signal: AbortSignal): Promise<CacheFiles>;
-  /** Reads a small file; undefined if it is gone. */
-  read(name: string, signal: AbortSignal): Promise<Buffer | undefined>;
-  /**
-   * Removes a file, unless it was written again since it was listed.
-   *
-   * @returns False if it was.
-   */
-  remove(file: CacheFile, signal: AbortSignal): Promise<boolean>;
-  /** Writes a small file that was removed, unless there is one of its name. */
-  putBack(name: string, bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<void>;
-  /** Settles once all that was removed stays so, whatever happens. */
-  settle(signal: AbortSignal): Promise<void>;
-}
-
 /**
  * How closely a cache looks at the paths that it has, where the layout of the cache lets us look at all. A path
  * whose narinfo or NAR is damaged is missing.
@@ -270,49 +229,4 @@ export interface Cache extends AsyncDisposable {
 
   /** Registers a public key (`name:base64`) with the cache; absent where caches have no keys. */
   registerKey?(publicKey: string, signal: AbortSignal): Promise<void>;
-}
-
-/** A binary cache as Nix reads it: `nix-cache-info`, narinfos and NARs. */
-export interface CacheReader extends AsyncDisposable {
-  /** Without trailing slash. */
-  readonly url: string;
-  /** True once the server has answered 401 to a request without credentials. @default {false} */
-  readonly wantsPassword?: boolean;
-
-  /**
-   * @throws {FormatError} If it is none.
-   * @throws {HandpickError} Of the network, or of the cache.
-   */
-  info(signal: AbortSignal): Promise<NixCacheInfo>;
-
-  /**
-   * The narinfo of a path, undefined where the cache lacks it.
-   *
-   * @throws {FormatError} If something else is in its place.
-   * @throws {HandpickError} Of the network, or of the cache.
-   */
-  narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined>;
-
-  /**
-   * The size of the file that a narinfo names, in bytes, NaN where the cache does not say it; undefined where the
-   * file is not there.
-   *
-   * @param url As in the narinfo.
-   * @throws {HandpickError} `CACHE_PROTOCOL` if it may not be there; of the network, or of the cache.
-   */
-  narSize(url: string, signal: AbortSignal): Promise<number | undefined>;
-
-  /**
-   * The file that a narinfo names, as it arrives.
-   *
-   * @param url As in the narinfo.
-   * @throws {HandpickError} `CACHE_PROTOCOL` if it is not, or may not be, there.
-   */
-  nar(url: string, options: NarOptions): AsyncIterable<Uint8Array>;
-}
-
-export interface NarOptions {
-  readonly signal: AbortSignal;
-  /** The bytes to read, both ends included. @default {all} */
-  readonly range?: readonly [first: number, last: number];
 }

@@ -1,7 +1,7 @@
 import { type ErrorCode, HandpickError, isOutage } from "../error.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
-import type { CacheReader } from "./contract.ts";
+import type { CacheReader } from "./reader.ts";
 import { forEachConcurrent } from "./for-each-concurrent.ts";
 import { type HttpReaderOptions, openHttpReader } from "./http/http-reader.ts";
 

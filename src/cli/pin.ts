@@ -67,7 +67,7 @@ interface PinRun {
 }
 
 async function pin({ name, path, options, io }: PinRun): Promise<number> {
-  const { env, cwd, uid, signal } = io;
+  const { env, signal } = io;
   if (!isLabel(name)) {
     throw new HandpickError("USAGE", `Cannot name a pin ${quote(name)}`, {
       hint: "Use 1 to 255 printable characters.",
@@ -75,10 +75,8 @@ async function pin({ name, path, options, io }: PinRun): Promise<number> {
   }
   const keep = parseKeep(options);
   const config = await loadConfig({
+    ...io,
     file: options.config,
-    env,
-    cwd,
-    uid,
     serves: "arguments",
     to: options.to ?? [],
     note: quietly(options, io),

@@ -1,5 +1,4 @@
 import { idleExcludes } from "../plan/idle-excludes.ts";
-import { toFailure } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
 import { planLines } from "../report/plan-lines.ts";
@@ -12,7 +11,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { PATH_OPTIONS, type PathOptions, quietly, withGathered } from "./prepare-run.ts";
-import { printRejected, rejectedMember } from "./rejected.ts";
+import { errorsMember, printRejected, rejectedMember } from "./told-beside.ts";
 
 interface PlanOptions extends PathOptions {
   readonly full?: boolean;
@@ -74,9 +73,6 @@ function printJson({ plan, rejected, failures }: PlannedBeside, { stdout }: Io):
     picks: decision.picks.map(({ name }) => name),
     wantedBy: decision.picks,
   }));
-  const wrong = {
-    ...rejectedMember(rejected),
-    ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
-  };
+  const wrong = { ...rejectedMember(rejected), ...errorsMember(failures) };
   stdout.write(`${JSON.stringify({ ...plan, paths, ...wrong })}\n`);
 }

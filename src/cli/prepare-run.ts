@@ -8,7 +8,7 @@ import { stateDirectory } from "../config/state-directory.ts";
 import type { Config } from "../config/config.ts";
 import { HandpickError } from "../error.ts";
 import { quote, quoteUrl } from "../nix/format-error.ts";
-import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import { printable } from "../report/format.ts";
 import { writeText } from "../report/output.ts";
 import { mayBeSelected } from "../select/locate.ts";
@@ -18,7 +18,7 @@ import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
 import { gather, type Gathered } from "../run/gather.ts";
 import type { PushAllOptions } from "../run/push-all.ts";
-import { readSelection } from "../sync/wanted-picks.ts";
+import { readSelection, validManifests } from "../sync/wanted-picks.ts";
 import type { CommonOptions, OptionSpec } from "./command.ts";
 import type { Io } from "./io.ts";
 import { readInputs, type InputOptions } from "./read-inputs.ts";
@@ -70,10 +70,8 @@ export async function withGathered(
   const given = await readInputs(args, options, io);
   const links = given === "wanted" ? await wantedLinks(io) : [];
   const config = await loadConfig({
+    ...io,
     file: options.config,
-    env,
-    cwd,
-    uid,
     serves: given === "wanted" ? "wanted" : "arguments",
     to: options.to ?? [],
     note,
@@ -173,9 +171,7 @@ async function wantedLinks({ env, cwd, uid }: Io): Promise<WantedLink[]> {
  *   path, or left out without a word.
  */
 async function manifestsOf(links: readonly WantedLink[], store: Store): Promise<StorePath[]> {
-  const targets = links.map(({ target }) => target);
-  const paths = targets.filter((path): path is StorePath => isStorePath(path, store.storeDir));
-  const valid = await store.validPaths(paths);
+  const valid = await validManifests(links, store);
   const found = await Promise.all(links.map((link) => readSelection(link, valid, store)));
   return found.flatMap((selection) => (selection === undefined ? [] : [selection.manifest]));
 }

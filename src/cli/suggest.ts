@@ -4,7 +4,7 @@ import { chooseCache } from "../config/choose-cache.ts";
 import type { CacheConfig } from "../config/config.ts";
 import { loadConfig } from "../config/find-config.ts";
 import { stateDirectory } from "../config/state-directory.ts";
-import { HandpickError, toFailure } from "../error.ts";
+import { HandpickError } from "../error.ts";
 import { writeText } from "../report/output.ts";
 import { differingLines, nixList, suggestionLines } from "../report/suggest-lines.ts";
 import { idleCaches } from "../run/idle-caches.ts";
@@ -16,6 +16,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { quietly, rarely } from "./prepare-run.ts";
+import { errorsMember } from "./told-beside.ts";
 
 interface SuggestCommandOptions extends CommonOptions {
   readonly nix?: boolean;
@@ -62,7 +63,7 @@ async function carryOut(options: SuggestCommandOptions, io: Io): Promise<number>
   }
   const { env, cwd, uid, signal } = io;
   const note = quietly(options, io);
-  const config = await loadConfig({ file: options.config, env, cwd, uid, serves: "wanted", note });
+  const config = await loadConfig({ ...io, file: options.config, serves: "wanted", note });
   const configured = config.caches;
   const idle = await idleCaches(configured, { env, uid });
   const caches: readonly CacheConfig[] =
@@ -111,6 +112,6 @@ function print(found: Suggestions, options: PrintOptions, io: Io): void {
 }
 
 function printJson({ suggestions, differing, quick, failures }: Suggestions, { stdout }: Io): void {
-  const errors = failures.length > 0 ? { errors: failures.map(toFailure) } : {};
-  stdout.write(`${JSON.stringify({ version: 1, suggestions, differing, quick, ...errors })}\n`);
+  const answer = { version: 1, suggestions, differing, quick, ...errorsMember(failures) };
+  stdout.write(`${JSON.stringify(answer)}\n`);
 }

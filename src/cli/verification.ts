@@ -1,21 +1,20 @@
 import type { CacheConfig } from "../config/config.ts";
-import { HandpickError, toFailure } from "../error.ts";
+import { HandpickError } from "../error.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { writeText } from "../report/output.ts";
 import { painter } from "../report/painter.ts";
-import { openStatusLine, type StatusLine } from "../report/status-line.ts";
 import { verdictLines, verifyNotes } from "../report/verify-lines.ts";
 import type { Members } from "../run/gather.ts";
 import { pushAll } from "../run/push-all.ts";
 import type { RejectedInput } from "../select/select.ts";
 import { faultText, mainFault } from "../verify/fault.ts";
 import { type Progress, type Verdict, verifyCache } from "../verify/verify-cache.ts";
-import { canRedraw, chooseReport } from "./choose-report.ts";
+import { chooseReport, chooseStatusLine } from "./choose-report.ts";
 import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, quietly } from "./prepare-run.ts";
-import { printRejected, rejectedMember } from "./rejected.ts";
+import { errorsMember, printRejected, rejectedMember } from "./told-beside.ts";
 
 /** Options of `handpick verify`. */
 export interface VerifyCommandOptions extends PathOptions {
@@ -74,9 +73,9 @@ export class Verification {
 
   async #look(): Promise<Answer> {
     const { open, members, caches, proofs, publicKeys, options, io } = this.#around;
-    const isShown = options.json !== true && options.quiet !== true && canRedraw(io);
-    using line = isShown ? await openStatusLine(io.stderr as NodeJS.WriteStream) : undefined;
-    const onProgress = progressOn(line);
+    using line = await chooseStatusLine(io, options);
+    const onProgress = ({ cache, task, done, all }: Progress): void =>
+      line.show(`${cache}: ${done} of ${all} ${task}`);
     const verdicts: Verdict[] = [];
     const failures: unknown[] = [];
     const { storeDir } = open.store;
@@ -153,10 +152,7 @@ export class Verification {
       })),
     }));
     const { rejected = [], io } = this.#around;
-    const wrong = {
-      ...rejectedMember(rejected),
-      ...(failures.length > 0 ? { errors: failures.map(toFailure) } : {}),
-    };
+    const wrong = { ...rejectedMember(rejected), ...errorsMember(failures) };
     io.stdout.write(`${JSON.stringify({ version: 1, caches, ...wrong })}\n`);
   }
 }
@@ -178,8 +174,4 @@ function isRepairable(verdict: Verdict): boolean {
 
 function countFaults({ unserved, realised }: Verdict): number {
   return unserved.length + (realised?.failure === undefined ? 0 : 1);
-}
-
-function progressOn(line: StatusLine | undefined): ((progress: Progress) => void) | undefined {
-  return line && (({ cache, task, done, all }) => line.show(`${cache}: ${done} of ${all} ${task}`));
 }

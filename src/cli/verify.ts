@@ -116,15 +116,7 @@ async function withFlakes(
 ): Promise<number> {
   const { env, cwd, uid, signal } = io;
   const note = quietly(options, io);
-  const config = await loadConfig({
-    file: options.config,
-    env,
-    cwd,
-    uid,
-    serves: "arguments",
-    to,
-    note,
-  });
+  const config = await loadConfig({ ...io, file: options.config, serves: "arguments", to, note });
   await using store = await openStore({ store: options.store, env, signal });
   const caches = cacheNames(to.length > 0 ? to : undefined, config).map((name) =>
     chooseCache(config, name),

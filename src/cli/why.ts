@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 
-import { EXIT, HandpickError, toFailure } from "../error.ts";
+import { EXIT, HandpickError } from "../error.ts";
 import { quote } from "../nix/format-error.ts";
 import { nearest } from "../nix/nearest.ts";
 import { nameOf, type StorePath } from "../nix/store-path.ts";
@@ -18,7 +18,7 @@ import { exitCodeAfter } from "./exit-code.ts";
 import type { Io } from "./io.ts";
 import { printError } from "./print-error.ts";
 import { type GatheredRun, type PathOptions, withGathered } from "./prepare-run.ts";
-import { printRejected, rejectedMember } from "./rejected.ts";
+import { errorsMember, printRejected, rejectedMember } from "./told-beside.ts";
 
 interface WhyOptions extends PathOptions {
   readonly for?: readonly string[];
@@ -144,9 +144,6 @@ function printJson(
     })),
     picks: ways.map(({ pick, chain }) => ({ ...pick, chain })),
   }));
-  const wrong = {
-    ...rejectedMember(rejected),
-    ...(errors.length > 0 ? { errors: errors.map(toFailure) } : {}),
-  };
+  const wrong = { ...rejectedMember(rejected), ...errorsMember(errors) };
   stdout.write(`${JSON.stringify({ version: 1, paths, ...wrong })}\n`);
 }

@@ -1,4 +1,5 @@
 import { quote } from "../nix/format-error.ts";
+import { NIXOS_CACHE } from "../nix/nixos-cache.ts";
 import { canonicalUrl } from "../cache/cache-url.ts";
 import { KINDS, kindOf } from "../cache/kinds.ts";
 import { type CacheConfig, type Config, parseConfig, type Rules } from "./config.ts";
@@ -47,7 +48,7 @@ function isKnownUpstream(text: string): boolean {
   const url = new URL(text);
   if (LOOPBACK.test(url.hostname)) return true;
   if (KINDS.some((kind) => kind.isOwnHost(url))) return true;
-  return text.replace(/\/$/, "") === "https://cache.nixos.org";
+  return text.replace(/\/$/, "") === NIXOS_CACHE;
 }
 
 /** The server that a cache is opened at, and what is known of servers. */

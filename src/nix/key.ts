@@ -16,9 +16,6 @@ export interface PublicKey {
   readonly bytes: Uint8Array;
 }
 
-/** The key that every Nix trusts unless it is told otherwise. */
-export const NIXOS_KEY = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
-
 const SEED_SIZE = 32;
 const SECRET_SIZE = 64;
 const LONGEST_TEXT = 1024;

@@ -1,27 +1,20 @@
-import type { StorePath } from "../nix/store-path.ts";
+/** The item by which each was reached first; undefined for one where the search began. */
+export type Reached<T> = ReadonlyMap<T, T | undefined>;
 
-/** The path by which each path was reached first; undefined for one where the search began. */
-export type Reached = ReadonlyMap<StorePath, StorePath | undefined>;
-
-/** Follows references from some paths to all that they need, nearest first. */
-export function reach(
-  roots: Iterable<StorePath>,
-  referencesOf: (path: StorePath) => Iterable<StorePath>,
-): Reached {
-  const reached = new Map<StorePath, StorePath | undefined>();
-  for (const root of roots) reached.set(root, undefined);
+/** Goes from some items, such as paths, on to all that these lead to, such as references, nearest first. */
+export function reach<T>(from: Iterable<T>, next: (item: T) => Iterable<T>): Reached<T> {
+  const reached = new Map<T, T | undefined>();
+  for (const item of from) reached.set(item, undefined);
   // A map yields what is added while it is read.
-  for (const path of reached.keys()) {
-    for (const reference of referencesOf(path)) {
-      if (!reached.has(reference)) reached.set(reference, path);
-    }
+  for (const item of reached.keys()) {
+    for (const other of next(item)) if (!reached.has(other)) reached.set(other, item);
   }
   return reached;
 }
 
-/** The shortest way of references to a path that was reached, both ends included. */
-export function chainTo(path: StorePath, reached: Reached): readonly StorePath[] {
-  const chain = [path];
-  for (let next = reached.get(path); next !== undefined; next = reached.get(next)) chain.push(next);
+/** The shortest way to an item that was reached, both ends included. */
+export function chainTo<T>(item: T, reached: Reached<T>): readonly T[] {
+  const chain = [item];
+  for (let last = reached.get(item); last !== undefined; last = reached.get(last)) chain.push(last);
   return chain.toReversed();
 }

@@ -3,7 +3,7 @@ import { nameOf, type StorePath } from "../nix/store-path.ts";
 import { packageNameOf } from "../nix/package-name.ts";
 import { chainTo, reach } from "./chain.ts";
 import type { PlanPick } from "./needs.ts";
-import type { Decision, PickRef, Plan } from "./plan.ts";
+import { type Decision, type PickRef, type Plan, refOf } from "./plan.ts";
 
 /** A pick that needs a path, and how. */
 export interface Way {
@@ -54,9 +54,10 @@ export function explain(paths: Iterable<StorePath>, input: ExplainInput): Explan
   const { plan, picks, infos } = input;
   const wanted = new Set(paths);
   const ways = new Map<StorePath, Way[]>();
-  for (const { name, selection, paths: roots, members } of picks) {
+  for (const one of picks) {
+    const { paths: roots, members } = one;
     const reached = reach(roots, (path) => infos.get(path)?.references ?? []);
-    const pick = { name, ...(selection === undefined ? {} : { selection }) };
+    const pick = refOf(one);
     for (const path of wanted.intersection(members)) {
       const chain = reached.has(path) ? chainTo(path, reached) : [path];
       ways.set(path, [...(ways.get(path) ?? []), { pick, chain }]);

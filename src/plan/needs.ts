@@ -1,7 +1,7 @@
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
 import { compileGlob } from "../nix/glob.ts";
-import type { PickRef, Reason } from "./plan.ts";
+import { type PickRef, type Reason, refOf } from "./plan.ts";
 
 /** One pick and every path it stands for. */
 export interface PlanPick {
@@ -41,9 +41,10 @@ export function needsOf(
   const concerned = closed
     .filter(({ caches }) => caches === undefined || caches.includes(cacheName))
     .toSorted((a, b) => compare(a.name, b.name) || compare(a.selection ?? "", b.selection ?? ""));
-  for (const { name, selection, members, exclude } of concerned) {
+  for (const one of concerned) {
+    const { members, exclude } = one;
     const excludes = firstMatch(exclude);
-    const pick: PickRef = { name, ...(selection === undefined ? {} : { selection }) };
+    const pick = refOf(one);
     for (const path of members) {
       const glob = excludes(path);
       const excluded: Reason | undefined =

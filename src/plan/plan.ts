@@ -23,6 +23,11 @@ export interface PickRef {
   readonly selection?: string;
 }
 
+/** The pick by its names alone. */
+export function refOf({ name, selection }: PickRef): PickRef {
+  return { name, ...(selection === undefined ? {} : { selection }) };
+}
+
 /** A path that readers would lack. */
 export interface Lack {
   readonly path: StorePath;

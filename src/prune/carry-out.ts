@@ -1,6 +1,7 @@
-import type { CacheFile } from "../cache/contract.ts";
+import type { CacheFile } from "../cache/pruner.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
-import { decide, type Decision, type DecideOptions, type Entries, Links, reach } from "./decide.ts";
+import { reach } from "../plan/chain.ts";
+import { decide, type Decision, type DecideOptions, type Entries, Links } from "./decide.ts";
 import type { Entry } from "./entry.ts";
 import { type Cutoffs, lastSegment, leftovers, narsNamedBy } from "./leftovers.ts";
 import { previewOf } from "./preview.ts";
@@ -160,7 +161,7 @@ class Removal {
         this.#removed.has(name) ||
         (entries.get(name)?.urls ?? []).flatMap(narsNamedBy).some((nar) => lostNars.has(nar));
       this.#broken = [...fresh].flatMap((name) =>
-        [...reach([name], next)].some(lacks) ? (entries.get(name) ?? []) : [],
+        [...reach([name], next).keys()].some(lacks) ? (entries.get(name) ?? []) : [],
       );
       return;
     }
@@ -192,7 +193,9 @@ class Removal {
       onRemoved?.(entry.file);
       return;
     }
-    for (const needed of reach([name], (one) => this.#links.from(one))) this.#spared.add(needed);
+    for (const needed of reach([name], (one) => this.#links.from(one)).keys()) {
+      this.#spared.add(needed);
+    }
   }
 
   /** References first, as a push does. */

@@ -1,5 +1,6 @@
 import { narInfoName } from "../cache/binary-cache.ts";
 import { type HashPart, parseHashPart } from "../nix/store-path.ts";
+import { reach } from "../plan/chain.ts";
 import type { Entry } from "./entry.ts";
 
 /** The paths that somebody wants, there or not. */
@@ -37,7 +38,7 @@ export function decide(entries: Entries, options: DecideOptions): Decision {
   const { needs, cutoffMs, fresh = new Set() } = options;
   const links = new Links(entries);
   const built = reach([...needs.builds].map(narInfoName), (name) => links.behind(name));
-  const wantedNames = [...[...needs.paths].map(narInfoName), ...built];
+  const wantedNames = [...[...needs.paths].map(narInfoName), ...built.keys()];
   const all = [...entries.values()];
   const faulty = all.filter(({ fault }) => fault !== undefined);
   const isYoung = ({ file }: Entry): boolean =>
@@ -45,24 +46,13 @@ export function decide(entries: Entries, options: DecideOptions): Decision {
     !(file.modifiedMs <= cutoffMs) || fresh.has(file.name);
   const spared = [...faulty, ...all.filter(isYoung)].map(({ file }) => file.name);
   const wanted = reach(wantedNames, (name) => links.from(name));
-  const kept = reach([...wanted, ...spared], (name) => links.from(name));
+  const kept = reach([...wanted.keys(), ...spared], (name) => links.from(name));
   return {
     wanted: new Set(all.filter(({ file }) => wanted.has(file.name))),
     others: new Set(all.filter(({ file }) => kept.has(file.name) && !wanted.has(file.name))),
     faulty,
     steps: inSteps(all.filter(({ file }) => !kept.has(file.name))),
   };
-}
-
-/** Finds all that can be come to from names, themselves included. */
-export function reach(
-  names: Iterable<string>,
-  next: (name: string) => Iterable<string>,
-): Set<string> {
-  const found = new Set(names);
-  // A set yields what is added while it is read.
-  for (const name of found) for (const other of next(name)) found.add(other);
-  return found;
 }
 
 /** What leads from entry to entry. */

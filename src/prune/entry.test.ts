@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { toyPath } from "../../test/toy-paths.ts";
 import { sampleUpload } from "../../test/sample-upload.ts";
 import { narInfoName, narInfoOf, realisationOf } from "../cache/binary-cache.ts";
-import type { CacheFile } from "../cache/contract.ts";
+import type { CacheFile } from "../cache/pruner.ts";
 import { printNarInfo } from "../nix/narinfo.ts";
 import type { RealisationId } from "../nix/realisation.ts";
 import { baseNameOf, hashPartOf } from "../nix/store-path.ts";

@@ -1,5 +1,5 @@
 import { narInfoName } from "../cache/binary-cache.ts";
-import type { CacheFile } from "../cache/contract.ts";
+import type { CacheFile } from "../cache/pruner.ts";
 import { FormatError, faultOf } from "../nix/format-error.ts";
 import { parseNarInfo } from "../nix/narinfo.ts";
 import { baseNameOf, fromBaseName, hashPartOf, parseHashPart } from "../nix/store-path.ts";

@@ -13,7 +13,7 @@ import { isLedgerError, Ledger } from "../state/ledger.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted, type WantedLink } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
-import { readSelection } from "../sync/wanted-picks.ts";
+import { readSelection, validManifests } from "../sync/wanted-picks.ts";
 import type { Needs } from "./decide.ts";
 
 export interface NeedsRequest {
@@ -74,10 +74,7 @@ export async function gatherNeeds(request: NeedsRequest): Promise<GatheredNeeds>
 async function readFolder(folder: StateFolder, found: Found, request: NeedsRequest): Promise<void> {
   const { store } = request;
   const links = await readLinks(folder);
-  const targets = links.flatMap(({ target }) =>
-    isStorePath(target, store.storeDir) ? [target] : [],
-  );
-  const valid = await store.validPaths(targets);
+  const valid = await validManifests(links, store);
   for (const link of links) {
     const selection = await readSelection(link, valid, store);
     if (selection === undefined && link.leadsSomewhere) throw elsewhere(link, store);

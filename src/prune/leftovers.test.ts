@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import { toyPath } from "../../test/toy-paths.ts";
 import { narInfoName } from "../cache/binary-cache.ts";
-import type { CacheFile } from "../cache/contract.ts";
+import type { CacheFile } from "../cache/pruner.ts";
 import { hashPartOf } from "../nix/store-path.ts";
 import type { Entry } from "./entry.ts";
 import { leftovers, narsNamedBy } from "./leftovers.ts";

@@ -1,4 +1,4 @@
-import type { CacheFile } from "../cache/contract.ts";
+import type { CacheFile } from "../cache/pruner.ts";
 import type { Entries } from "./decide.ts";
 import type { Entry } from "./entry.ts";
 

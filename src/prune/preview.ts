@@ -1,4 +1,4 @@
-import type { CacheFile } from "../cache/contract.ts";
+import type { CacheFile } from "../cache/pruner.ts";
 import type { Decision } from "./decide.ts";
 import type { Entry } from "./entry.ts";
 import { type Cutoffs, leftovers } from "./leftovers.ts";

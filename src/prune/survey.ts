@@ -1,14 +1,11 @@
-import { CACHE_INFO_NAME } from "../cache/binary-cache.ts";
-import type { CacheFile, CachePruner } from "../cache/contract.ts";
+import { CACHE_INFO_NAME, LONGEST_NARINFO } from "../cache/binary-cache.ts";
+import type { CacheFile, CachePruner } from "../cache/pruner.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
 import { HandpickError } from "../error.ts";
 import { parseNixCacheInfo } from "../nix/cache-info.ts";
 import { FormatError, quote } from "../nix/format-error.ts";
 import type { Entries } from "./decide.ts";
 import { type Entry, isEntryName, readEntry } from "./entry.ts";
-
-/** In bytes; no narinfo that Nix or handpick writes comes near. */
-const LONGEST_ENTRY = 1 << 20;
 
 /** All that is in a cache. */
 export interface Inventory {
@@ -49,7 +46,7 @@ export async function survey(options: SurveyOptions, before?: Inventory): Promis
   }
   let done = 0;
   await forEachConcurrent(unread, { limit: pruner.atOnce, signal }, async (file, signal) => {
-    if (file.sizeBytes > LONGEST_ENTRY) throw tooLong(file, options);
+    if (file.sizeBytes > LONGEST_NARINFO) throw tooLong(file, options);
     const bytes = await pruner.read(file.name, signal);
     if (bytes !== undefined) {
       entries.set(file.name, readEntry(file, bytes.toString(), storeDir));

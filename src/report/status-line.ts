@@ -1,13 +1,18 @@
-/** One line that is redrawn; nothing where the stream is no terminal. */
+/** One line that is redrawn. */
 export interface StatusLine extends Disposable {
   show(text: string): void;
 }
+
+/** The line where there is nothing to redraw on. */
+export const NO_STATUS_LINE: StatusLine = {
+  show: () => undefined,
+  [Symbol.dispose]: () => undefined,
+};
 
 const REDRAW_MS = 100;
 
 /** Opens a line at the end of a terminal, redrawn at most ten times a second, which is taken away when disposed. */
 export async function openStatusLine(stream: NodeJS.WriteStream): Promise<StatusLine> {
-  if (!stream.isTTY) return { show: () => undefined, [Symbol.dispose]: () => undefined };
   const { createLogUpdate } = await import("log-update");
   const screen = createLogUpdate(stream, { showCursor: true });
   let shownMs = -Infinity;

@@ -8,7 +8,6 @@ import { verdictLines, verifyNotes } from "./verify-lines.ts";
 const SERVED: Verdict = {
   cache: "mine",
   readUrl: "https://cache.example",
-  publicKeys: [],
   areKeysKnown: true,
   keylessUpstreams: [],
   wantsPassword: false,

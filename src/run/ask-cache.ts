@@ -1,11 +1,11 @@
 import type { Closeness } from "../cache/contract.ts";
-import { kindOf } from "../cache/kinds.ts";
 import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
 import type { PathInfo } from "../nix/path-info.ts";
 import { type HashPart, hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { type PlanCache, queryPaths } from "../plan/make-plan.ts";
 import type { Members } from "./gather.ts";
 import { type OpenedCache, type OpenOptions, retryNotice } from "./open-caches.ts";
+import { askedUpstreams } from "./upstreams.ts";
 import { withMissingToken } from "./with-missing-token.ts";
 
 /** The answers about the paths that one cache is to get. */
@@ -70,7 +70,7 @@ export async function askAbout(
   );
   const missing = found.union(unread);
   const lacked = [...paths].filter((path) => missing.has(hashPartOf(path)));
-  const urls = config.upstreams ?? kindOf(config.url)?.upstreams ?? [];
+  const urls = askedUpstreams(config);
   const onRetry = retryNotice(cache.name, notify);
   return { missing, upstreams: await askUpstreams(lacked, urls, { env, signal, onRetry }) };
 }

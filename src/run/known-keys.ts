@@ -1,7 +1,8 @@
 import type { KnownKeys } from "../cache/found-narinfos.ts";
 import type { CacheConfig } from "../config/config.ts";
 import type { Credentials } from "../config/credentials.ts";
-import { NIXOS_KEY, parsePublicKey, publicKeyOf } from "../nix/key.ts";
+import { parsePublicKey, publicKeyOf } from "../nix/key.ts";
+import { NIXOS_KEY } from "../nix/nixos-cache.ts";
 
 /** The keys by which the narinfos of a cache are judged: ours, those that its table names, and that of cache.nixos.org. */
 export function knownKeys(

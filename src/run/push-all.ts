@@ -1,7 +1,8 @@
-import { HandpickError, toFailure } from "../error.ts";
+import { toFailure } from "../error.ts";
 import { joinPlans } from "../plan/join-plans.ts";
 import type { Plan } from "../plan/plan.ts";
 import { SharedPacker, type SharedPackerOptions } from "../push/shared-packer.ts";
+import { assertSome } from "./assert-some.ts";
 import {
   type CacheRunOptions,
   decide,
@@ -65,7 +66,7 @@ class PushAll {
       this.#tell({ event: "rejected", input, error: toFailure(error) });
     }
     await Promise.all(this.#gathered.caches.map((cache) => this.#push(cache, packer)));
-    if (!this.#isDecided) assertSome(this.#failures, signal);
+    if (!this.#isDecided) assertSome(this.#failures, { all: this.#failures.length, signal });
     const { troubled } = this.#tally;
     if (signal.aborted) this.#tell({ event: "error", error: toFailure(signal.reason) });
     const summary = this.#tally.summary({ isInterrupted: signal.aborted });
@@ -146,14 +147,6 @@ export async function planAll(gathered: Gathered, options: PlanAllOptions): Prom
   };
   await Promise.all(gathered.caches.map(plan));
   options.signal.throwIfAborted();
-  if (plans.length === 0) assertSome(failures, options.signal);
+  if (plans.length === 0) assertSome(failures, { all: failures.length, signal: options.signal });
   return { plan: joinPlans(plans), failures };
-}
-
-/** @throws The failures of a run in which no cache is left to go on with. */
-function assertSome(failures: readonly unknown[], signal: AbortSignal): void {
-  signal.throwIfAborted();
-  const foreign = failures.find((failure) => !(failure instanceof HandpickError));
-  if (foreign !== undefined) throw foreign;
-  if (failures.length > 0) throw new AggregateError(failures, "Cannot go on: every cache failed");
 }

@@ -4,15 +4,13 @@ import { finished } from "node:stream/promises";
 import { createZstdDecompress, zstdDecompressSync } from "node:zlib";
 
 import { systemCode } from "../files/system-code.ts";
+import { UNPACK_XZ } from "../xz.ts";
 import { NarMeter, type NarClaim } from "./nar-meter.ts";
 import { refusal } from "./refusal.ts";
 import { ZstdFrameWalk } from "./zstd-frame.ts";
 
 /** The two methods clients may use, spelled as in file names and the API's queries. */
 export type FileCompression = "zst" | "xz";
-
-/** xz refuses files that need more; its highest preset needs 65 MiB. */
-const XZ_MEMORY = "256MiB";
 
 /** Every chunk costs a trip to another thread, and larger ones are not in the cache of the processor. */
 const CHUNK_BYTES = 256 * 1024;
@@ -102,9 +100,13 @@ export class ZstdUnpacker {
  * @throws What the meter throws.
  */
 export async function unpackXz(file: string, meter: NarMeter, signal: AbortSignal): Promise<void> {
-  const options = ["--decompress", "--stdout", "--format=xz", `--memlimit=${XZ_MEMORY}`];
+  const [program, ...options] = UNPACK_XZ;
   const env = { PATH: process.env["PATH"] };
-  const xz = spawn("xz", [...options, file], { env, stdio: ["ignore", "pipe", "ignore"], signal });
+  const xz = spawn(program, [...options, file], {
+    env,
+    stdio: ["ignore", "pipe", "ignore"],
+    signal,
+  });
   const write = async (): Promise<void> => {
     for await (const chunk of xz.stdout as AsyncIterable<Buffer>) meter.write(chunk);
   };

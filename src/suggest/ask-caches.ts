@@ -1,13 +1,12 @@
 import { askUpstreams, type UpstreamAnswer } from "../cache/upstream.ts";
-import { kindOf } from "../cache/kinds.ts";
 import type { CacheConfig } from "../config/config.ts";
-import { HandpickError } from "../error.ts";
+import { NIXOS_CACHE } from "../nix/nixos-cache.ts";
 import { hashPartOf, type StorePath } from "../nix/store-path.ts";
 import { orAborted } from "../or-aborted.ts";
 import { askAbout, type PlainAnswer } from "../run/ask-cache.ts";
+import { assertSome } from "../run/assert-some.ts";
 import { type OpenOptions, openConfigured, retryNotice } from "../run/open-caches.ts";
-
-const NIXOS_CACHE = "https://cache.nixos.org";
+import { readerUpstreams } from "../run/upstreams.ts";
 
 export interface AskCachesOptions extends OpenOptions {
   readonly signal: AbortSignal;
@@ -25,12 +24,7 @@ export interface CachesAnswer {
 /** The upstreams that readers of these caches have; without a cache those of every Nix. */
 export function upstreamsOf(caches: readonly CacheConfig[]): ReadonlySet<string> {
   if (caches.length === 0) return new Set([NIXOS_CACHE]);
-  return new Set(
-    caches.flatMap(({ url, upstreams }) => {
-      const kind = kindOf(url);
-      return upstreams ?? [...(kind?.upstreams ?? []), ...(kind?.ownUpstreams ?? [])];
-    }),
-  );
+  return new Set(caches.flatMap(readerUpstreams));
 }
 
 /**
@@ -62,11 +56,7 @@ export async function askCaches(
     }
   };
   await Promise.all(caches.map(ask));
-  options.signal.throwIfAborted();
-  const foreign = failures.find((failure) => !(failure instanceof HandpickError));
-  if (foreign !== undefined) throw foreign;
-  if (failures.length === caches.length)
-    throw new AggregateError(failures, "Cannot go on: every cache failed");
+  assertSome(failures, { all: caches.length, signal: options.signal });
   return { lacking, failures, warnings: [...warnings] };
 }
 

@@ -1,6 +1,6 @@
 import type { Pick } from "../nix/manifest.ts";
 import { nameOf, type StorePath } from "../nix/store-path.ts";
-import type { PickRef } from "../plan/plan.ts";
+import { type PickRef, refOf } from "../plan/plan.ts";
 
 /** A pick of which another build is installed. */
 export interface Differing {
@@ -16,12 +16,11 @@ export function differingPicks(
   installed: ReadonlySet<StorePath>,
 ): Differing[] {
   const byName = new Map([...installed].map((path) => [nameOf(path), path]));
-  return picks.flatMap(({ name, selection, paths }) => {
-    for (const path of paths) {
+  return picks.flatMap((pick) => {
+    for (const path of pick.paths) {
       const other = byName.get(nameOf(path));
       if (installed.has(path) || other === undefined) continue;
-      const pick: PickRef = { name, ...(selection === undefined ? {} : { selection }) };
-      return [{ pick, path, installed: other }];
+      return [{ pick: refOf(pick), path, installed: other }];
     }
     return [];
   });

@@ -1,5 +1,6 @@
 import type { PathInfo } from "../nix/path-info.ts";
 import type { StorePath } from "../nix/store-path.ts";
+import { reach } from "../plan/chain.ts";
 
 /** Records of paths, by path. */
 export type Infos = ReadonlyMap<StorePath, PathInfo>;
@@ -10,13 +11,11 @@ export function reachable(
   infos: Infos,
   isFollowed: (info: PathInfo) => boolean = () => true,
 ): Set<StorePath> {
-  const found = new Set<StorePath>();
-  const add = (path: StorePath): void => {
-    const info = infos.get(path);
-    if (info !== undefined && isFollowed(info)) found.add(path);
-  };
-  for (const path of paths) add(path);
-  // A set visits what is added to it during the loop.
-  for (const path of found) infos.get(path)?.references.forEach(add);
-  return found;
+  const known = (all: Iterable<StorePath>): StorePath[] =>
+    [...all].filter((path) => {
+      const info = infos.get(path);
+      return info !== undefined && isFollowed(info);
+    });
+  const reached = reach(known(paths), (path) => known(infos.get(path)?.references ?? []));
+  return new Set(reached.keys());
 }

@@ -1,10 +1,10 @@
 import { HandpickError } from "../error.ts";
 import type { Pick } from "../nix/manifest.ts";
-import { isStorePath, type StorePath } from "../nix/store-path.ts";
+import type { StorePath } from "../nix/store-path.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { readWanted } from "../state/wanted.ts";
 import type { Store } from "../store/store.ts";
-import { readSelection } from "../sync/wanted-picks.ts";
+import { readSelection, validManifests } from "../sync/wanted-picks.ts";
 
 /** The picks of this machine, and all that goes into caches for them. */
 export interface WantedPaths {
@@ -21,8 +21,7 @@ export interface WantedPaths {
  */
 export async function readWantedPaths(folder: StateFolder, store: Store): Promise<WantedPaths> {
   const links = await readWanted(folder, "read");
-  const targets = links.map(({ target }) => target);
-  const valid = await store.validPaths(targets.filter((path) => isStorePath(path, store.storeDir)));
+  const valid = await validManifests(links, store);
   const picks: Pick[] = [];
   const troubles: string[] = [];
   for (const link of links) {

@@ -58,7 +58,7 @@ export async function holdWanted(
   await using stack = new AsyncDisposableStack();
   const troubles = new Map<string, Failure>();
   const notes: string[] = [];
-  const targets = links.flatMap(({ target }) => (isIn(store, target) ? [target] : []));
+  const targets = manifestsOf(links, store);
   const manifests = stack.use(await store.hold(new Set([...targets, ...pathsIn(store, builds)])));
   const read: Found[] = [];
   for (const link of links) {
@@ -117,6 +117,18 @@ function pathsIn(store: Store, paths: readonly StorePath[]): StorePath[] {
 
 function isIn({ storeDir }: Store, path: string): path is StorePath {
   return isStorePath(path, storeDir);
+}
+
+/** The manifests that links lead to and that are there: the selections of the others have ended. */
+export async function validManifests(
+  links: readonly WantedLink[],
+  store: Store,
+): Promise<ReadonlySet<StorePath>> {
+  return await store.validPaths(manifestsOf(links, store));
+}
+
+function manifestsOf(links: readonly WantedLink[], store: Store): StorePath[] {
+  return links.flatMap(({ target }) => (isIn(store, target) ? [target] : []));
 }
 
 /**

@@ -1,15 +1,17 @@
 import { authorizationOf } from "../cache/authorization.ts";
-import type { CacheInfo, CacheReader } from "../cache/contract.ts";
+import type { CacheInfo } from "../cache/contract.ts";
+import type { CacheReader } from "../cache/reader.ts";
 import { netrcWord } from "../cache/http/netrc.ts";
 import { openHttpReader } from "../cache/http/http-reader.ts";
 import { kindOf } from "../cache/kinds.ts";
 import { HandpickError } from "../error.ts";
-import { NIXOS_KEY, parsePublicKey } from "../nix/key.ts";
+import { parsePublicKey } from "../nix/key.ts";
+import { NIXOS_CACHE, NIXOS_KEY } from "../nix/nixos-cache.ts";
 import { type OpenedCache, retryNotice } from "../run/open-caches.ts";
 import { readerKeys } from "../run/reader-keys.ts";
+import { readerUpstreams } from "../run/upstreams.ts";
 import type { Source } from "./source.ts";
 
-const NIXOS_CACHE = "https://cache.nixos.org";
 /** Each path takes two: thousands of them would else be a matter of round trips. */
 const REQUESTS_AT_ONCE = 128;
 /** How long a server is waited for before it counts as silent. */
@@ -40,8 +42,6 @@ export interface Sources extends AsyncDisposable {
  * @throws {HandpickError} `CACHE_URL_UNSUPPORTED` if its readers have an address that we cannot read.
  */
 export function openSources(opened: OpenedCache, info: CacheInfo, options: SourceOptions): Sources {
-  const { config } = opened;
-  const kind = kindOf(config.url);
   const onRetry = retryNotice(opened.cache.name, options.notify);
   const web = { ...PATIENCE, requestsAtOnce: REQUESTS_AT_ONCE, env: options.env, onRetry };
   const told = [...readerKeys(opened, info), ...options.publicKeys];
@@ -49,8 +49,9 @@ export function openSources(opened: OpenedCache, info: CacheInfo, options: Sourc
   const keys = publicKeys.map(parsePublicKey);
   const isKnown = told.length > 0 || info.publicKeys !== undefined;
   const own = openOwn(opened, info, web);
-  const urls = config.upstreams ?? [...(kind?.upstreams ?? []), ...(kind?.ownUpstreams ?? [])];
-  const upstreams = urls.map((url) => openHttpReader(url, { ...web, role: "upstream" }));
+  const upstreams = readerUpstreams(opened.config).map((url) =>
+    openHttpReader(url, { ...web, role: "upstream" }),
+  );
   return {
     own: { reader: own, keys: isKnown ? keys : undefined, looksAtNars: true },
     upstreams: upstreams.map((reader) => ({

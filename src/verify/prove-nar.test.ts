@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
 
 import { toyPath } from "../../test/toy-paths.ts";
-import type { CacheReader } from "../cache/contract.ts";
+import type { CacheReader } from "../cache/reader.ts";
 import { HandpickError } from "../error.ts";
 import { sha256FromDigest, type Sha256 } from "../nix/hash.ts";
 import type { NarCompression, NarInfo } from "../nix/narinfo.ts";

@@ -3,17 +3,15 @@ import { createHash } from "node:crypto";
 import { pipeline, Readable } from "node:stream";
 import { createBrotliDecompress, createGunzip, createZstdDecompress } from "node:zlib";
 
-import type { CacheReader } from "../cache/contract.ts";
+import type { CacheReader } from "../cache/reader.ts";
 import { HandpickError } from "../error.ts";
 import { systemCode } from "../files/system-code.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { sha256FromDigest } from "../nix/hash.ts";
 import type { NarCompression, NarInfo } from "../nix/narinfo.ts";
+import { UNPACK_XZ } from "../xz.ts";
 import { contentCheck } from "./content-check.ts";
 import { cutAtFrames } from "./zstd-frames.ts";
-
-/** xz refuses files that need more; its highest preset needs 65 MiB. */
-const XZ_MEMORY = "256MiB";
 
 const STREAMS = {
   zstd: createZstdDecompress,
@@ -22,7 +20,7 @@ const STREAMS = {
 } as const;
 
 const PROGRAMS: Partial<Record<NarCompression, readonly string[]>> = {
-  xz: ["xz", "--decompress", "--stdout", "--format=xz", `--memlimit=${XZ_MEMORY}`],
+  xz: UNPACK_XZ,
   bzip2: ["bzip2", "--decompress", "--stdout"],
 };
 

@@ -1,4 +1,4 @@
-import type { CacheReader } from "../cache/contract.ts";
+import type { CacheReader } from "../cache/reader.ts";
 import { HandpickError } from "../error.ts";
 import { type ContentAddress, givesPath, parseContentAddress } from "../nix/content-address.ts";
 import { FormatError, quote } from "../nix/format-error.ts";

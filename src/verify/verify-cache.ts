@@ -4,7 +4,9 @@ import { withoutSecrets } from "../config/credentials.ts";
 import { forEachConcurrent } from "../cache/for-each-concurrent.ts";
 import { compareStorePaths, isDerivation, type StorePath } from "../nix/store-path.ts";
 import { orAborted } from "../or-aborted.ts";
+import { reach } from "../plan/chain.ts";
 import { exclusionCheck, needsOf } from "../plan/needs.ts";
+import { refOf } from "../plan/plan.ts";
 import type { Members, PlannedPick } from "../run/gather.ts";
 import { infoOf, openConfigured, type OpenedCache, type OpenOptions } from "../run/open-caches.ts";
 import { withMissingToken } from "../run/with-missing-token.ts";
@@ -46,8 +48,6 @@ export interface Verdict {
   readonly cache: string;
   /** Where readers find it. */
   readonly readUrl: string;
-  /** The keys that readers have, `name:base64` each. */
-  readonly publicKeys: readonly string[];
   /** False where nobody says which keys these are: then any signature counts. */
   readonly areKeysKnown: boolean;
   /** True if the cache answers 401 to its readers, who have no password as far as its table says. */
@@ -100,7 +100,6 @@ export async function verifyCache(
   return {
     cache: config.name,
     readUrl: info.readUrl,
-    publicKeys: sources.publicKeys,
     areKeysKnown: own.keys !== undefined,
     wantsPassword: own.reader.wantsPassword === true,
     keylessUpstreams: sources.upstreams
@@ -131,10 +130,7 @@ function rootsOf(
   return planned
     .filter(({ caches }) => caches.includes(name))
     .map((pick) => ({
-      pick: {
-        name: pick.name,
-        ...(pick.selection === undefined ? {} : { selection: pick.selection }),
-      },
+      pick: refOf(pick),
       roots: [...startsOf(pick)].filter(isExpected),
     }));
 }
@@ -153,13 +149,9 @@ interface WalkAll {
 /** Asks for all that the store knows the picks to need at once, and then for what only narinfos name. */
 async function walkAll(picks: readonly PickRoots[], around: WalkAll): Promise<Walked> {
   const { sources, members, cache, options } = around;
-  const known = new Set<StorePath>();
-  for (const { roots } of picks) for (const path of roots) known.add(path);
-  // A set yields what is added while it is read.
-  for (const path of known) {
-    for (const reference of members.infos.get(path)?.references ?? []) known.add(reference);
-  }
-  const walked = await walk(known, [sources.own, ...sources.upstreams], {
+  const roots = picks.flatMap((pick) => [...pick.roots]);
+  const known = reach(roots, (path) => members.infos.get(path)?.references ?? []);
+  const walked = await walk(known.keys(), [sources.own, ...sources.upstreams], {
     signal: options.signal,
     onPath: (done, all) => options.onProgress?.({ cache, task: "paths", done, all }),
   });

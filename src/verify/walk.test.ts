@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 
 import { type Graph, toyPath } from "../../test/toy-paths.ts";
-import type { CacheReader } from "../cache/contract.ts";
+import type { CacheReader } from "../cache/reader.ts";
 import { HandpickError } from "../error.ts";
 import { FormatError } from "../nix/format-error.ts";
 import { parseSha256, type Sha256 } from "../nix/hash.ts";

@@ -1,13 +1,4 @@
-const MAGIC = 0xfd2fb528;
-/** Frames for other programs begin with one of 16 numbers, and then say their size. */
-const SKIPPABLE_MAGIC = 0x184d2a50;
-const START_BYTES = 5;
-const SKIPPABLE_START_BYTES = 8;
-const BLOCK_HEADER_BYTES = 3;
-const RLE_BLOCK = 1;
-const CHECKSUM_BYTES = 4;
-const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
-const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
+import { FrameWalk } from "../zstd-frames.ts";
 
 /**
  * Cuts the bytes of a zstd file where a frame ends. `node:zlib` silently leaves out what follows a frame in the same
@@ -21,83 +12,5 @@ export async function* cutAtFrames(bytes: AsyncIterable<Uint8Array>): AsyncGener
       yield chunk.subarray(start, end);
       start = end;
     }
-  }
-}
-
-/**
- * Walks frames by their headers (RFC 8878, 3.1.1). What is none is for the decompressor to refuse.
- *
- *     start --> block header --> its bytes --> block header … --> checksum --> start
- */
-class FrameWalk {
-  readonly #header: number[] = [];
-  #wanted = START_BYTES;
-  #state: "start" | "blocks" | "last" | "lost" = "start";
-  #skipBytes = 0;
-  #hasChecksum = false;
-
-  /** Returns how many of `bytes` belong to the frame that is being walked. */
-  take(bytes: Uint8Array): number {
-    if (this.#state === "lost") return bytes.length;
-    let offset = 0;
-    while (offset < bytes.length) {
-      if (this.#skipBytes > 0) {
-        const skipped = Math.min(this.#skipBytes, bytes.length - offset);
-        this.#skipBytes -= skipped;
-        offset += skipped;
-      } else {
-        this.#headerByte(bytes[offset] ?? 0);
-        offset += 1;
-      }
-      if (this.#endsFrame()) return offset;
-    }
-    return offset;
-  }
-
-  #endsFrame(): boolean {
-    if (this.#state !== "last" || this.#skipBytes > 0) return false;
-    this.#state = "start";
-    this.#wanted = START_BYTES;
-    return true;
-  }
-
-  #headerByte(byte: number): void {
-    if (this.#state === "lost") return;
-    this.#header.push(byte);
-    if (this.#header.length < this.#wanted) return;
-    const bytes = Buffer.from(this.#header);
-    if (this.#state === "start") this.#start(bytes);
-    else this.#startBlock(bytes.readUIntLE(0, BLOCK_HEADER_BYTES));
-    if (this.#header.length === this.#wanted) this.#header.length = 0;
-    if (this.#state === "blocks") this.#wanted = BLOCK_HEADER_BYTES;
-  }
-
-  #start(bytes: Buffer): void {
-    const magic = bytes.readUInt32LE(0);
-    if (magic === MAGIC) this.#startFrame(bytes.readUInt8(4));
-    else if (magic - (magic % 16) !== SKIPPABLE_MAGIC) this.#state = "lost";
-    else if (bytes.length < SKIPPABLE_START_BYTES) this.#wanted = SKIPPABLE_START_BYTES;
-    else {
-      this.#skipBytes = bytes.readUInt32LE(4);
-      this.#state = "last";
-    }
-  }
-
-  #startFrame(descriptor: number): void {
-    const isSingleSegment = (descriptor & 0x20) !== 0;
-    const contentSizeBytes = CONTENT_SIZE_BYTES[descriptor >> 6] ?? 0;
-    this.#hasChecksum = (descriptor & 4) !== 0;
-    this.#skipBytes = DICTIONARY_ID_BYTES[descriptor & 3] ?? 0;
-    // A single segment has no window byte, and then at least one byte of content size.
-    this.#skipBytes += isSingleSegment ? Math.max(contentSizeBytes, 1) : 1 + contentSizeBytes;
-    this.#state = "blocks";
-  }
-
-  #startBlock(header: number): void {
-    const isLast = (header & 1) !== 0;
-    this.#skipBytes = ((header >> 1) & 3) === RLE_BLOCK ? 1 : header >> 3;
-    if (!isLast) return;
-    if (this.#hasChecksum) this.#skipBytes += CHECKSUM_BYTES;
-    this.#state = "last";
   }
 }

@@ -1,3 +1,4 @@
+import { NIXOS_CACHE } from "../../nix/nixos-cache.ts";
 import type { CacheKind } from "../kind.ts";
 import { FORBIDDEN_HINT } from "./attic-api.ts";
 import { createAtticCache } from "./attic-cache.ts";
@@ -30,7 +31,7 @@ export const atticKind: CacheKind = {
     parse: parseAtticConfig,
   },
   isOwnHost: () => false,
-  upstreams: ["https://cache.nixos.org"],
+  upstreams: [NIXOS_CACHE],
   readOnlyHint: FORBIDDEN_HINT,
   noPruneHint:
     "Attic has a garbage collection of its own: set retention-period with attic cache configure.",

@@ -1,3 +1,4 @@
+import { NIXOS_CACHE } from "../../nix/nixos-cache.ts";
 import type { CacheKind } from "../kind.ts";
 import { createCachixCache } from "./cachix-cache.ts";
 import { cachixName, guessCachixUrl, isCachixOwn, parseCachixUrl } from "./cachix-url.ts";
@@ -43,7 +44,7 @@ export const cachixKind: CacheKind = {
   isOwnHost: isCachixOwn,
   // The service itself leaves out what its own upstreams have.
   upstreams: [],
-  ownUpstreams: ["https://cache.nixos.org"],
+  ownUpstreams: [NIXOS_CACHE],
   readOnlyHint: "Make a token with write access to this cache.",
   noPruneHint:
     "Cachix has a garbage collection of its own: what nobody reads goes first, and handpick pin keeps a path.",

@@ -8,19 +8,19 @@ import { FormatError } from "../../nix/format-error.ts";
 import type { NarInfo } from "../../nix/narinfo.ts";
 import { DEFAULT_STORE_DIR, type HashPart, storeDirOf } from "../../nix/store-path.ts";
 import { orAborted } from "../../or-aborted.ts";
-import { narInfoName } from "../binary-cache.ts";
+import { LONGEST_NARINFO, narInfoName } from "../binary-cache.ts";
 import type {
   Cache,
   CacheCompanions,
   CacheInfo,
-  CachePruner,
-  CacheReader,
   CacheTraits,
   Companion,
   MissingOptions,
   Upload,
   UploadRequest,
 } from "../contract.ts";
+import type { CacheReader } from "../reader.ts";
+import type { CachePruner } from "../pruner.ts";
 import { ANY_PARTS } from "../contract.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import { FoundNarInfos } from "../found-narinfos.ts";
@@ -31,7 +31,7 @@ import { fileError, type FileErrorOptions } from "./file-error.ts";
 import { FilePruner } from "./file-pruner.ts";
 import { FileUpload } from "./file-upload.ts";
 import { FolderCommits } from "./folder-commits.ts";
-import { createFileReader, LONGEST_NARINFO } from "./file-reader.ts";
+import { createFileReader } from "./file-reader.ts";
 import { hashFile } from "./hash-file.ts";
 
 const TRAITS: CacheTraits = {

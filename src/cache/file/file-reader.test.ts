@@ -9,7 +9,7 @@ import { tempDir } from "../../../test/temp.ts";
 import { printNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf } from "../../nix/store-path.ts";
 import { narInfoName, narInfoOf } from "../binary-cache.ts";
-import type { CacheReader, NarOptions } from "../contract.ts";
+import type { CacheReader, NarOptions } from "../reader.ts";
 import { createFileReader } from "./file-reader.ts";
 
 const { signal } = new AbortController();

@@ -6,16 +6,13 @@ import { openFile } from "../../files/open-file.ts";
 import { systemCode } from "../../files/system-code.ts";
 import type { NixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError, quote } from "../../nix/format-error.ts";
-import { parseNarInfo, type NarInfo } from "../../nix/narinfo.ts";
-import { hashPartOf, nameOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
+import type { NarInfo } from "../../nix/narinfo.ts";
+import { hashPartOf, nameOf, type StorePath } from "../../nix/store-path.ts";
 import { orAborted } from "../../or-aborted.ts";
-import { narInfoName } from "../binary-cache.ts";
-import type { CacheReader, NarOptions } from "../contract.ts";
+import { LONGEST_NARINFO, narInfoName, parseNarInfoOf } from "../binary-cache.ts";
+import type { CacheReader, NarOptions } from "../reader.ts";
 import { CacheFolder, readText } from "./cache-folder.ts";
 import { fileError } from "./file-error.ts";
-
-/** In bytes; no narinfo that Nix or handpick writes comes near. */
-export const LONGEST_NARINFO: number = 2 ** 20;
 
 const CHUNK_BYTES = 1 << 20;
 const REGULAR = { noFollow: true, regularOnly: true } as const;
@@ -53,7 +50,7 @@ class FolderReader implements CacheReader {
     return await this.#explained(action, signal, async () => {
       const file = join(this.#folder.dir, narInfoName(hashPartOf(path)));
       const text = await readText(file, { maxBytes: LONGEST_NARINFO, format: "narinfo" });
-      if (text !== undefined) return narInfoIn(text, path, file);
+      if (text !== undefined) return parseNarInfoOf(path, text, action);
       // A folder that is gone lacks nothing: it does not answer.
       await stat(this.#folder.dir);
       return undefined;
@@ -120,14 +117,6 @@ class FolderReader implements CacheReader {
       throw await fileError(error, { action, dir: this.#folder.dir, isReading: true });
     }
   }
-}
-
-/** @throws {FormatError} If it is none, or that of another path. */
-function narInfoIn(text: string, path: StorePath, file: string): NarInfo {
-  const narInfo = parseNarInfo(text, { storeDir: storeDirOf(path) });
-  if (narInfo.storePath === path) return narInfo;
-  const message = `Cannot read ${JSON.stringify(file)}: expected that of ${path}, found that of ${narInfo.storePath}`;
-  throw new FormatError("narinfo", message);
 }
 
 function damaged(action: string, found: string): HandpickError {

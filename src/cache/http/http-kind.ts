@@ -1,4 +1,5 @@
 import { faultOf, FormatError } from "../../nix/format-error.ts";
+import { NIXOS_CACHE } from "../../nix/nixos-cache.ts";
 import { HandpickError } from "../../error.ts";
 import { COMPANION_KEYS, SIGNED_BY_US } from "../binary-cache.ts";
 import { ANY_PARTS } from "../contract.ts";
@@ -35,7 +36,7 @@ function webKind(scheme: "http" | "https"): CacheKind {
     ...SIGNED_BY_US,
     client: { name: "netrc", isShared: true, path: netrcPath, parse: parseNetrc },
     isOwnHost: () => false,
-    upstreams: ["https://cache.nixos.org"],
+    upstreams: [NIXOS_CACHE],
     readOnlyHint: "Check that the server takes PUT there, and who may write.",
     noPruneHint:
       "A web server gives no list of what it has: remove files where they are, or prune the folder behind it as file:///DIR.",

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 
 import { createFakeClock } from "../../../test/fakes/clock.ts";
-import type { CacheReader, NarOptions } from "../contract.ts";
+import type { CacheReader, NarOptions } from "../reader.ts";
 import { openHttpReader } from "./http-reader.ts";
 
 const { signal } = new AbortController();

@@ -20,7 +20,7 @@ import { type NixCacheInfo, parseNixCacheInfo } from "../../nix/cache-info.ts";
 import { FormatError } from "../../nix/format-error.ts";
 import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
 import { hashPartOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
-import type { CacheReader, NarOptions } from "../contract.ts";
+import type { CacheReader, NarOptions } from "../reader.ts";
 
 const TIMEOUTS: Timeouts = { idleMs: 15_000, answerMs: 15_000, totalMs: 30_000 };
 

@@ -8,13 +8,13 @@ import type {
   Cache,
   CacheCompanions,
   CacheInfo,
-  CachePruner,
   CacheTraits,
   MissingOptions,
   PartTraits,
   Upload,
   UploadRequest,
 } from "../contract.ts";
+import type { CachePruner } from "../pruner.ts";
 import { forEachConcurrent } from "../for-each-concurrent.ts";
 import { FoundNarInfos } from "../found-narinfos.ts";
 import type { OpenCacheOptions } from "../kind.ts";

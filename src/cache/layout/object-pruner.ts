@@ -1,4 +1,4 @@
-import type { CacheFile, CacheFiles, CachePruner } from "../contract.ts";
+import type { CacheFile, CacheFiles, CachePruner } from "../pruner.ts";
 import type { ObjectRemoval, ObjectRequest, ObjectStore } from "./object-store.ts";
 
 export interface ObjectPrunerOptions {

@@ -1,10 +1,10 @@
 import { HandpickError } from "../../error.ts";
 import { type NixCacheInfo, parseNixCacheInfo } from "../../nix/cache-info.ts";
-import { FormatError, quote } from "../../nix/format-error.ts";
-import { type NarInfo, parseNarInfo } from "../../nix/narinfo.ts";
-import { hashPartOf, nameOf, storeDirOf, type StorePath } from "../../nix/store-path.ts";
-import { CACHE_INFO_NAME, narInfoName } from "../binary-cache.ts";
-import type { CacheReader, NarOptions } from "../contract.ts";
+import { quote } from "../../nix/format-error.ts";
+import type { NarInfo } from "../../nix/narinfo.ts";
+import { hashPartOf, nameOf, type StorePath } from "../../nix/store-path.ts";
+import { CACHE_INFO_NAME, narInfoName, parseNarInfoOf } from "../binary-cache.ts";
+import type { CacheReader, NarOptions } from "../reader.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 const RANGE_BYTES = 4 << 20;
@@ -30,11 +30,7 @@ export class ObjectReader implements CacheReader {
   async narInfo(path: StorePath, signal: AbortSignal): Promise<NarInfo | undefined> {
     const action = `read the narinfo of ${JSON.stringify(nameOf(path))} in ${this.url}`;
     const bytes = await this.#objects.get(narInfoName(hashPartOf(path)), { action, signal });
-    if (bytes === undefined) return undefined;
-    const narInfo = parseNarInfo(bytes.toString(), { storeDir: storeDirOf(path) });
-    if (narInfo.storePath === path) return narInfo;
-    const found = `expected that of ${path}, found that of ${narInfo.storePath}`;
-    throw new FormatError("narinfo", `Cannot ${action}: ${found}`);
+    return bytes && parseNarInfoOf(path, bytes.toString(), action);
   }
 
   async narSize(url: string, signal: AbortSignal): Promise<number | undefined> {

@@ -1,4 +1,5 @@
-import type { CacheDiagnosis, CacheFile, CacheFiles, PackedFile, UploadPart } from "../contract.ts";
+import type { CacheDiagnosis, PackedFile, UploadPart } from "../contract.ts";
+import type { CacheFile, CacheFiles } from "../pruner.ts";
 
 /** A small object, whole in memory. */
 export interface StoredObject {

@@ -1,3 +1,4 @@
+import { NIXOS_CACHE } from "../../nix/nixos-cache.ts";
 import { COMPANION_KEYS, SIGNED_BY_US } from "../binary-cache.ts";
 import { type CacheKind, READER_KEYS } from "../kind.ts";
 import { canonicalS3Url, guessS3Url, parseS3Url, s3FoundFault, s3UrlFault } from "./s3-url.ts";
@@ -21,7 +22,7 @@ export const s3Kind: CacheKind = {
   ...SIGNED_BY_US,
   client: undefined,
   isOwnHost: () => false,
-  upstreams: ["https://cache.nixos.org"],
+  upstreams: [NIXOS_CACHE],
   readOnlyHint:
     "Check that the policy of the bucket lets these credentials s3:PutObject and s3:AbortMultipartUpload.",
   noPruneHint: undefined,

@@ -1,5 +1,3 @@
-import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
-
 import { HandpickError } from "../../error.ts";
 import type { HttpResponse } from "../../http/http-message.ts";
 import type { CacheDiagnosis } from "../contract.ts";
@@ -13,6 +11,7 @@ import type {
   StoredObject,
 } from "../layout/object-store.ts";
 import { diagnoseBucket } from "./diagnose-bucket.ts";
+import { listPages } from "./list-pages.ts";
 import { MultipartObject } from "./multipart-object.ts";
 import { type Failed, isFailed, type S3Bucket } from "./s3-bucket.ts";
 import { errorCodeOf } from "./s3-error.ts";
@@ -101,23 +100,13 @@ export class S3Objects implements ObjectStore {
   }
 
   async *list(prefix: string, request: ObjectRequest): AsyncGenerator<ListedPage> {
-    const bucket = this.#bucket;
-    const root = bucket.keyOf("");
-    const input = { ...bucket.bucket(), Prefix: root + prefix, Delimiter: "/" };
-    let token: { ContinuationToken?: string } = {};
-    for (;;) {
-      const command = new ListObjectsV2Command({ ...input, ...token });
-      const page: ListObjectsV2CommandOutput = await bucket.ask(request, (sdk, options) =>
-        sdk.send(command, options),
-      );
+    const root = this.#bucket.keyOf("");
+    for await (const page of listPages(this.#bucket, { prefix, Delimiter: "/" }, request)) {
       const objects = (page.Contents ?? []).map(({ Key = "", Size = 0 }) => ({
         name: Key.slice(root.length),
         size: Size,
       }));
-      const { NextContinuationToken } = page;
-      yield { objects, isLast: NextContinuationToken === undefined };
-      if (NextContinuationToken === undefined) return;
-      token = { ContinuationToken: NextContinuationToken };
+      yield { objects, isLast: page.NextContinuationToken === undefined };
     }
   }
 

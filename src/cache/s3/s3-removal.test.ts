@@ -3,7 +3,7 @@ import { before, describe, it } from "node:test";
 
 import type { S3Operation } from "../../../test/fakes/s3.ts";
 import { createS3Rig, FAKE_S3_ENV, type S3Rig } from "../../../test/s3-rig.ts";
-import type { CacheFile, CachePruner } from "../contract.ts";
+import type { CacheFile, CachePruner } from "../pruner.ts";
 
 const { signal } = new AbortController();
 const DAY_MS = 24 * 60 * 60_000;

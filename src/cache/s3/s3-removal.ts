@@ -1,13 +1,9 @@
-import {
-  DeleteObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  type ListObjectsV2CommandOutput,
-} from "@aws-sdk/client-s3";
+import { DeleteObjectCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
 
 import { HandpickError } from "../../error.ts";
-import type { CacheFile, CacheFiles } from "../contract.ts";
+import type { CacheFile, CacheFiles } from "../pruner.ts";
 import type { ObjectRemoval, ObjectRequest } from "../layout/object-store.ts";
+import { listPages } from "./list-pages.ts";
 import { isFailed, type S3Bucket } from "./s3-bucket.ts";
 
 /** Lists all objects of a bucket, or of a folder in it, and removes them one by one. */
@@ -25,12 +21,7 @@ export class S3Removal implements ObjectRemoval {
     const root = bucket.keyOf("");
     const files: CacheFile[] = [];
     let nowMs: number | undefined;
-    let token: { ContinuationToken?: string } | undefined = {};
-    while (token !== undefined) {
-      const command = new ListObjectsV2Command({ ...bucket.bucket(), Prefix: root, ...token });
-      const page: ListObjectsV2CommandOutput = await bucket.ask(request, (sdk, options) =>
-        sdk.send(command, options),
-      );
+    for await (const page of listPages(bucket, { prefix: "" }, request)) {
       nowMs ??= bucket.serverTimeMs;
       for (const { Key = "", Size = NaN, LastModified, ETag } of page.Contents ?? []) {
         files.push({
@@ -40,13 +31,9 @@ export class S3Removal implements ObjectRemoval {
           version: ETag ?? "",
         });
       }
-      const { NextContinuationToken, IsTruncated } = page;
       // What a list lacks would look as if nobody had it.
-      if (IsTruncated === true && NextContinuationToken === undefined) throw cutShort(request);
-      token =
-        NextContinuationToken === undefined
-          ? undefined
-          : { ContinuationToken: NextContinuationToken };
+      const isCut = page.IsTruncated === true && page.NextContinuationToken === undefined;
+      if (isCut) throw cutShort(request);
     }
     return { nowMs: nowMs ?? newestOf(files), files };
   }

@@ -21,3 +21,10 @@ export function rejectedMember(rejected: readonly RejectedInput[]): {
   if (rejected.length === 0) return {};
   return { rejected: rejected.map(({ input, error }) => ({ input, error: toFailure(error) })) };
 }
+
+/** The member `errors` of a JSON answer: why it is not whole; none where nothing failed. */
+export function errorsMember(failures: readonly unknown[]): {
+  readonly errors?: readonly Failure[];
+} {
+  return failures.length > 0 ? { errors: failures.map(toFailure) } : {};
+}
